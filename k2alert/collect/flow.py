@@ -1,0 +1,110 @@
+"""What a forge's flow says and hears.
+
+A flow is a generator that does no I/O: it yields a `Request` and is sent an `Answer`; it yields a `Batch` of
+facts to be recorded and is sent None; it returns a `Look`. `http.drive` is the only thing that runs one.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from k2alert.model import KnownRun, PipelineRun, Project
+
+Reason = Literal["auth", "forbidden", "not_found", "rate_limited", "server", "body", "timeout", "network", "client"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of a forge's API.
+
+    `path` is joined to the API's base URL and already percent-encoded; `kind` is a short word for counting
+    (`pipelines`, `jobs`). A `body` makes it a POST of JSON. Every request here only reads.
+    """
+
+    path: str
+    params: tuple[tuple[str, str], ...] = ()
+    body: Mapping[str, Any] | None = None
+    kind: str = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A 200 with a JSON body. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What came instead of a usable response, after the driver's own retries.
+
+    `auth` 401, `forbidden` 403 that is no limit, `not_found` 404 or 410, `rate_limited` 429 or a 403 that is a
+    limit, `server` 5xx, `body` not the JSON it should be, `client` any other 4xx. `detail` is one line for people;
+    it never holds a token or a URL's query.
+    """
+
+    reason: Reason
+    detail: str
+    status: int | None = None
+    retry_after: timedelta | None = None
+
+
+Answer = Response | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Facts to record now, so that what was read before a failure is kept."""
+
+    runs: tuple[PipelineRun, ...]
+    done: int = 0  # runs read so far in this look, for a progress bar
+    total: int | None = None  # runs to read in this look, where the forge says
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a look at one project ended.
+
+    `project` carries what the forge says of the project now (path, forge_id, default_branch, web_url); the
+    collector adds cursors and failures. `failure` None means that everything since `Ask.since` was read.
+    """
+
+    project: Project
+    failure: Failure | None = None
+    swept: bool = False  # GitHub: the sweep for re-runs of old runs was part of it
+    memory: Mapping[str, Any] = field(default_factory=dict)  # sent back in the next Ask
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a look is for: everything of `project` that changed since `since`.
+
+    `known` are the runs that the store already holds (those created or open since about `since`, and for
+    GitHub those of the last 30 days), by run id. `first`: this is a backfill. `sweep`: look for re-runs of old
+    runs too. `memory` is what the last look at the same source returned (such as: GraphQL is refused).
+    """
+
+    project: Project
+    since: datetime
+    now: datetime
+    known: Mapping[str, KnownRun] = field(default_factory=dict)
+    first: bool = False
+    sweep: bool = False
+    memory: Mapping[str, Any] = field(default_factory=dict)
+
+
+Flow = Generator[Request | Batch, Answer | None, Look]
+LookFlow = Callable[[Ask], Flow]
+
+
+@dataclass(frozen=True, slots=True)
+class Forge:
+    """A kind of forge: one line of the table `SOURCES`."""
+
+    look: LookFlow
+    default_url: str
+    api_path: str  # joined to the source's url: "/api/v4" for GitLab, "" for GitHub
+    headers: Mapping[str, str] = field(default_factory=dict)  # sent with every request, besides Authorization

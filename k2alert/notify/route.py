@@ -1,0 +1,57 @@
+"""Receivers and routes: who hears of which alerts, in Alertmanager's words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from k2alert.labels import Matcher, matches_all
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """One way in which a receiver is told. `name` is its kind and position: "slack[0]"."""
+
+    kind: str  # a key of INTEGRATIONS
+    name: str
+    settings: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Someone who hears, through any number of integrations (none: hears, says nothing)."""
+
+    name: str
+    integrations: tuple[Integration, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A node of the route tree, its inherited values filled in.
+
+    `name` is unique in the tree: the one written, or else its place ("root", "root/0"). It is part of a group's
+    key, so two routes never share a group.
+    """
+
+    name: str
+    receiver: str
+    matchers: tuple[Matcher, ...] = ()
+    continues: bool = False
+    group_by: tuple[str, ...] = ("alertname", "source", "project")  # ("...",) groups by all labels
+    group_wait: timedelta = timedelta(seconds=30)
+    group_interval: timedelta = timedelta(minutes=5)
+    repeat_interval: timedelta = timedelta(hours=4)
+    routes: tuple["Route", ...] = field(default=())
+
+
+def routes_for(route: Route, labels: Mapping[str, str]) -> tuple[Route, ...]:
+    """The routes that an alert with these labels takes: depth first, the first match wins unless it continues."""
+    if not matches_all(route.matchers, labels):
+        return ()
+    taken: list[Route] = []
+    for child in route.routes:
+        found = routes_for(child, labels)
+        taken.extend(found)
+        if found and not child.continues:
+            break
+    return tuple(taken) or (route,)

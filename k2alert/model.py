@@ -492,7 +492,8 @@ class Alert:
 
     Identity is `rule` and `identity`; everything else may change. `labels` are what routes and people see
     (alertname, severity, source, `by` labels, project_labels, rule's, global). `initial`: it was already true
-    when its label set was first judged. `true_at`: when the condition was last true. `no_data_since`: since when
+    when its label set was first judged. `quiet_since`: since when the
+    condition of a firing alert is not true any more (`keep_firing_for` counts from it). `no_data_since`: since when
     a firing alert has had no data. `unknown`: held as it is, for its data is not complete. `project` is the
     project path where the identity has one, "" otherwise.
     """
@@ -510,7 +511,7 @@ class Alert:
     threshold: float | int | None = None
     samples: int | None = None
     initial: bool = False
-    true_at: datetime | None = None
+    quiet_since: datetime | None = None
     no_data_since: datetime | None = None
     unknown: bool = False
 

@@ -1,0 +1,223 @@
+"""The life of an alert: inactive, pending, firing, ended.
+
+Findings and the alerts of the round before come in; the alerts after, what of them must be stored, and the
+edges go out. Pure: one instant, no I/O. The rules of each step are contract §2 ("No data") and §6.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from k2alert.labels import Labels
+from k2alert.model import Alert, AlertState, EndReason, Finding, NoDataPolicy, Rule, Transition, Truth
+
+__all__ = ["NO_DATA_LIMIT", "AlertId", "Step", "forget", "step"]
+
+AlertId = tuple[str, Labels]
+"""What an alert is: its rule's name and its identity."""
+
+NO_DATA_LIMIT = timedelta(days=7)
+"""How long a firing alert with `no_data: keep` waits for new runs before it ends (contract §2)."""
+
+# Labels that every fact has: an identity without one of them that its rule groups by is of an earlier `by`.
+_NEVER_EMPTY = frozenset({"source", "project", "ref_type", "branch", "event", "job"})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One round's work on the alerts.
+
+    `alerts` are all of them after the round; `changed` those whose stored form is out of date; `dropped` those
+    that need not be kept any more.
+    """
+
+    alerts: Mapping[AlertId, Alert]
+    changed: tuple[Alert, ...]
+    dropped: tuple[Alert, ...]
+    transitions: tuple[Transition, ...]
+
+
+def step(
+    before: Mapping[AlertId, Alert], findings: Iterable[Finding], *, rules: Mapping[str, Rule], now: datetime
+) -> Step:
+    """Moves every alert by one round.
+
+    1. Each finding moves its own alert, or begins one.
+    2. Each alert without a finding lost its rule, its `by` or its project: if open it ends for that reason,
+       otherwise it is dropped.
+    """
+    after: dict[AlertId, Alert] = {}
+    for finding in findings:
+        identity = (finding.rule.name, finding.identity)
+        alert = _move(before.get(identity), finding, now)
+        if alert is not None:
+            after[identity] = alert
+    dropped: list[Alert] = []
+    for identity, alert in before.items():
+        if identity in after:
+            continue
+        if alert.state is AlertState.INACTIVE:
+            dropped.append(alert)
+        else:
+            after[identity] = _depart(alert, rules.get(alert.rule), now)
+    edges = [(before.get(identity), alert) for identity, alert in after.items() if before.get(identity) is not alert]
+    return Step(
+        alerts=after,
+        changed=tuple(alert for old, alert in edges if old is None or _is_material(old, alert)),
+        dropped=tuple(dropped),
+        transitions=tuple(_edges(edges, now)),
+    )
+
+
+def forget(alerts: Mapping[AlertId, Alert], heard: Callable[[Alert], bool]) -> tuple[list[Alert], list[Alert]]:
+    """Which ended alerts are over: (those that go back to inactive, those that are dropped).
+
+    An ended alert is kept until `heard` says that everyone who was told of it was told of its end. One that
+    recovered stays as inactive, for its label set has been judged; one whose rule or project left is dropped.
+    """
+    back, gone = [], []
+    for alert in alerts.values():
+        if alert.state is AlertState.ENDED and heard(alert):
+            if alert.reason in (EndReason.RULE_CHANGED, EndReason.PROJECT_GONE):
+                gone.append(alert)
+            else:
+                back.append(_inactive(alert))
+    return back, gone
+
+
+def _move(alert: Alert | None, finding: Finding, now: datetime) -> Alert | None:
+    truth = finding.truth
+    if truth is Truth.UNKNOWN:
+        return alert if alert is None or alert.unknown else replace(alert, unknown=True)
+    holds = _holds(finding)
+    if alert is None:
+        born = _born(finding)
+        return _begin(born, finding, now, initial=True) if holds else born
+    if alert.state is AlertState.FIRING:
+        return _move_firing(_described(alert, finding), finding, now)
+    if alert.state is AlertState.PENDING:
+        return _promote(_described(alert, finding), finding, now) if holds else _inactive(alert)
+    if holds:
+        return _begin(alert, finding, now, initial=False)
+    return replace(alert, unknown=False) if alert.unknown else alert
+
+
+def _holds(finding: Finding) -> bool:
+    """Whether it makes an alert pending: true, or no data where no data is the alarm."""
+    return finding.truth is Truth.TRUE or (
+        finding.truth is Truth.NO_DATA and finding.rule.no_data is NoDataPolicy.ALERT
+    )
+
+
+def _born(finding: Finding) -> Alert:
+    return Alert(
+        rule=finding.rule.name,
+        identity=finding.identity,
+        labels=finding.labels,
+        severity=finding.rule.severity,
+        state=AlertState.INACTIVE,
+    )
+
+
+def _described(alert: Alert, finding: Finding) -> Alert:
+    """The same alert with what may be edited at any time: labels, severity, and the value of now."""
+    value = alert.value if finding.truth is Truth.NO_DATA else finding.value
+    return replace(
+        alert,
+        labels=finding.labels,
+        severity=finding.rule.severity,
+        value=value,
+        threshold=finding.threshold if finding.threshold is not None else alert.threshold,
+        samples=finding.samples,
+        unknown=False,
+    )
+
+
+def _inactive(alert: Alert) -> Alert:
+    return Alert(
+        rule=alert.rule,
+        identity=alert.identity,
+        labels=alert.labels,
+        severity=alert.severity,
+        state=AlertState.INACTIVE,
+    )
+
+
+def _begin(alert: Alert, finding: Finding, now: datetime, *, initial: bool) -> Alert:
+    pending = replace(
+        _described(_inactive(alert), finding),
+        state=AlertState.PENDING,
+        active_at=now,
+        initial=initial,
+        no_data_since=now if finding.truth is Truth.NO_DATA else None,
+    )
+    return _promote(pending, finding, now)
+
+
+def _promote(alert: Alert, finding: Finding, now: datetime) -> Alert:
+    since = alert.active_at or now
+    if now - since < finding.rule.hold:
+        return alert
+    return replace(alert, state=AlertState.FIRING, fired_at=now)
+
+
+def _move_firing(alert: Alert, finding: Finding, now: datetime) -> Alert:
+    if finding.truth is Truth.NO_DATA:
+        return _move_without_data(alert, finding.rule, now)
+    alert = _credit_no_data(alert, now)
+    if finding.truth is Truth.TRUE:
+        return replace(alert, quiet_since=None)
+    if finding.rule.clear is not None and finding.clears is not Truth.TRUE:
+        return alert
+    quiet_since = alert.quiet_since or now
+    if now - quiet_since < finding.rule.keep_firing_for:
+        return replace(alert, quiet_since=quiet_since)
+    return _end(alert, EndReason.RECOVERED, now)
+
+
+def _move_without_data(alert: Alert, rule: Rule, now: datetime) -> Alert:
+    since = alert.no_data_since or now
+    if rule.no_data is NoDataPolicy.RESOLVE:
+        return _end(alert, EndReason.NO_DATA, now)
+    if rule.no_data is NoDataPolicy.KEEP and now - since >= NO_DATA_LIMIT:
+        return _end(alert, EndReason.NO_DATA, now)
+    return replace(alert, no_data_since=since)
+
+
+def _credit_no_data(alert: Alert, now: datetime) -> Alert:
+    """Time without data does not count against keep_firing_for: what has run out of it waits meanwhile."""
+    if alert.no_data_since is None:
+        return alert
+    waited = now - alert.no_data_since
+    quiet_since = alert.quiet_since + waited if alert.quiet_since else None
+    return replace(alert, no_data_since=None, quiet_since=quiet_since)
+
+
+def _end(alert: Alert, reason: EndReason, now: datetime) -> Alert:
+    return replace(alert, state=AlertState.ENDED, ended_at=now, reason=reason, unknown=False)
+
+
+def _depart(alert: Alert, rule: Rule | None, now: datetime) -> Alert:
+    if alert.state is AlertState.ENDED:
+        return alert
+    changed = rule is None or not _has_shape(alert.identity, rule.selection.by)
+    return _end(alert, EndReason.RULE_CHANGED if changed else EndReason.PROJECT_GONE, now)
+
+
+def _has_shape(identity: Labels, by: tuple[str, ...]) -> bool:
+    """Whether the identity can be one of a rule with this `by`; labels that facts may leave empty may be absent."""
+    names, wanted = set(identity), {"source", *by}
+    return names <= wanted and (wanted & _NEVER_EMPTY) <= names
+
+
+def _is_material(old: Alert, new: Alert) -> bool:
+    """Whether the stored alert is out of date: what only describes the present value is not worth a write."""
+    described = replace(new, value=old.value, threshold=old.threshold, samples=old.samples, unknown=old.unknown)
+    return described != old
+
+
+def _edges(edges: Iterable[tuple[Alert | None, Alert]], now: datetime) -> Iterable[Transition]:
+    for old, new in edges:
+        was = old.state if old is not None else AlertState.INACTIVE
+        if was is not new.state:
+            yield Transition(now, new.rule, new.identity, was, new.state, new.reason, new.value)

@@ -1,0 +1,185 @@
+"""One evaluation, from facts to notifications, as pure functions: read this first.
+
+`plan` takes the state of things at one instant and says what the alerts become and who is due to be told;
+`compose` turns what is due into messages, once the store has looked up the evidence. Nothing here does I/O,
+reads a clock or changes what it was given. The round around it (app.py) is:
+
+1. now = clock(); 2. plan(...); 3. store the alerts (decided before anyone is told); 4. compose and deliver;
+5. store the log (told, so written).
+
+A crash before 3 repeats the evaluation; one between 4 and 5 repeats the message in flight.
+"""
+
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from k2alert.alert.lifecycle import AlertId, Step, step
+from k2alert.config.model import Config
+from k2alert.judge.judge import judge
+from k2alert.labels import Labels
+from k2alert.model import (
+    Alert,
+    AlertState,
+    Finding,
+    Kind,
+    LogEntry,
+    Measures,
+    Metric,
+    Project,
+    Rule,
+    Truth,
+)
+from k2alert.notify.plan import Due, due
+from k2alert.stale import STALE_ALERT, is_complete, stale_findings
+from k2alert.times import to_ms
+from k2alert.universe import ProjectId, Target, Universe, alert_labels
+
+__all__ = ["Plan", "Scene", "plan"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """Everything a round looks at. `started_at` is when this process began to collect."""
+
+    config: Config
+    metrics: Mapping[str, Metric]
+    measures: Measures
+    universe: Universe
+    projects: Sequence[Project]
+    alerts: Mapping[AlertId, Alert]
+    log: Sequence[LogEntry]
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a round decided: the findings, the alerts after it, and what is due to be said."""
+
+    now: datetime
+    findings: tuple[Finding, ...]
+    step: Step
+    due: tuple[Due, ...]
+
+
+def plan(scene: Scene, *, now: datetime) -> Plan:
+    """One evaluation of every rule over every label set, at one instant."""
+    findings = (*judge_all(scene, now=now), *stale_findings(scene.config, scene.projects, scene.started_at, now=now))
+    rules = {finding.rule.name: finding.rule for finding in findings} | {rule.name: rule for rule in scene.config.rules}
+    after = step(scene.alerts, findings, rules=rules, now=now)
+    return Plan(now=now, findings=findings, step=after, due=due_now(scene, after.alerts, now=now))
+
+
+def due_now(scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -> tuple[Due, ...]:
+    """What the receivers are due to hear of these alerts."""
+    heard = {alert.key: alert for alert in alerts.values() if alert.state in (AlertState.FIRING, AlertState.ENDED)}
+    return due(alerts=heard, log=scene.log, route=scene.config.route, receivers=scene.config.receivers, now=now)
+
+
+def judge_all(scene: Scene, *, now: datetime) -> Iterator[Finding]:
+    """Every rule's findings, in the order of the files."""
+    complete = _Complete(scene, now)
+    for rule in scene.config.rules:
+        for target in _targets(scene, rule, now):
+            yield _judge(scene, rule, target, complete, now)
+
+
+def judge_one(scene: Scene, rule: Rule, target: Target, *, now: datetime) -> Finding:
+    """One rule judged for one label set, as the cycle does it."""
+    return _judge(scene, rule, target, _Complete(scene, now), now)
+
+
+def targets_of(scene: Scene, rule: Rule, *, now: datetime) -> tuple[Target, ...]:
+    """The label sets that a rule is judged for at this time."""
+    return tuple(_targets(scene, rule, now))
+
+
+def _judge(scene: Scene, rule: Rule, target: Target, complete: "_Complete", now: datetime) -> Finding:
+    if not complete.all(target.members, rule.look_back):
+        return Finding(rule=rule, identity=target.identity, labels=target.labels, truth=Truth.UNKNOWN)
+    try:
+        return judge(
+            rule,
+            identity=target.identity,
+            labels=target.labels,
+            measures=scene.measures,
+            metrics=scene.metrics,
+            at=to_ms(now),
+        )
+    except Exception:  # a bug in one rule must not silence the others: it is unknown, and says so
+        return Finding(
+            rule=rule,
+            identity=target.identity,
+            labels=target.labels,
+            truth=Truth.UNKNOWN,
+            error=traceback.format_exc(),
+        )
+
+
+class _Complete:
+    """Which projects' data is complete enough to be judged, asked once for each project and look-back."""
+
+    def __init__(self, scene: Scene, now: datetime) -> None:
+        sources = {source.name: source for source in scene.config.sources}
+        self._projects = {(project.source, project.path): project for project in scene.projects}
+        self._sources = sources
+        self._now = now
+        self._known: dict[tuple[ProjectId, timedelta], bool] = {}
+
+    def all(self, members: Iterable[ProjectId], look_back: timedelta) -> bool:
+        return all(self._one(member, look_back) for member in members)
+
+    def _one(self, member: ProjectId, look_back: timedelta) -> bool:
+        asked = (member, look_back)
+        if asked not in self._known:
+            project, source = self._projects.get(member), self._sources.get(member[0])
+            self._known[asked] = (
+                project is not None and source is not None and is_complete(project, source, look_back, now=self._now)
+            )
+        return self._known[asked]
+
+
+def _targets(scene: Scene, rule: Rule, now: datetime) -> Iterable[Target]:
+    fixed = scene.universe.fixed.get(rule.name)
+    return _open_targets(scene, rule, now) if fixed is None else fixed
+
+
+def _open_targets(scene: Scene, rule: Rule, now: datetime) -> Iterator[Target]:
+    """The label sets of a rule with labels of facts: those with a fact in the period or an open alert."""
+    members = scene.universe.members[rule.name]
+    for identity in sorted(_label_sets(scene, rule, now), key=str):
+        of = _members_of(identity, members, scene.config)
+        if of:
+            yield Target(identity, alert_labels(scene.config, rule, identity), of)
+
+
+def _label_sets(scene: Scene, rule: Rule, now: datetime) -> set[Labels]:
+    kinds = {scene.metrics[name].kind for name in rule.condition.metrics}
+    found: set[Labels] = set()
+    for kind in kinds:
+        if isinstance(kind, Kind):
+            found.update(scene.measures.label_sets(rule.selection, rule.window, to_ms(now), kind))
+    wanted = {"source", *rule.selection.by}
+    found.update(
+        alert.identity
+        for (name, _), alert in scene.alerts.items()
+        if name == rule.name and alert.state is not AlertState.INACTIVE and set(alert.identity) <= wanted
+    )
+    return found
+
+
+def _members_of(identity: Labels, members: frozenset[ProjectId], config: Config) -> tuple[ProjectId, ...]:
+    """The projects behind a label set: its own project, or all of its source that carry its labels."""
+    source, project = identity.get("source", ""), identity.get("project")
+    if project is not None:
+        return ((source, project),) if (source, project) in members else ()
+    return tuple(
+        member
+        for member in sorted(members)
+        if member[0] == source
+        and all(identity.get(name, value) == value for name, value in config.labels_of_project(*member).items())
+    )
+
+
+__all__ += ["STALE_ALERT", "due_now", "judge_all", "judge_one", "targets_of"]

@@ -1,0 +1,89 @@
+"""When a project's data is complete enough to be judged, and the built-in alert that says so when it is not.
+
+Contract §6: while a project's backfill is not done, or its last complete read is older than `max_staleness`,
+its alerts are unknown, hold their state and say nothing; `K2AlertSourceStale`, one for each source, speaks.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from k2alert.collect.settings import SourceSettings
+from k2alert.config.model import Config
+from k2alert.labels import Labels
+from k2alert.model import Finding, Project, ProjectState, Rule, Selection, Severity, Truth, Window
+from k2alert.template import compile_template
+from k2alert.times import format_duration
+
+__all__ = ["STALE_ALERT", "is_complete", "is_stale", "stale_findings", "state_of"]
+
+STALE_ALERT = "K2AlertSourceStale"
+
+_STALE_TEXT = (
+    "{{ value }} projects of source {{ labels.source }} could not be read for {{ period }}. "
+    "Their alerts hold still until they can."
+)
+
+
+def is_complete(project: Project, source: SourceSettings, look_back: timedelta, *, now: datetime) -> bool:
+    """Whether what is recorded of the project covers the look-back (or `backfill`, where shorter) up to now."""
+    if project.covered_since is None or project.complete_at is None:
+        return False
+    needed = look_back if source.backfill is None else min(look_back, source.backfill)
+    return project.covered_since <= now - needed and now - project.complete_at <= source.max_staleness
+
+
+def is_stale(project: Project, source: SourceSettings, started_at: datetime, *, now: datetime) -> bool:
+    """Whether the project has gone unread for longer than `max_staleness` while this process could read it.
+
+    A backfill counts as read for as long as the forge goes on answering: reading a month of history may take
+    longer than `max_staleness`.
+    """
+    read_at = project.complete_at if project.covered_since is not None else project.success_at
+    since = max(read_at or project.first_seen_at, started_at)
+    return now - since > source.max_staleness
+
+
+def state_of(project: Project, source: SourceSettings, started_at: datetime, *, now: datetime) -> ProjectState:
+    """What `k2alert_projects` counts the project as."""
+    if project.forbidden:
+        return ProjectState.FORBIDDEN
+    if is_stale(project, source, started_at, now=now):
+        return ProjectState.STALE
+    return ProjectState.OK if project.covered_since is not None else ProjectState.BACKFILLING
+
+
+def stale_findings(
+    config: Config, projects: Sequence[Project], started_at: datetime, *, now: datetime
+) -> Iterator[Finding]:
+    """One finding for each source: true while any of its projects is stale; the value is how many are."""
+    for source in config.sources:
+        stale = _count(source, projects, started_at, now)
+        rule = _stale_rule(source.max_staleness)
+        yield Finding(
+            rule=rule,
+            identity=Labels({"source": source.name}),
+            labels=config.labels.merged(
+                {"alertname": STALE_ALERT, "severity": rule.severity.value, "source": source.name}
+            ),
+            truth=Truth.TRUE if stale else Truth.FALSE,
+            value=stale,
+            threshold=0,
+        )
+
+
+def _count(source: SourceSettings, projects: Iterable[Project], started_at: datetime, now: datetime) -> int:
+    return sum(project.source == source.name and is_stale(project, source, started_at, now=now) for project in projects)
+
+
+@lru_cache(maxsize=64)
+def _stale_rule(max_staleness: timedelta) -> Rule:
+    return Rule(
+        name=STALE_ALERT,
+        condition=None,
+        window=Window(max_staleness),
+        period=format_duration(max_staleness),
+        severity=Severity.WARNING,
+        message=compile_template(_STALE_TEXT, names=("value", "labels", "period"), functions=()),
+        selection=Selection((), ("source",)),
+    )

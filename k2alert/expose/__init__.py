@@ -1,0 +1,1 @@
+"""expose: what we know comes in as values; metrics, an API and probes go out over HTTP."""

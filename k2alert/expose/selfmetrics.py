@@ -1,0 +1,208 @@
+"""What k2alert says of itself on /metrics (contract §5), through prometheus-client, in a registry of its own."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+__all__ = ["REASONS", "SelfMetrics"]
+
+REASONS = (
+    "clientError",
+    "serverError",
+    "authError",
+    "rateLimited",
+    "contextCanceled",
+    "contextDeadlineExceeded",
+    "other",
+)
+"""Why a notification failed, in Alertmanager's words."""
+
+_STATES = ("ok", "stale", "forbidden", "backfilling")
+_LATENCY_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class SelfMetrics:
+    """The daemon's own metrics; every series exists at zero from when its rule, receiver or source is declared."""
+
+    def __init__(self, version: str) -> None:
+        self.registry = registry = CollectorRegistry(auto_describe=True)
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        info = Gauge("k2alert_build_info", "Version of this k2alert; always 1.", ["version"], registry=registry)
+        info.labels(version).set(1)
+        self._config_hash = Gauge(
+            "k2alert_config_hash", "A number that changes when the configuration does.", registry=registry
+        )
+        self._reload_ok = Gauge(
+            "k2alert_config_last_reload_successful",
+            "Whether the files as they are now are the configuration in use.",
+            registry=registry,
+        )
+        self._reload_at = Gauge(
+            "k2alert_config_last_reload_success_timestamp_seconds",
+            "When a configuration was last taken into use.",
+            registry=registry,
+        )
+        self._projects = Gauge(
+            "k2alert_projects",
+            "Projects of a source by how their reading goes.",
+            ["source", "state"],
+            registry=registry,
+        )
+        self._requests = Counter(
+            "k2alert_source_requests",
+            "Requests to a source's API by status code, or by what came instead of one.",
+            ["source", "code"],
+            registry=registry,
+        )
+        self._remaining = Gauge(
+            "k2alert_source_rate_limit_remaining",
+            "Requests that the source still allows, as it last said.",
+            ["source"],
+            registry=registry,
+        )
+        self._source_success = Gauge(
+            "k2alert_source_last_success_timestamp_seconds",
+            "When a look at a project of the source last reached its end.",
+            ["source"],
+            registry=registry,
+        )
+        self._evaluations = Counter(
+            "k2alert_rule_evaluations", "Rounds in which the rule was judged.", ["rule"], registry=registry
+        )
+        self._evaluation_failures = Counter(
+            "k2alert_rule_evaluation_failures",
+            "Rounds in which judging the rule failed for a label set.",
+            ["rule"],
+            registry=registry,
+        )
+        self._evaluation_seconds = Histogram(
+            "k2alert_evaluation_duration_seconds",
+            "How long a round of evaluation took, without delivery.",
+            registry=registry,
+            buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5),
+        )
+        self._dropped = Counter(
+            "k2alert_ci_series_dropped",
+            "CI samples that rounds left out of the exposition, for there were too many.",
+            registry=registry,
+        )
+        self._notifications = Counter(
+            "k2alert_notifications",
+            "Notifications tried, told or not.",
+            ["receiver", "integration"],
+            registry=registry,
+        )
+        self._failed = Counter(
+            "k2alert_notifications_failed",
+            "Notifications that failed, by reason.",
+            ["receiver", "integration", "reason"],
+            registry=registry,
+        )
+        self._latency = Histogram(
+            "k2alert_notification_latency_seconds",
+            "How long the delivery of a notification took.",
+            ["integration"],
+            registry=registry,
+            buckets=_LATENCY_BUCKETS,
+        )
+        Gauge("k2alert_leader", "Whether this replica judges and sends.", registry=registry).set(1)
+        self._declared: dict[str, set[tuple[str, ...]]] = {"rule": set(), "receiver": set(), "source": set()}
+
+    def declare(self, *, rules: Iterable[str], receivers: Iterable[tuple[str, str]], sources: Iterable[str]) -> None:
+        """Begins the series of what the configuration names, at zero, and ends those of what it names no more."""
+        wanted: dict[str, set[tuple[str, ...]]] = {
+            "rule": {(rule,) for rule in rules},
+            "receiver": set(receivers),
+            "source": {(source,) for source in sources},
+        }
+        for kind, names in wanted.items():
+            for gone in self._declared[kind] - names:
+                self._end(kind, gone)
+            for name in names - self._declared[kind]:
+                self._begin(kind, name)
+        self._declared = wanted
+
+    def _begin(self, kind: str, name: tuple[str, ...]) -> None:
+        if kind == "rule":
+            self._evaluations.labels(*name)
+            self._evaluation_failures.labels(*name)
+        elif kind == "receiver":
+            self._notifications.labels(*name)
+            self._latency.labels(name[1])
+            for reason in REASONS:
+                self._failed.labels(*name, reason)
+        else:
+            self._source_success.labels(*name)
+            self._requests.labels(*name, "200")
+            for state in _STATES:
+                self._projects.labels(*name, state)
+
+    def _end(self, kind: str, name: tuple[str, ...]) -> None:
+        if kind == "rule":
+            self._evaluations.remove(*name)
+            self._evaluation_failures.remove(*name)
+        elif kind == "receiver":
+            self._notifications.remove(*name)
+            self._failed.remove_by_labels({"receiver": name[0], "integration": name[1]})
+        else:
+            self._source_success.remove(*name)
+            for metric in (self._requests, self._projects, self._remaining):
+                metric.remove_by_labels({"source": name[0]})
+
+    def config_loaded(self, text_hash: str, *, now: datetime) -> None:
+        """A configuration was taken into use."""
+        self._config_hash.set(int(hashlib.sha256(text_hash.encode()).hexdigest()[:12], 16))
+        self._reload_ok.set(1)
+        self._reload_at.set(now.timestamp())
+
+    def config_refused(self) -> None:
+        """The files hold errors; the configuration in use stays."""
+        self._reload_ok.set(0)
+
+    def set_projects(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """How many projects each (source, state) has; states not named are zero."""
+        for (source,) in self._declared["source"]:
+            for state in _STATES:
+                self._projects.labels(source, state).set(counts.get((source, state), 0))
+
+    def count_requests(self, source: str, code: str, number: int) -> None:
+        """More requests were made of a source."""
+        if (source,) in self._declared["source"]:
+            self._requests.labels(source, code).inc(number)
+
+    def set_source(self, source: str, *, remaining: int | None, success_at: datetime | None) -> None:
+        """What a source said of its limit (None: nothing), and when a look last reached its end."""
+        if (source,) not in self._declared["source"]:
+            return
+        if remaining is not None:
+            self._remaining.labels(source).set(remaining)
+        if success_at is not None:
+            self._source_success.labels(source).set(success_at.timestamp())
+
+    def evaluated(self, failed: Mapping[str, bool], *, took: timedelta, dropped: int) -> None:
+        """A round is over: for each rule, whether judging it failed."""
+        self._evaluation_seconds.observe(took.total_seconds())
+        self._dropped.inc(dropped)
+        for rule, bad in failed.items():
+            self._evaluations.labels(rule).inc()
+            if bad:
+                self._evaluation_failures.labels(rule).inc()
+
+    def notified(self, receiver: str, integration: str, *, took: timedelta, reason: str | None) -> None:
+        """A notification was tried; `reason` says why it failed, None that it was told."""
+        self._notifications.labels(receiver, integration).inc()
+        self._latency.labels(integration).observe(took.total_seconds())
+        if reason is not None:
+            self._failed.labels(receiver, integration, reason if reason in REASONS else "other").inc()
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """The exposition in the format that the Accept header asks for, and its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type

@@ -1,0 +1,212 @@
+"""The HTTP server: requests come in, what the `View` knows goes out. No request waits for a forge."""
+
+import gzip
+import hmac
+import ipaddress
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from k2alert.expose.api import alerts_json, rules_json
+from k2alert.expose.view import Snapshot, View
+
+__all__ = ["ListenError", "is_loopback", "make_app", "parse_listen", "start"]
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+VIEW = web.AppKey("view", View)
+LOOPBACK = web.AppKey("loopback", bool)
+
+_GZIP_FROM = 10_000  # below, packing costs more than it saves
+_OPENMETRICS_END = b"# EOF\n"
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+}
+_ERROR_TYPES = {400: "bad_data", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
+_LANDING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>k2alert</title>
+<meta name="viewport" content="width=device-width"><h1>k2alert</h1><ul>
+<li><a href="/metrics">Metrics</a>
+<li><a href="/api/v1/alerts">Alerts</a>
+<li><a href="/api/v1/rules">Rules</a>
+<li><a href="/-/ready">Ready?</a></ul></html>
+"""
+
+
+class ListenError(Exception):
+    """The server cannot listen where it was told to."""
+
+
+def parse_listen(listen: str) -> tuple[str, int]:
+    """`host:port` (`[::1]:9725`, `:9725` for all addresses) as host and port. Raises `ListenError`."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ListenError(f"not an address to listen on: {listen!r} (write it as host:port)")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - the operator wrote ":port"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def make_app(view: View, *, loopback: bool) -> web.Application:
+    """The application; `loopback` says that it will listen for this machine only."""
+    app = web.Application(middlewares=[_answer])
+    app[VIEW] = view
+    app[LOOPBACK] = loopback
+    app.router.add_get("/", _landing)
+    app.router.add_get("/metrics", _metrics)
+    app.router.add_get("/-/healthy", _healthy)
+    app.router.add_get("/-/ready", _ready)
+    app.router.add_post("/-/reload", _reload)
+    app.router.add_put("/-/reload", _reload)
+    app.router.add_get("/api/v1/rules", _rules)
+    app.router.add_get("/api/v1/alerts", _alerts)
+    return app
+
+
+async def start(app: web.Application, listen: str) -> tuple[web.AppRunner, int]:
+    """Listens, and says on which port (the one asked for, or a free one for 0). Raises `ListenError`."""
+    host, port = parse_listen(listen)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ListenError(f"cannot listen on {listen}: {error.strerror or error}") from None
+    return runner, runner.addresses[0][1]
+
+
+@web.middleware
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Errors in Prometheus's shape, never a traceback; the same headers on everything."""
+    try:
+        response = await handler(request)
+    except web.HTTPException as refused:
+        headers = {name: value for name, value in refused.headers.items() if name in ("Allow", "WWW-Authenticate")}
+        response = _error(refused.status, refused.text or refused.reason, headers)
+    except Exception:
+        log.exception("a request failed", extra={"path": request.path})
+        response = _error(500, "internal error, see the log", {})
+    response.headers.update(_HEADERS)
+    return response
+
+
+def _error(status: int, text: str, headers: dict[str, str]) -> web.Response:
+    body = {"status": "error", "errorType": _ERROR_TYPES.get(status, "internal"), "error": text}
+    return web.json_response(body, status=status, headers=headers)
+
+
+async def _landing(_: web.Request) -> web.Response:
+    return web.Response(text=_LANDING, content_type="text/html")
+
+
+async def _healthy(_: web.Request) -> web.Response:
+    return web.Response(text="k2alert is healthy.\n")
+
+
+async def _ready(request: web.Request) -> web.Response:
+    why_not = await request.app[VIEW].ready()
+    if why_not is not None:
+        return web.Response(status=503, text=f"k2alert is not ready: {why_not}\n")
+    return web.Response(text="k2alert is ready.\n")
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    view = request.app[VIEW]
+    own, content_type = view.self_metrics(request.headers.get("Accept", ""))
+    snapshot = view.snapshot()
+    body = _joined(own, snapshot, "openmetrics" in content_type)
+    headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+    if len(body) >= _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+        body = gzip.compress(body, compresslevel=1)
+        headers["Content-Encoding"] = "gzip"
+    return web.Response(body=body, headers=headers)
+
+
+def _joined(own: bytes, snapshot: Snapshot | None, openmetrics: bool) -> bytes:
+    if snapshot is None:
+        return own
+    if not openmetrics:
+        return own + snapshot.series
+    return own.removesuffix(_OPENMETRICS_END) + snapshot.series_openmetrics + _OPENMETRICS_END
+
+
+async def _rules(request: web.Request) -> web.Response:
+    _check_reader(request)
+    if request.query.get("type", "alert") not in ("alert", "record"):
+        raise web.HTTPBadRequest(text=f"not a rule type: {request.query['type']!r}")
+    snapshot = request.app[VIEW].snapshot()
+    if snapshot is None or request.query.get("type") == "record":
+        return _success({"groups": []})
+    found = rules_json(
+        snapshot,
+        names=request.query.getall("rule_name[]", []),
+        files=request.query.getall("file[]", []),
+        alerts=request.query.get("exclude_alerts", "false") not in ("true", "1"),
+    )
+    return _success(found)
+
+
+async def _alerts(request: web.Request) -> web.Response:
+    _check_reader(request)
+    snapshot = request.app[VIEW].snapshot()
+    return _success(alerts_json(snapshot) if snapshot else {"alerts": []})
+
+
+async def _reload(request: web.Request) -> web.Response:
+    _check_writer(request)
+    errors = await request.app[VIEW].reload()
+    if errors:
+        return web.Response(status=500, text="".join(f"{error}\n" for error in errors))
+    return web.Response(text="")
+
+
+def _success(data: dict[str, Any]) -> web.Response:
+    return web.json_response({"status": "success", "data": data}, dumps=_dumps)
+
+
+def _dumps(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace").decode()
+
+
+def _check_reader(request: web.Request) -> None:
+    view = request.app[VIEW]
+    wanted = view.read_token()
+    if wanted is not None and not _bears(request, wanted) and not _bears(request, view.admin_token()):
+        raise web.HTTPUnauthorized(text="a token is needed", headers={"WWW-Authenticate": "Bearer"})
+
+
+def _check_writer(request: web.Request) -> None:
+    """Writes need the admin token; without one they are for people on this machine.
+
+    A browser on this machine is not such a person: a page from elsewhere can make it post to loopback (it then
+    sends Origin) or reach loopback by a name of its own (the Host is then that name).
+    """
+    token = request.app[VIEW].admin_token()
+    if token is not None:
+        if not _bears(request, token):
+            raise web.HTTPUnauthorized(text="the admin token is needed", headers={"WWW-Authenticate": "Bearer"})
+        return
+    host = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
+    if not request.app[LOOPBACK] or "Origin" in request.headers or not is_loopback(host):
+        raise web.HTTPForbidden(text="set web.admin_token to allow this from elsewhere than this machine")
+
+
+def _bears(request: web.Request, token: str | None) -> bool:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if token is None or scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(given.strip().encode(), token.encode())

@@ -1,0 +1,46 @@
+"""What the rest of the program hands to `expose`: one frozen picture a round, and a few questions."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from k2alert.model import Alert, Finding, Rule
+
+__all__ = ["Snapshot", "View"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What the last round came to.
+
+    `messages` are the rendered texts of pending and firing alerts by `Alert.key`; `annotations` likewise.
+    `series` are the CI and rule series in Prometheus's text format, `series_openmetrics` the same in OpenMetrics
+    (without its `# EOF`); both are rendered once a round, not once a scrape.
+    """
+
+    now: datetime
+    interval: timedelta
+    took: timedelta
+    rules: Sequence[Rule] = ()
+    findings: Sequence[Finding] = ()
+    alerts: Sequence[Alert] = ()
+    messages: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    series: bytes = b""
+    series_openmetrics: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What the server asks. All of it is answered from memory.
+
+    `ready` gives the reason why not, or None. `reload` gives the errors, none when it worked. The tokens are
+    asked for at every request, since a reload may change them.
+    """
+
+    snapshot: Callable[[], Snapshot | None]
+    self_metrics: Callable[[str], tuple[bytes, str]]
+    ready: Callable[[], Awaitable[str | None]]
+    reload: Callable[[], Awaitable[Sequence[str]]]
+    admin_token: Callable[[], str | None]
+    read_token: Callable[[], str | None]

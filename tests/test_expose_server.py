@@ -1,0 +1,357 @@
+"""The HTTP face, through a real server on a free port."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from k2alert.expose.exposition import Family, RunTotals, Sample, render, rule_families, run_families, window_text
+from k2alert.expose.selfmetrics import SelfMetrics
+from k2alert.expose.server import ListenError, is_loopback, make_app, parse_listen, start
+from k2alert.expose.view import Snapshot, View
+from k2alert.labels import Labels
+from k2alert.model import (
+    Alert,
+    AlertState,
+    Finding,
+    Place,
+    Rule,
+    Selection,
+    Severity,
+    Truth,
+    Window,
+)
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+HOSTILE = 'k2/"a\\b"\n<script>alert(1)</script>\u202e'
+IDENTITY = Labels({"source": "gitlab", "project": HOSTILE})
+
+
+class Text:
+    """A condition and a template, as far as the API looks at them."""
+
+    text = "success_rate < 0.95"
+    source = "rate low"
+
+
+RULE = Rule(
+    name="rate_low",
+    condition=Text(),
+    window=Window(timedelta(hours=24)),
+    period="24h",
+    severity=Severity.WARNING,
+    message=Text(),
+    selection=Selection((), ("project",)),
+    place=Place("rules/ci.yml", 2, 5),
+)
+FIRING = Alert(
+    rule="rate_low",
+    identity=IDENTITY,
+    labels=IDENTITY.merged({"alertname": "rate_low", "severity": "warning"}),
+    severity=Severity.WARNING,
+    state=AlertState.FIRING,
+    active_at=T0,
+    fired_at=T0,
+    value=0.91,
+    threshold=0.95,
+)
+FINDING = Finding(rule=RULE, identity=IDENTITY, labels=FIRING.labels, truth=Truth.TRUE, value=0.91, threshold=0.95)
+
+
+def snapshot() -> Snapshot:
+    families = [
+        *run_families([RunTotals("gitlab", HOSTILE, "default", "success", 12, 90_500, 11)]),
+        Family("k2alert_ci_success_ratio", "Share of decided runs.", "gauge", [Sample("", '{project="x"}', 0.5)]),
+        *rule_families([RULE], [FINDING], {(FIRING.rule, FIRING.identity): FIRING}),
+    ]
+    text, openmetrics, _ = render(families, most=1000)
+    return Snapshot(
+        now=T0,
+        interval=timedelta(seconds=30),
+        took=timedelta(milliseconds=3),
+        rules=[RULE],
+        findings=[FINDING],
+        alerts=[FIRING, replace(FIRING, identity=Labels({"source": "x"}), state=AlertState.ENDED)],
+        messages={FIRING.key: "rate low"},
+        series=text,
+        series_openmetrics=openmetrics,
+    )
+
+
+def own_metrics() -> SelfMetrics:
+    own = SelfMetrics("1.2.3")
+    own.declare(rules=["rate_low"], receivers=[("team", "slack[0]")], sources=["gitlab"])
+    return own
+
+
+class Server:
+    """A running server and what a test may set on it."""
+
+    def __init__(self) -> None:
+        self.admin: str | None = None
+        self.read: str | None = None
+        self.why_not: str | None = None
+        self.errors: list[str] = []
+        self.reloads = 0
+        self.known: Snapshot | None = snapshot()
+        self.own = own_metrics()
+        self.url = ""
+
+    async def ready(self) -> str | None:
+        return self.why_not
+
+    async def reload(self) -> list[str]:
+        self.reloads += 1
+        return self.errors
+
+    def view(self) -> View:
+        return View(
+            snapshot=lambda: self.known,
+            self_metrics=self.own.render,
+            ready=self.ready,
+            reload=self.reload,
+            admin_token=lambda: self.admin,
+            read_token=lambda: self.read,
+        )
+
+
+@asynccontextmanager
+async def serving(*, loopback: bool = True) -> AsyncIterator[tuple[Server, aiohttp.ClientSession]]:
+    server = Server()
+    runner, port = await start(make_app(server.view(), loopback=loopback), "127.0.0.1:0")
+    try:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+            yield server, session
+    finally:
+        await runner.cleanup()
+
+
+async def test_metrics_are_read_back_by_prometheus_own_parser_in_both_formats() -> None:
+    async with serving() as (_, session):
+        plain = await (await session.get("/metrics")).text()
+        accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+        openmetrics = await (await session.get("/metrics", headers=accept)).text()
+
+    for text, parse in ((plain, parse_text), (openmetrics, parse_openmetrics)):
+        samples = {
+            (sample.name, sample.labels.get("project")): sample.value
+            for family in parse(text)
+            for sample in family.samples
+        }
+        assert samples[("k2alert_ci_runs_total", HOSTILE)] == 12
+        assert samples[("k2alert_ci_run_duration_seconds_sum", HOSTILE)] == 90.5
+        assert samples[("k2alert_rule_value", HOSTILE)] == 0.91
+    assert openmetrics.endswith("# EOF\n")
+
+
+def test_every_rule_has_all_its_states_from_the_start() -> None:
+    (_, alerts) = rule_families([RULE], [], {})
+
+    assert [(sample.labels, sample.value) for sample in alerts.samples] == [
+        (f'{{rule="rate_low",severity="warning",state="{state}"}}', 0)
+        for state in ("inactive", "pending", "firing", "no_data", "unknown")
+    ]
+
+
+def test_samples_beyond_the_bound_are_dropped_and_counted() -> None:
+    family = Family("k2alert_ci_x", "X.", "gauge", [Sample("", f'{{n="{n}"}}', n) for n in range(10)])
+
+    text, _, dropped = render([family, family], most=12)
+
+    assert (dropped, text.count(b"\nk2alert_ci_x{")) == (8, 12)
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"), [(1, "1h"), (24, "24h"), (48, "2d"), (168, "7d"), (0.5, "30m"), (36, "1d12h")]
+)
+def test_windows_are_written_as_people_do(hours: float, text: str) -> None:
+    assert window_text(timedelta(hours=hours)) == text
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+async def test_promtool_finds_nothing() -> None:
+    async with serving() as (_, session):
+        exposition = await (await session.get("/metrics")).read()
+
+    checked = subprocess.run(["promtool", "check", "metrics"], input=exposition, capture_output=True)
+
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+async def test_what_is_no_longer_declared_leaves_the_exposition() -> None:
+    own = own_metrics()
+    own.count_requests("gitlab", "429", 3)
+    own.notified("team", "slack[0]", took=timedelta(seconds=1), reason="rateLimited")
+
+    own.declare(rules=[], receivers=[], sources=[])
+
+    text = own.render("")[0].decode()
+    assert not [
+        line for line in text.splitlines() if "gitlab" in line or "rate_low" in line or 'receiver="team"' in line
+    ]
+
+
+async def test_probes() -> None:
+    async with serving() as (server, session):
+        healthy, ready = await session.get("/-/healthy"), await session.get("/-/ready")
+        server.why_not = "the store does not answer"
+        unready = await session.get("/-/ready")
+
+        assert (healthy.status, ready.status, unready.status) == (200, 200, 503)
+        assert await unready.text() == "k2alert is not ready: the store does not answer\n"
+
+
+async def test_api_has_prometheus_shape() -> None:
+    async with serving() as (_, session):
+        alerts = await (await session.get("/api/v1/alerts")).json()
+        rules = await (await session.get("/api/v1/rules")).json()
+
+    (alert,) = alerts["data"]["alerts"]
+    assert alerts["status"] == "success"
+    assert alert["labels"] == {"alertname": "rate_low", "project": HOSTILE, "severity": "warning", "source": "gitlab"}
+    assert (alert["state"], alert["activeAt"], alert["value"]) == ("firing", "2026-01-01T00:00:00Z", "0.91")
+    assert alert["annotations"] == {"message": "rate low"}
+    (listed,) = rules["data"]["groups"]
+    (rule,) = listed["rules"]
+    assert (listed["file"], listed["interval"]) == ("rules/ci.yml", 30)
+    assert (rule["name"], rule["query"], rule["state"], rule["health"], rule["type"]) == (
+        "rate_low",
+        "success_rate < 0.95",
+        "firing",
+        "ok",
+        "alerting",
+    )
+    assert rule["alerts"] == [alert]
+
+
+@pytest.mark.parametrize(
+    ("query", "rules"),
+    [("type=alert", 1), ("type=record", 0), ("rule_name[]=rate_low", 1), ("rule_name[]=other", 0), ("file[]=x", 0)],
+)
+async def test_rules_can_be_filtered(query: str, rules: int) -> None:
+    async with serving() as (_, session):
+        answer = await (await session.get(f"/api/v1/rules?{query}")).json()
+
+    assert sum(len(listed["rules"]) for listed in answer["data"]["groups"]) == rules
+
+
+async def test_before_the_first_round_the_api_is_empty_and_metrics_are_our_own() -> None:
+    async with serving() as (server, session):
+        server.known = None
+        alerts = await (await session.get("/api/v1/alerts")).json()
+        metrics = await (await session.get("/metrics")).text()
+
+    assert alerts["data"] == {"alerts": []}
+    assert 'k2alert_build_info{version="1.2.3"} 1.0' in metrics
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"),
+    [
+        ("/nope", "GET", 404),
+        ("/-/reload", "GET", 405),
+        ("/api/v1/rules", "DELETE", 405),
+        ("/api/v1/rules?type=x", "GET", 400),
+    ],
+)
+async def test_errors_are_json_in_prometheus_shape(path: str, method: str, status: int) -> None:
+    async with serving() as (_, session):
+        answer = await session.request(method, path)
+        body = json.loads(await answer.text())
+
+    assert (answer.status, body["status"]) == (status, "error")
+
+
+RELOADS: dict[str, tuple[str | None, bool, dict[str, str], int]] = {
+    "on loopback nobody needs a token": (None, True, {}, 200),
+    "elsewhere it is refused without one": (None, False, {}, 403),
+    "a page from elsewhere is refused": (None, True, {"Origin": "https://evil.example"}, 403),
+    "a name of its own for loopback is refused": (None, True, {"Host": "evil.example"}, 403),
+    "a token that is set must be given": ("s3cret", True, {}, 401),
+    "the wrong one is refused": ("s3cret", True, {"Authorization": "Bearer nope"}, 401),
+    "the right one does": ("s3cret", False, {"Authorization": "Bearer s3cret"}, 200),
+}
+
+
+@pytest.mark.parametrize(("token", "loopback", "headers", "status"), RELOADS.values(), ids=RELOADS)
+async def test_reload(token: str | None, loopback: bool, headers: dict[str, str], status: int) -> None:
+    async with serving(loopback=loopback) as (server, session):
+        server.admin = token
+        answer = await session.post("/-/reload", headers=headers)
+
+        assert (answer.status, server.reloads) == (status, int(status == 200))
+
+
+async def test_a_reload_that_fails_says_why() -> None:
+    async with serving() as (server, session):
+        server.errors = ["rules/ci.yml:3:9: unknown key 'perriod'"]
+        answer = await session.post("/-/reload")
+
+        assert (answer.status, await answer.text()) == (500, "rules/ci.yml:3:9: unknown key 'perriod'\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "status"), [(None, 401), ("Bearer reader", 200), ("Bearer admin", 200), ("Basic reader", 401)]
+)
+async def test_a_read_token_guards_the_api_but_not_the_metrics(header: str | None, status: int) -> None:
+    async with serving() as (server, session):
+        server.read, server.admin = "reader", "admin"
+        headers = {"Authorization": header} if header else {}
+
+        assert (await session.get("/api/v1/alerts", headers=headers)).status == status
+        assert (await session.get("/metrics")).status == 200
+
+
+async def test_every_answer_carries_the_security_headers() -> None:
+    async with serving() as (_, session):
+        for path in ("/", "/metrics", "/nope"):
+            answer = await session.get(path)
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("listen", "parsed"),
+    [("127.0.0.1:9725", ("127.0.0.1", 9725)), (":80", ("0.0.0.0", 80)), ("[::1]:1", ("::1", 1))],
+)
+def test_listen_addresses(listen: str, parsed: tuple[str, int]) -> None:
+    assert parse_listen(listen) == parsed
+
+
+@pytest.mark.parametrize("listen", ["9725", "localhost", "x:", "x:99999", ""])
+def test_bad_listen_addresses_are_refused(listen: str) -> None:
+    with pytest.raises(ListenError):
+        parse_listen(listen)
+
+
+@pytest.mark.parametrize(
+    ("host", "answer"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("[::1]", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("a.b", False),
+    ],
+)
+def test_loopback(host: str, answer: bool) -> None:
+    assert is_loopback(host) is answer
+
+
+async def test_a_port_that_is_taken_is_one_clear_line() -> None:
+    server = Server()
+    runner, port = await start(make_app(server.view(), loopback=True), "127.0.0.1:0")
+    try:
+        with pytest.raises(ListenError, match=f"cannot listen on 127.0.0.1:{port}"):
+            await start(make_app(server.view(), loopback=True), f"127.0.0.1:{port}")
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,44 @@
+"""The commands. Each lives in a module of its own, imported only when it is called for."""
+
+from importlib import import_module
+
+import click
+
+from k2alert import __version__
+
+__all__ = ["main"]
+
+_COMMANDS = {
+    "check": "config and rules: every error and warning, with places",
+    "demo": "the whole thing on one machine, with nothing to configure",
+    "explain": "why a rule fires, or does not",
+    "metrics": "the catalogue of names that conditions can use",
+    "run": "the daemon",
+    "schema": "JSON Schema of the configuration, for editors",
+}
+
+
+class _Commands(click.Group):
+    """A click group whose commands are modules: `k2alert check` does not pay for the HTTP server."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = import_module(f"k2alert.cli.{cmd_name}").command
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_COMMANDS.items()))
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="k2alert")
+def main() -> None:
+    """Alerts on what GitLab CI and GitHub Actions really did, by rules in YAML, told once.
+
+    Start with `k2alert demo`, then `k2alert check` on a configuration of your own, then `k2alert run`.
+    """

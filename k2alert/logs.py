@@ -1,0 +1,97 @@
+"""Structured logs on standard error: one line a record, as text or JSON, without secrets.
+
+`extra={...}` of a record becomes its fields. Every secret of the configuration in use is blotted out of
+whatever is logged, ours or a library's, wherever it turns up.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Literal, TextIO
+
+__all__ = ["LogFormat", "Secrets", "set_up_logging"]
+
+LogFormat = Literal["text", "json"]
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+# Below this length a "secret" is a word that logs may hold for other reasons, and no protection to anybody.
+_SHORTEST_SECRET = 6
+# C0 and C1 controls and the marks that turn text around: a forge's text must not forge lines of the log.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
+    code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029)
+}
+
+
+class Secrets:
+    """The values that must not be seen; replaced as a whole when the configuration changes."""
+
+    def __init__(self) -> None:
+        self._values: tuple[str, ...] = ()
+
+    def replace(self, values: Iterable[str]) -> None:
+        """These are the secrets now. Longer ones first, so that one inside another leaves nothing behind."""
+        kept = {value for value in values if len(value) >= _SHORTEST_SECRET}
+        self._values = tuple(sorted(kept, key=len, reverse=True))
+
+    def blot(self, text: str) -> str:
+        """The text without any secret."""
+        for value in self._values:
+            text = text.replace(value, "***")
+        return text
+
+
+def set_up_logging(style: LogFormat, level: str, secrets: Secrets, stream: TextIO | None = None) -> None:
+    """Sends all records of `level` and above to the stream (standard error), in one format."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_Json(secrets) if style == "json" else _Text(secrets))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    for chatty in ("slack_sdk", "aiosmtplib", "asyncio"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD and not name.startswith("_")}
+
+
+class _Text(logging.Formatter):
+    """`2026-01-01T00:00:00.000Z WARNING k2alert.collect: message key=value`."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        super().__init__()
+        self._secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = "".join(f" {name}={_quoted(value)}" for name, value in _fields(record).items())
+        message = record.getMessage().translate(_CONTROLS)
+        line = f"{_instant(record)} {record.levelname} {record.name}: {message}{fields}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return self._secrets.blot(line)
+
+
+class _Json(logging.Formatter):
+    """One JSON object a line: ts, level, logger, msg, the record's fields, and `trace` for an exception."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        super().__init__()
+        self._secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        known = {"ts": _instant(record), "level": record.levelname.lower(), "logger": record.name}
+        line = {**known, "msg": record.getMessage(), **_fields(record)}
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return self._secrets.blot(json.dumps(line, default=str, ensure_ascii=True))
+
+
+def _quoted(value: Any) -> str:
+    text = str(value).translate(_CONTROLS)
+    return json.dumps(text, ensure_ascii=False) if not text or set(text) & set(' "=') else text
+
+
+def _instant(record: logging.LogRecord) -> str:
+    at = datetime.fromtimestamp(record.created, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

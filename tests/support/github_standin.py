@@ -1,0 +1,419 @@
+"""A stand-in for GitHub's REST API: repositories in memory and a clock go in, an aiohttp application comes out.
+
+It answers as GitHub does where k2alert listens, and keeps GitHub's traps: a search lists at most 1,000 runs, a re-run
+keeps its run's id and `created_at`, `Link` names another host, a pull request's number is only given while it is open,
+jobs that wait have a start. Time is the clock's alone: what lies in its future has not happened yet. Change the
+dataclasses while it runs, and GitHub has changed.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from k2alert.times import EPOCH, iso, parse_instant
+from tests.support.github_shapes import API, SITE, commit, full_repository, minimal_repository, simple_commit, user
+
+_SEARCH_LIMIT = 1000
+_CONCLUSIONS = {"success": "success", "failed": "failure", "canceled": "cancelled", "skipped": "skipped"}
+
+
+@dataclass
+class StandinJob:
+    """A job of one attempt. `attempt` is what GitHub says it is, where that is not the attempt that lists it."""
+
+    id: int
+    name: str
+    started_at: datetime
+    completed_at: datetime | None
+    conclusion: str | None = "success"
+    created_at: datetime | None = None  # old recordings have none
+    labels: tuple[str, ...] = ("ubuntu-latest",)
+    attempt: int | None = None
+
+
+@dataclass
+class StandinAttempt:
+    """One attempt of a run; `completed_at` None never ends. `gone`: GitHub keeps it no longer (404)."""
+
+    number: int
+    started_at: datetime
+    completed_at: datetime | None
+    conclusion: str | None = "success"
+    jobs: list[StandinJob] = field(default_factory=list)
+    gone: bool = False
+
+
+@dataclass
+class StandinRun:
+    """A workflow run. `owner` is that of a fork where the run is for a fork's pull request."""
+
+    id: int
+    created_at: datetime
+    attempts: list[StandinAttempt]
+    number: int = 1
+    name: str = "CI"
+    event: str = "push"
+    head_branch: str | None = "main"
+    head_sha: str = "c0ffee" * 6 + "c0ff"
+    title: str = "Make it work"
+    pull_requests: tuple[int, ...] = ()
+    owner: str = ""
+
+    def attempt_at(self, now: datetime) -> StandinAttempt | None:
+        """The attempt that GitHub shows for the run at this time."""
+        begun = [attempt for attempt in self.attempts if attempt.started_at <= now]
+        return begun[-1] if begun and self.created_at <= now else None
+
+
+@dataclass
+class StandinRepository:
+    """A repository; `tags` and `branches` are the names it has besides its default branch."""
+
+    full_name: str
+    runs: list[StandinRun] = field(default_factory=list)
+    id: int = 1296269
+    default_branch: str = "main"
+    branches: set[str] = field(default_factory=set)
+    tags: set[str] = field(default_factory=set)
+
+
+@dataclass
+class StandinGitHub:
+    """GitHub. `token` "" lets everyone in; after `remaining` requests the primary rate limit is reached.
+
+    `asked` holds the path and query of every request that came in.
+    """
+
+    clock: Callable[[], datetime]
+    repositories: list[StandinRepository] = field(default_factory=list)
+    token: str = ""
+    remaining: int = 1_000_000
+    asked: list[str] = field(default_factory=list)
+
+    def make_app(self, middlewares: Iterable[Any] = ()) -> web.Application:
+        """The application that serves it; `middlewares` see the answers as a client does."""
+        app = web.Application(middlewares=[*middlewares, self._guard()])
+        root = "/repos/{owner}/{repo}"
+        app.router.add_get(root, self._get_repository)
+        app.router.add_get(root + "/commits/{ref}", self._get_commit)
+        app.router.add_get(root + "/actions/runs", self._list_runs)
+        app.router.add_get(root + "/actions/runs/{run}", self._get_run)
+        app.router.add_get(root + "/actions/runs/{run}/jobs", self._list_jobs)
+        app.router.add_get(root + "/actions/runs/{run}/attempts/{attempt}", self._get_attempt)
+        app.router.add_get(root + "/actions/runs/{run}/attempts/{attempt}/jobs", self._list_attempt_jobs)
+        return app
+
+    def _guard(self) -> Any:
+        @web.middleware
+        async def guard(request: web.Request, handler: Any) -> web.StreamResponse:
+            self.asked.append(request.path_qs)
+            if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
+                return _error(401, "Bad credentials")
+            if self.remaining == 0:
+                response: web.StreamResponse = _error(403, "API rate limit exceeded for user ID 1.")
+            else:
+                self.remaining -= 1
+                response = await handler(request)
+            response.headers.update(self._limits())
+            return response
+
+        return guard
+
+    def _limits(self) -> Mapping[str, str]:
+        reset = (self.clock() - EPOCH) // timedelta(seconds=1) + 3600
+        limits = {"limit": 5000, "remaining": self.remaining, "used": 1, "reset": reset, "resource": "core"}
+        return {f"x-ratelimit-{name}": str(value) for name, value in limits.items()}
+
+    def _find(self, request: web.Request) -> StandinRepository | None:
+        wanted = "{owner}/{repo}".format(**request.match_info)
+        return next((each for each in self.repositories if each.full_name == wanted), None)
+
+    def _find_run(self, request: web.Request) -> tuple[StandinRepository, StandinRun] | None:
+        repository = self._find(request)
+        for run in repository.runs if repository else ():
+            if str(run.id) == request.match_info["run"] and run.attempt_at(self.clock()):
+                return (repository, run) if repository else None
+        return None
+
+    def _find_attempt(self, request: web.Request) -> tuple[StandinRepository, StandinRun, StandinAttempt] | None:
+        found = self._find_run(request)
+        for attempt in found[1].attempts if found else ():
+            here = str(attempt.number) == request.match_info["attempt"] and not attempt.gone
+            if found and here and attempt.started_at <= self.clock():
+                return (*found, attempt)
+        return None
+
+    async def _get_repository(self, request: web.Request) -> web.Response:
+        repository = self._find(request)
+        return (
+            _error(404, "Not Found")
+            if repository is None
+            else _json(full_repository(repository.full_name, repository.id, repository.default_branch))
+        )
+
+    async def _get_commit(self, request: web.Request) -> web.Response:
+        repository = self._find(request)
+        if repository is None:
+            return _error(404, "Not Found")
+        kind, _, name = request.match_info["ref"].partition("/")
+        names = repository.tags if kind == "tags" else repository.branches | {repository.default_branch}
+        if name not in names:
+            return _error(422, f"No commit found for SHA: {request.match_info['ref']}")
+        return _json(commit(repository.full_name, "c0ffee"))
+
+    async def _list_runs(self, request: web.Request) -> web.Response:
+        repository = self._find(request)
+        if repository is None:
+            return _error(404, "Not Found")
+        now = self.clock()
+        created, status = request.query.get("created"), request.query.get("status")
+        within = _parse_range(created) if created else (lambda _: True)
+        shown = [
+            (run, attempt) for run in repository.runs if (attempt := run.attempt_at(now)) and within(run.created_at)
+        ]
+        if status:
+            shown = [(run, each) for run, each in shown if status in (_status(each, now), _conclusion(each, now))]
+        shown.sort(key=lambda pair: (pair[0].created_at, pair[0].id), reverse=True)
+        listed = shown[:_SEARCH_LIMIT] if created or status else shown
+        return _page(
+            request,
+            "workflow_runs",
+            listed,
+            lambda pair: _run(repository, *pair, now=now),
+            total=len(shown),
+        )
+
+    async def _get_run(self, request: web.Request) -> web.Response:
+        found = self._find_run(request)
+        attempt = found[1].attempt_at(self.clock()) if found else None
+        if found is None or attempt is None:
+            return _error(404, "Not Found")
+        return _json(_run(*found, attempt, now=self.clock()))
+
+    async def _get_attempt(self, request: web.Request) -> web.Response:
+        found = self._find_attempt(request)
+        return _error(404, "Not Found") if found is None else _json(_run(*found, now=self.clock()))
+
+    async def _list_jobs(self, request: web.Request) -> web.Response:
+        found = self._find_run(request)
+        if found is None:
+            return _error(404, "Not Found")
+        repository, run = found
+        attempts = [attempt for attempt in run.attempts if attempt.started_at <= self.clock()]
+        if request.query.get("filter") != "all":
+            attempts = attempts[-1:]
+        return self._jobs_of(request, repository, run, attempts)
+
+    async def _list_attempt_jobs(self, request: web.Request) -> web.Response:
+        found = self._find_attempt(request)
+        return _error(404, "Not Found") if found is None else self._jobs_of(request, found[0], found[1], [found[2]])
+
+    def _jobs_of(
+        self, request: web.Request, repository: StandinRepository, run: StandinRun, attempts: list[StandinAttempt]
+    ) -> web.Response:
+        now = self.clock()
+        jobs = [
+            (attempt, job)
+            for attempt in attempts
+            for job in attempt.jobs
+            if not attempt.gone and (job.created_at or attempt.started_at) <= now
+        ]
+        return _page(request, "jobs", jobs, lambda pair: _job(repository, run, *pair, now=now), total=len(jobs))
+
+
+def standin_from_row(row: Mapping[str, Any], *, event: str = "push") -> StandinRun:
+    """A run of a `pipelines/github_*.jsonl.gz` history; `event` where the history has none.
+
+    The histories know only the last attempt, so earlier ones are gone.
+    """
+    number = row["run_attempt"] or 1
+    finished = max(parse_instant(row["finished_at"]), parse_instant(row["updated_at"]))
+    jobs = [_job_from_row(job) for job in row["jobs"]]
+    last = StandinAttempt(number, parse_instant(row["started_at"]), finished, _conclusion_of(row), jobs)
+    return StandinRun(
+        id=row["id"],
+        created_at=parse_instant(row["created_at"]),
+        attempts=[last],
+        number=row["run_number"] or 1,
+        name=row["workflow"] or "CI",
+        event=row["event"] or event,
+        head_branch=row["ref"],
+        head_sha=row["sha"],
+    )
+
+
+def _job_from_row(row: Mapping[str, Any]) -> StandinJob:
+    return StandinJob(
+        id=row["id"],
+        name=row["name"],
+        started_at=parse_instant(row["started_at"]),
+        completed_at=parse_instant(row["finished_at"]) if row["finished_at"] else None,
+        conclusion=_conclusion_of(row),
+        created_at=parse_instant(row["created_at"]) if row.get("created_at") else None,
+        attempt=row.get("run_attempt"),
+    )
+
+
+def _conclusion_of(row: Mapping[str, Any]) -> str | None:
+    """GitHub's word; some histories have a word of their own, in capitals."""
+    word = row["conclusion"]
+    return word if word and word.islower() else _CONCLUSIONS.get(row["status"])
+
+
+# ------------------------------------------------------------------------------------------- what is answered
+
+
+def _json(data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(text=json.dumps(data), status=status, headers=headers, content_type="application/json")
+
+
+def _error(status: int, message: str) -> web.Response:
+    where = "https://docs.github.com/rest"
+    return _json({"message": message, "documentation_url": where, "status": str(status)}, status)
+
+
+def _page(
+    request: web.Request, name: str, items: list[Any], show: Callable[[Any], dict[str, Any]], *, total: int
+) -> web.Response:
+    size = min(int(request.query.get("per_page", "30")), 100)
+    number = int(request.query.get("page", "1"))
+    shown = [show(item) for item in items[(number - 1) * size : number * size]]
+    last = -(-len(items) // size)
+    links = {"prev": number - 1, "next": number + 1, "last": last, "first": 1}
+    wanted = {rel: page for rel, page in links.items() if 1 <= page <= last and (page != number or rel == "next")}
+    link = ", ".join(f'<{_link(request, page)}>; rel="{rel}"' for rel, page in wanted.items())
+    return _json({"total_count": total, name: shown}, headers={"Link": link} if link else None)
+
+
+def _link(request: web.Request, page: int) -> str:
+    return f"{API}/repositories/1296269/moved?{urlencode({**request.query, 'page': page})}"
+
+
+def _parse_range(text: str) -> Callable[[datetime], bool]:
+    """GitHub's search syntax for times: `>=T`, `>T`, `<=T`, `<T`, `A..B`, `*..B`, `A..*`, or one exact second."""
+    if ".." in text:
+        start, end = text.split("..")
+        low = None if start == "*" else parse_instant(start)
+        high = None if end == "*" else parse_instant(end)
+        return lambda at: (low is None or low <= at) and (high is None or at <= high)
+    sign = text[: len(text) - len(text.lstrip("<>="))]
+    bound = parse_instant(text[len(sign) :])
+    compare: dict[str, Callable[[datetime], bool]] = {
+        ">=": lambda at: at >= bound,
+        ">": lambda at: at > bound,
+        "<=": lambda at: at <= bound,
+        "<": lambda at: at < bound,
+        "": lambda at: at == bound,
+    }
+    return compare[sign]
+
+
+def _status(attempt: StandinAttempt, now: datetime) -> str:
+    if attempt.completed_at is not None and attempt.completed_at <= now:
+        return "completed"
+    return "in_progress" if any(job.started_at <= now for job in attempt.jobs) else "queued"
+
+
+def _conclusion(attempt: StandinAttempt, now: datetime) -> str | None:
+    return attempt.conclusion if _status(attempt, now) == "completed" else None
+
+
+def _updated_at(attempt: StandinAttempt, now: datetime) -> datetime:
+    moments = [attempt.started_at, attempt.completed_at]
+    for job in attempt.jobs:
+        moments += [job.started_at, job.completed_at]
+    return max(at for at in moments if at is not None and at <= now)
+
+
+def _run(repository: StandinRepository, run: StandinRun, attempt: StandinAttempt, *, now: datetime) -> dict[str, Any]:
+    owner, _, name = repository.full_name.partition("/")
+    url = f"{API}/repos/{repository.full_name}/actions/runs/{run.id}"
+    earlier = f"{url}/attempts/{attempt.number - 1}" if attempt.number > 1 else None
+    return {
+        "id": run.id,
+        "name": run.name,
+        "node_id": "WFR_1",
+        "head_branch": run.head_branch,
+        "head_sha": run.head_sha,
+        "path": ".github/workflows/ci.yml",
+        "display_title": run.title,
+        "run_number": run.number,
+        "run_attempt": attempt.number,
+        "event": run.event,
+        "status": _status(attempt, now),
+        "conclusion": _conclusion(attempt, now),
+        "workflow_id": 159038,
+        "created_at": iso(run.created_at),
+        "run_started_at": iso(attempt.started_at),
+        "updated_at": iso(_updated_at(attempt, now)),
+        "url": url,
+        "html_url": f"{SITE}/{repository.full_name}/actions/runs/{run.id}",
+        "previous_attempt_url": earlier,
+        "pull_requests": [_pull_request(repository, run, number) for number in run.pull_requests],
+        "head_commit": simple_commit(run.head_sha),
+        "actor": user(run.owner or owner),
+        "repository": minimal_repository(repository.full_name, repository.id),
+        "head_repository": minimal_repository(f"{run.owner or owner}/{name}", repository.id + bool(run.owner)),
+        **{key: f"{url}/{key}" for key in _RUN_URLS},
+    }
+
+
+_RUN_URLS = (
+    "jobs_url",
+    "logs_url",
+    "check_suite_url",
+    "cancel_url",
+    "rerun_url",
+    "artifacts_url",
+    "workflow_url",
+)
+
+
+def _job(
+    repository: StandinRepository, run: StandinRun, attempt: StandinAttempt, job: StandinJob, *, now: datetime
+) -> dict[str, Any]:
+    begun = job.started_at <= now
+    ended = job.completed_at is not None and job.completed_at <= now
+    url = f"{API}/repos/{repository.full_name}/actions"
+    created_at = {"created_at": iso(job.created_at)} if job.created_at else {}
+    return {
+        "id": job.id,
+        "run_id": run.id,
+        "workflow_name": run.name,
+        "head_branch": run.head_branch,
+        "run_url": f"{url}/runs/{run.id}",
+        "run_attempt": job.attempt or attempt.number,
+        "node_id": "CR_1",
+        "head_sha": run.head_sha,
+        "url": f"{url}/jobs/{job.id}",
+        "html_url": f"{SITE}/{repository.full_name}/actions/runs/{run.id}/job/{job.id}",
+        "status": "completed" if ended else "in_progress" if begun else "queued",
+        "conclusion": job.conclusion if ended else None,
+        **created_at,
+        "started_at": iso(job.started_at if begun else job.created_at or attempt.started_at),
+        "completed_at": iso(job.completed_at) if ended and job.completed_at else None,
+        "name": job.name,
+        "steps": [],
+        "check_run_url": f"{API}/repos/{repository.full_name}/check-runs/{job.id}",
+        "labels": list(job.labels),
+        "runner_id": 1 if begun else None,
+        "runner_name": "runner" if begun else None,
+        "runner_group_id": 1 if begun else None,
+        "runner_group_name": "Default" if begun else None,
+    }
+
+
+def _pull_request(repository: StandinRepository, run: StandinRun, number: int) -> dict[str, Any]:
+    repo = {"id": repository.id, "url": f"{API}/repos/{repository.full_name}", "name": repository.full_name}
+    return {
+        "id": 1000 + number,
+        "number": number,
+        "url": f"{repo['url']}/pulls/{number}",
+        "head": {"ref": run.head_branch or "", "sha": run.head_sha, "repo": repo},
+        "base": {"ref": repository.default_branch, "sha": run.head_sha, "repo": repo},
+    }

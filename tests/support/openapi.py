@@ -151,7 +151,10 @@ def validating(api: OpenApi, problems: list[str]) -> Middleware:
     @web.middleware
     async def validate(request: web.Request, handler: Handler) -> web.StreamResponse:
         path = request.rel_url.raw_path
-        response = await handler(request)
+        try:
+            response = await handler(request)
+        except web.HTTPException as refused:
+            response = web.Response(status=refused.status, headers=refused.headers, text=refused.text)
         if not api.covers(path):
             return response
         query = list(request.query.items())

@@ -1,0 +1,55 @@
+"""GitLab: one look at a project, over GraphQL where that works and over REST v4 where it does not.
+
+In comes an `Ask`; out go batches of runs and, at the end, a `Look`. What REST and GraphQL each do is told in
+`gitlab_rest` and `gitlab_graphql`; what GitLab's words mean, in `gitlab_parse`.
+"""
+
+from dataclasses import replace
+
+from k2alert.collect.flow import Ask, Failure, Flow, Forge, Look
+from k2alert.collect.gitlab_graphql import Refused, read_graphql
+from k2alert.collect.gitlab_reading import Reading, Steps
+from k2alert.collect.gitlab_rest import identify, read_rest
+
+
+def look(ask: Ask) -> Flow:
+    """Reads every pipeline of the project that changed since `ask.since`, with all executions of its jobs.
+
+    Steps: 1. GraphQL, unless an earlier look at this source found that it cannot be used there. 2. Where it is
+    refused, REST for all of it. 3. What could not be read is said: one item that is not what the API promises makes
+    the look fail, once everything readable has been handed over.
+    """
+    project = replace(ask.project, path=ask.project.path or ask.project.key)
+    reading = Reading(ask, project, dict(ask.memory))
+    failure = yield from _read(reading)
+    if failure is None and reading.malformed:
+        more = len(reading.malformed) - 1
+        failure = Failure("body", reading.malformed[0] + (f" (and {more} more such items)" if more else ""))
+    return Look(reading.project, failure, memory=reading.memory)
+
+
+FORGE = Forge(look=look, default_url="https://gitlab.com", api_path="/api")  # GraphQL does not live below /api/v4
+
+
+def _read(reading: Reading) -> Steps[Failure | None]:
+    refused = None
+    if reading.memory.get("graphql") != "refused":
+        ended = yield from _read_by_path(reading)
+        if not isinstance(ended, Refused):
+            return ended
+        refused = ended
+    failure = (yield from identify(reading)) or (yield from read_rest(reading))
+    if failure is None and refused is not None and refused.lasting:
+        reading.memory["graphql"] = "refused"  # remembered only now: REST works where GraphQL does not
+    return failure
+
+
+def _read_by_path(reading: Reading) -> Steps[Failure | Refused | None]:
+    """GraphQL knows projects by path only; a project configured by number is asked for its path first."""
+    if "/" not in reading.project.path:
+        failure = yield from identify(reading)
+        if failure is not None:
+            return failure
+        if "/" not in reading.project.path:
+            return Refused("the project's path is not known", lasting=False)
+    return (yield from read_graphql(reading))

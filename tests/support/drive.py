@@ -1,0 +1,75 @@
+"""Runs a forge's flow against a real server on loopback, as plainly as can be: no retries, limits or backoff."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from k2alert.collect.flow import Answer, Batch, Failure, Flow, Forge, Look, Reason, Request, Response
+from k2alert.model import PipelineRun
+
+_REASONS: dict[int, Reason] = {401: "auth", 403: "forbidden", 404: "not_found", 410: "not_found", 429: "rate_limited"}
+
+
+@dataclass
+class Drive:
+    """How a flow went: what it returned, the batches it handed over and the requests it made."""
+
+    look: Look | None = None
+    batches: list[Batch] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+
+    @property
+    def runs(self) -> dict[str, PipelineRun]:
+        return {run.id: run for batch in self.batches for run in batch.runs}
+
+
+async def drive(flow: Flow, forge: Forge, url: str, *, token: str = "t") -> Drive:
+    """Executes the flow's requests over HTTP until it ends."""
+    drive = Drive()
+    headers = {"Authorization": f"Bearer {token}", **forge.headers}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        return await _run(flow, lambda request: _fetch(session, url.rstrip("/") + forge.api_path, request), drive)
+
+
+async def replay(flow: Flow, answer: Any) -> Drive:
+    """Runs the flow with answers made by a function of the request."""
+
+    async def ask(request: Request) -> Answer:
+        return answer(request)
+
+    return await _run(flow, ask, Drive())
+
+
+async def _run(flow: Flow, ask: Any, drive: Drive) -> Drive:
+    answer: Answer | None = None
+    try:
+        while True:
+            step = flow.send(answer)
+            answer = None
+            if isinstance(step, Batch):
+                drive.batches.append(step)
+            else:
+                drive.requests.append(step)
+                answer = await ask(step)
+    except StopIteration as stop:
+        drive.look = stop.value
+        return drive
+
+
+async def _fetch(session: aiohttp.ClientSession, base: str, request: Request) -> Answer:
+    method = "GET" if request.body is None else "POST"
+    url = URL(base + request.path, encoded=True).extend_query(list(request.params))
+    try:
+        async with session.request(method, url, json=request.body) as response:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            if response.status != 200:
+                reason = _REASONS.get(response.status, "server" if response.status >= 500 else "client")
+                return Failure(reason, f"{response.status}", response.status)
+            return Response(response.status, headers, await response.json())
+    except aiohttp.ContentTypeError:
+        return Failure("body", "not JSON")
+    except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+        return Failure("network", type(error).__name__)

@@ -1,0 +1,281 @@
+"""The one place that talks to forges: `Request`s go out over HTTP, `Answer`s come back.
+
+The flows say what to ask; here is how: the token, certificates, redirects that must not carry the token away,
+limits on time and size, the pace, and the short retries. Whatever a server does comes back as a value; only a
+bug raises. Longer waits are the collector's.
+"""
+
+import ssl
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from yarl import URL
+
+from k2alert.collect.answers import (
+    LONGEST_WAIT,
+    TOO_LARGE,
+    one_line,
+    rate_limit_remaining,
+    read_answer,
+    worth_retrying,
+)
+from k2alert.collect.flow import Answer, Batch, Failure, Flow, Forge, Look, Request, Response
+from k2alert.collect.settings import SourceSettings
+
+__all__ = ["Client", "Limits", "Pace", "Stats", "Time", "drive"]
+
+_TRIES = 3
+_MOST_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_CHUNK = 64 * 1024
+_MINUTE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one answer may cost: `time` for the whole exchange, `size` in bytes of its unpacked body."""
+
+    time: timedelta = timedelta(seconds=60)  # GitLab gives up on a GraphQL query after 30 s, proxies after 60 s
+    size: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """Where time and chance come from. `monotonic` is in seconds, `random` from [0, 1)."""
+
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    random: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What has been asked so far: requests by kind and code, and what the forge last said we may still ask.
+
+    A code is an HTTP status, or `timeout`, `network` (no whole answer came) or `body` (a 200 that is no JSON).
+    """
+
+    requests: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    rate_limit_remaining: int | None = None
+
+
+class Pace:
+    """At most so many requests in any minute, and none during a pause that the forge asked for."""
+
+    def __init__(self, per_minute: int | None) -> None:
+        self._starts: deque[float] | None = deque(maxlen=per_minute) if per_minute else None
+        self._paused_until = 0.0
+
+    def reserve(self, at: float) -> float:
+        """Takes the next place in the row; how many seconds after `at` it is."""
+        if self._starts is None:
+            return 0.0
+        full = len(self._starts) == self._starts.maxlen
+        start = max(at, self._starts[0] + _MINUTE) if full else at
+        self._starts.append(start)
+        return start - at
+
+    def pause(self, at: float, seconds: float) -> None:
+        """Nothing is to be asked for so many seconds from `at` on."""
+        self._paused_until = max(self._paused_until, at + seconds)
+
+    def paused(self, at: float) -> float:
+        """How many seconds of a pause are left at `at`."""
+        return max(0.0, self._paused_until - at)
+
+
+class Client:
+    """One source's connection. Its session opens with the first request; `close` ends it."""
+
+    def __init__(
+        self, settings: SourceSettings, forge: Forge, *, time: Time, version: str, limits: Limits | None = None
+    ) -> None:
+        self._base = (settings.url or forge.default_url).rstrip("/") + forge.api_path
+        self._token = settings.token.get_secret_value().strip() if settings.token else ""
+        self._headers = {"Accept": "application/json", **forge.headers, "User-Agent": f"k2alert/{version}"}
+        self._ca_file = settings.ca_file
+        self._time = time
+        self._limits = limits or Limits()
+        self._pace = Pace(settings.max_requests_per_minute)
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._remaining: int | None = None
+        self._session: aiohttp.ClientSession | None = None
+
+    def stats(self) -> Stats:
+        """What this client has asked so far."""
+        return Stats(dict(self._counts), self._remaining)
+
+    async def close(self) -> None:
+        """Closes the connections; a client that is asked again opens new ones."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def ask(self, request: Request) -> Answer:
+        """The forge's answer, after up to three tries.
+
+        What passes by itself (a server's error, a timeout, a broken connection or body) is tried again after a
+        second or two; a limit that ends within a minute is waited for. Every request only reads, POSTs too, so
+        each may be repeated.
+        """
+        answer = await self._try(request)
+        for attempt in range(_TRIES - 1):
+            if isinstance(answer, Response) or not worth_retrying(answer):
+                break
+            if answer.reason != "rate_limited":  # that wait is the pace's, for all requests of the source
+                await self._time.sleep(_backoff(answer, attempt, self._time.random()))
+            answer = await self._try(request)
+        return answer if isinstance(answer, Response) else self._tell(request, answer)
+
+    async def _try(self, request: Request) -> Answer:
+        """One try, in its turn; a pause of more than a minute is told instead of waited for."""
+        while paused := self._pace.paused(self._time.monotonic()):
+            if paused > LONGEST_WAIT.total_seconds():
+                return Failure("rate_limited", "the forge asked for a pause", None, timedelta(seconds=paused))
+            await self._time.sleep(paused)
+        if wait := self._pace.reserve(self._time.monotonic()):
+            await self._time.sleep(wait)
+        answer = await self._follow(request)
+        if isinstance(answer, Failure) and answer.reason == "rate_limited" and answer.retry_after is not None:
+            self._pace.pause(self._time.monotonic(), answer.retry_after.total_seconds())
+        return answer
+
+    async def _follow(self, request: Request) -> Answer:
+        """One exchange, and those that its redirects lead to."""
+        url = self._url(request)
+        for _ in range(_MOST_REDIRECTS + 1):
+            came = await self._exchange(request, url)
+            self._counts[request.kind, _code(came)] += 1
+            if not isinstance(came, _Moved):
+                return came
+            url = came.to
+        return Failure("client", "redirected too often")
+
+    async def _exchange(self, request: Request, url: URL) -> "Answer | _Moved":
+        """One HTTP exchange, with whatever can go wrong on the way as a value."""
+        try:
+            return await self._send(request, url)
+        except TimeoutError:
+            return Failure("timeout", f"no whole answer within {self._limits.time.total_seconds():g} s")
+        except (aiohttp.ClientError, OSError) as error:
+            return Failure("network", str(error) or type(error).__name__)
+
+    async def _send(self, request: Request, url: URL) -> "Answer | _Moved":
+        method = "GET" if request.body is None else "POST"
+        async with self._open().request(method, url, json=request.body, allow_redirects=False) as response:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            remaining = rate_limit_remaining(headers)
+            self._remaining = self._remaining if remaining is None else remaining
+            if response.status in _REDIRECTS and "location" in headers:
+                return _redirect(request, url, response.status, headers["location"])
+            body = await self._read(response)
+        if body is None:
+            return TOO_LARGE
+        # On the event loop: json holds the interpreter's lock to its end, so a thread would not help (measured).
+        return read_answer(response.status, headers, body, now=self._time.now())
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes | None:
+        """The unpacked body; None where it is larger than it may be, which also cuts the connection."""
+        body = bytearray()
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            body += chunk
+            if len(body) > self._limits.size:
+                response.close()
+                return None
+        return bytes(body)
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            authorization = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._trust()),
+                headers={**self._headers, **authorization},
+                cookie_jar=aiohttp.DummyCookieJar(),  # a token, no login: GitLab's session cookie is of no use
+                timeout=aiohttp.ClientTimeout(total=self._limits.time.total_seconds()),
+            )
+        return self._session
+
+    def _trust(self) -> ssl.SSLContext:
+        """The system's certificates, and those of `ca_file` too."""
+        context = ssl.create_default_context()
+        if self._ca_file is not None:
+            try:
+                context.load_verify_locations(cafile=self._ca_file)
+            except OSError as error:
+                raise OSError(f"ca_file {self._ca_file}: {error}") from error
+        return context
+
+    def _url(self, request: Request) -> URL:
+        # By hand: a `+` in a time must become %2B, and the %2F in a project's path must stay.
+        query = "?" + urlencode(request.params, quote_via=quote) if request.params else ""
+        return URL(self._base + request.path + query, encoded=True)
+
+    def _tell(self, request: Request, failure: Failure) -> Failure:
+        """The failure as people may read it: what was asked, on one line, and never the token."""
+        detail = failure.detail.replace(self._token, "***") if self._token else failure.detail
+        return replace(failure, detail=one_line(f"{request.kind}: {detail}"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """The forge says that what was asked for is elsewhere on it."""
+
+    status: int
+    to: URL
+
+
+def _redirect(request: Request, url: URL, status: int, location: str) -> _Moved | Failure:
+    """Where to go on; only GETs, and only on the same origin, so that neither token nor question leaves it."""
+    try:
+        to = url.join(URL(location)).with_user(None)
+        same = to.origin() == url.origin()
+    except ValueError:
+        return Failure("client", f"{status} to nowhere", status)
+    if not same:
+        return Failure(
+            "client", f"{status} to another host, {to.scheme}://{to.host}: is the source's url right?", status
+        )
+    if request.body is not None:
+        return Failure("client", f"{status} in answer to a POST", status)
+    return _Moved(status, to)
+
+
+def _code(came: Answer | _Moved) -> str:
+    if isinstance(came, Failure) and (came.reason == "body" or came.status is None):
+        return came.reason
+    return str(came.status)
+
+
+def _backoff(failure: Failure, attempt: int, chance: float) -> float:
+    """Seconds before the next try: what the forge asked for, or one, then two, and up to as much again by chance."""
+    if failure.retry_after is not None:
+        return failure.retry_after.total_seconds()
+    return float(2**attempt) * (1 + chance)
+
+
+async def drive(
+    flow: Flow, ask: Callable[[Request], Awaitable[Answer]], record: Callable[[Batch], Awaitable[None]]
+) -> Look:
+    """Runs a flow to its end: requests are asked, batches recorded before the flow goes on.
+
+    A cancellation closes the flow; an exception out of the flow, or out of `record`, is the caller's.
+    """
+    answer: Answer | None = None
+    try:
+        while True:
+            said = flow.send(answer)
+            if isinstance(said, Batch):
+                await record(said)
+                answer = None
+            else:
+                answer = await ask(said)
+    except StopIteration as end:
+        look: Look = end.value
+        return look
+    finally:
+        flow.close()

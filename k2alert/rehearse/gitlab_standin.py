@@ -76,7 +76,7 @@ class StandinGitLab:
     """
 
     clock: Callable[[], datetime]
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     graphql: bool = True
     unknown_fields: frozenset[str] = frozenset()
     complexity_limit: int = 250

@@ -1,8 +1,7 @@
 """Runs a forge's flow against a real server on loopback, as plainly as can be: no retries, limits or backoff."""
 
-import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import aiohttp
 from yarl import URL
@@ -23,40 +22,38 @@ class Drive:
 
     @property
     def runs(self) -> dict[str, PipelineRun]:
+        """Everything handed over, by run id."""
         return {run.id: run for batch in self.batches for run in batch.runs}
+
+    def ask(self, flow: Flow, answer: Answer | None) -> Request | None:
+        """Sends an answer and gives the flow's next request; None once it has returned."""
+        try:
+            while isinstance(step := flow.send(answer), Batch):
+                self.batches.append(step)
+                answer = None
+        except StopIteration as stop:
+            self.look = stop.value
+            return None
+        self.requests.append(step)
+        return step
 
 
 async def drive(flow: Flow, forge: Forge, url: str, *, token: str = "t") -> Drive:
     """Executes the flow's requests over HTTP until it ends."""
-    drive = Drive()
+    seen, answer = Drive(), None
     headers = {"Authorization": f"Bearer {token}", **forge.headers}
     async with aiohttp.ClientSession(headers=headers) as session:
-        return await _run(flow, lambda request: _fetch(session, url.rstrip("/") + forge.api_path, request), drive)
+        while request := seen.ask(flow, answer):
+            answer = await _fetch(session, url.rstrip("/") + forge.api_path, request)
+    return seen
 
 
-async def replay(flow: Flow, answer: Any) -> Drive:
+def replay(flow: Flow, answers: Callable[[Request], Answer]) -> Drive:
     """Runs the flow with answers made by a function of the request."""
-
-    async def ask(request: Request) -> Answer:
-        return answer(request)
-
-    return await _run(flow, ask, Drive())
-
-
-async def _run(flow: Flow, ask: Any, drive: Drive) -> Drive:
-    answer: Answer | None = None
-    try:
-        while True:
-            step = flow.send(answer)
-            answer = None
-            if isinstance(step, Batch):
-                drive.batches.append(step)
-            else:
-                drive.requests.append(step)
-                answer = await ask(step)
-    except StopIteration as stop:
-        drive.look = stop.value
-        return drive
+    seen, answer = Drive(), None
+    while request := seen.ask(flow, answer):
+        answer = answers(request)
+    return seen
 
 
 async def _fetch(session: aiohttp.ClientSession, base: str, request: Request) -> Answer:
@@ -71,5 +68,5 @@ async def _fetch(session: aiohttp.ClientSession, base: str, request: Request) ->
             return Response(response.status, headers, await response.json())
     except aiohttp.ContentTypeError:
         return Failure("body", "not JSON")
-    except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+    except (TimeoutError, aiohttp.ClientError) as error:
         return Failure("network", type(error).__name__)

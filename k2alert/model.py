@@ -591,7 +591,8 @@ class LogEntry:
     (route and group labels), `incident` tells this time from the next. `told` maps alert keys to what was last
     said of them. `handle` is what the integration needs to find its message again (Slack channel and ts, mail
     Message-ID). `closed`: it has heard the end. After a failure `failures` counts, `error` says why and nothing
-    is tried before `retry_at`; `gave_up`: nothing more is tried.
+    is tried before `retry_at`; `gave_up`: the last message will not be tried again, only what comes after it.
+    `last_sent_at` is when the last message was sent or given up.
     """
 
     incident: str
@@ -621,18 +622,23 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The receiver took it. `handle` finds the message again."""
+    """The receiver took it. `handle` finds the message again. `error`: some of its addresses refused it for good."""
 
     handle: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """It did not work this time; try again, not before `after` where the receiver said so."""
+    """It did not work this time; try again, not before `after` where the receiver said so.
+
+    `handle` is not empty where some of the addresses did take it: they must not be told again.
+    """
 
     error: str
     after: timedelta | None = None
     reason: str = "other"  # label of k2alert_notifications_failed_total, Alertmanager's words
+    handle: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

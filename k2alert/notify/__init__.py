@@ -1,0 +1,57 @@
+"""Tells people: routes, what is due, what is said, and one module for each integration.
+
+A new integration is a module with the parts of `IntegrationKind` in the order Settings, build, read, send, its
+test, and a line in `INTEGRATIONS`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+
+import aiohttp
+from pydantic import BaseModel
+
+from k2alert.model import Delivery
+from k2alert.notify import email, slack
+from k2alert.notify.message import Message
+
+__all__ = ["INTEGRATIONS", "IntegrationKind", "Send"]
+
+
+class Send(Protocol):
+    """Delivers one message to the addresses of one integration, and never raises for what may go wrong there."""
+
+    async def __call__(
+        self,
+        settings: Any,
+        message: Message,
+        *,
+        session: aiohttp.ClientSession,
+        render: Callable[[str], str],
+        within: timedelta,
+    ) -> Delivery:
+        """`render` fills in addresses that are templates; `within` is how long one call may take."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrationKind:
+    """A kind of integration: one line of the table `INTEGRATIONS`.
+
+    Settings have `send_resolved` and `edits` (`plan.Told`). `escape` makes text of others safe in the rule's
+    message; `escape_html` does so in its HTML form, for integrations that show one. `addresses` says where a
+    message would go, with its templates rendered.
+    """
+
+    settings: type[BaseModel]
+    escape: Callable[[str], str]
+    addresses: Callable[[Any, Callable[[str], str]], tuple[str, ...]]
+    send: Send
+    escape_html: Callable[[str], str] | None = None
+
+
+INTEGRATIONS: Mapping[str, IntegrationKind] = {
+    "slack": IntegrationKind(slack.Settings, slack.escape, slack.addresses, slack.send),
+    "email": IntegrationKind(email.Settings, email.escape, email.addresses, email.send, email.escape_html),
+}

@@ -1,0 +1,291 @@
+"""What is said, before any vendor's markup.
+
+A `Due` and the rendered alerts come in; a `Message` goes out, and from it lines of spans that every integration
+turns into its own markup. Spans hold plain text that others may have written: whoever shows one cleans and
+escapes it there, in one place for each integration.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from k2alert.labels import Labels
+from k2alert.model import Alert, AlertState, Evidence, JobEvidence, RunEvidence, Severity
+from k2alert.notify.plan import Due, Kind
+from k2alert.notify.standing import fired_at, recovered
+from k2alert.times import human_duration
+
+__all__ = [
+    "LIST_LINES",
+    "Item",
+    "Line",
+    "Message",
+    "Span",
+    "compose",
+    "details",
+    "heading",
+    "headline",
+    "news_lines",
+    "shown",
+    "stem",
+    "summary",
+]
+
+LIST_LINES = 30
+"""A list names so many alerts, then "and N more"."""
+
+ITEMS = 10
+"""A message about one incident shows so many alerts whole, then "and N more"."""
+
+_JOBS = 5  # of one run: the first failed jobs say enough, the run is linked
+_SEVERITIES = tuple(Severity)
+
+
+class Span(NamedTuple):
+    """A piece of a line: plain text, linked where there is a URL."""
+
+    text: str
+    url: str = ""
+
+
+Line = tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One alert as a message shows it.
+
+    `text` is the rule's message rendered with this integration's escape, `html` the same rendered for HTML (mail
+    only); both are shown as they are. `value_text` is the value with its unit ("92.3%"), `threshold_text` what it
+    is compared with ("< 95%"), `noun` what the evidence counts. `annotations` are rendered with `text.clean`, for
+    they are escaped where they are shown.
+    """
+
+    alert: Alert
+    text: str = ""
+    html: str = ""
+    value_text: str = ""
+    threshold_text: str = ""
+    noun: str = "runs"
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=Evidence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message to one integration.
+
+    `thread` is common to all messages of an incident (or a list), `mark` to all attempts at this one; `handle` is
+    what earlier messages left, address by address. `states` says firing, resolved or closed of each alert's key;
+    `firing`, `resolved` and `closed` count all alerts, of which
+    `items` shows some and `more` counts the rest; `news` are the keys of those whose state is told for the first
+    time.
+    """
+
+    kind: Kind
+    receiver: str
+    group_labels: Labels
+    thread: str
+    mark: str
+    handle: Mapping[str, str]
+    states: Mapping[str, str]
+    items: tuple[Item, ...]
+    news: frozenset[str]
+    firing: int
+    resolved: int
+    closed: int
+    now: datetime
+    external_url: str = ""
+
+    @property
+    def total(self) -> int:
+        """How many alerts it is about."""
+        return self.firing + self.resolved + self.closed
+
+    @property
+    def more(self) -> int:
+        """How many alerts it is about but does not show."""
+        return self.total - len(self.items)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing fires any more."""
+        return not self.firing
+
+    @property
+    def severity(self) -> Severity:
+        """The worst severity of what is shown."""
+        return max((item.alert.severity for item in self.items), key=_SEVERITIES.index, default=Severity.INFO)
+
+
+# ---------------------------------------------------------------------------------------- composing
+
+
+def shown(due: Due) -> tuple[Alert, ...]:
+    """The alerts that the message will show: those to render and to look up the evidence for."""
+    states = _states(due)
+    ranked = sorted(_alerts(due), key=lambda alert: _rank(alert, states))
+    return tuple(ranked[: LIST_LINES if due.kind is Kind.LIST else ITEMS])
+
+
+def compose(due: Due, items: Iterable[Item], *, now: datetime, external_url: str = "") -> Message:
+    """The message of a Due; `items` are those of `shown(due)`, in any order."""
+    states = _states(due)
+    words = list(states.values())
+    return Message(
+        kind=due.kind,
+        receiver=due.receiver,
+        group_labels=due.parts[0].entry.group_labels if due.kind is not Kind.LIST else Labels(),
+        thread=due.thread,
+        mark=due.mark,
+        handle=due.handle,
+        states=states,
+        items=tuple(sorted(items, key=lambda item: _rank(item.alert, states))),
+        news=frozenset(alert.key for part in due.parts for alert in part.news),
+        firing=words.count("firing"),
+        resolved=words.count("resolved"),
+        closed=words.count("closed"),
+        now=now,
+        external_url=external_url,
+    )
+
+
+def _alerts(due: Due) -> tuple[Alert, ...]:
+    return (*(alert for part in due.parts for alert in part.alerts), *due.rest)
+
+
+def _states(due: Due) -> dict[str, str]:
+    """What the message says of each alert: what the log will say, not what is not known for sure."""
+    told = {key: state for part in due.parts for key, state in part.told.items()}
+    return {alert.key: _state(alert, told.get(alert.key, alert.state)) for alert in _alerts(due)}
+
+
+def _state(alert: Alert, told: AlertState) -> str:
+    if told is AlertState.FIRING:
+        return "firing"
+    return "resolved" if recovered(alert) else "closed"
+
+
+def _rank(alert: Alert, states: Mapping[str, str]) -> tuple[bool, int, datetime, str]:
+    """What fires first, then what is worse, then what is older."""
+    fires = states[alert.key] == "firing"
+    return (not fires, -_SEVERITIES.index(alert.severity), fired_at(alert), alert.key)
+
+
+# --------------------------------------------------------------------------------------- the words
+
+
+def heading(message: Message) -> str:
+    """The state in Alertmanager's form: `FIRING:2`, `RESOLVED`, `CLOSED`."""
+    if message.firing:
+        return f"FIRING:{message.firing}"
+    return "RESOLVED" if message.resolved and not message.closed else "CLOSED"
+
+
+def stem(message: Message) -> str:
+    """What the message is about, the same for all messages of a thread."""
+    labels = message.group_labels
+    named = [labels[name] for name in ("alertname", "project") if name in labels]
+    others = [f"{name}={value}" for name, value in labels.items() if name not in ("alertname", "project", "source")]
+    return " ".join([*named, *others]) or f"alerts for {message.receiver}"
+
+
+def summary(message: Message) -> Line:
+    """One line for a phone: state and subject, and the facts where it is about one alert."""
+    if len(message.items) == 1 and not message.more:
+        return headline(message.items[0], message)
+    counts = (("firing", message.firing), ("resolved", message.resolved), ("closed", message.closed))
+    return (Span(stem(message)), Span(": " + ", ".join(f"{count} {word}" for word, count in counts if count)))
+
+
+def headline(item: Item, message: Message) -> Line:
+    """One alert in one line: rule, subject, value against threshold, how many of how many, since when."""
+    alert = item.alert
+    facts = [*_facts(item), _since(alert, message)]
+    subject = _subject(alert)
+    return (Span(f"{alert.rule} · {subject}" if subject else alert.rule), Span(": " + ", ".join(facts)))
+
+
+def _subject(alert: Alert) -> str:
+    """The project, and what else tells the alert from others of its rule."""
+    others = [
+        f"{name}={value}" for name, value in alert.identity.items() if name not in ("project", "source", "alertname")
+    ]
+    named = [alert.identity["project"]] if "project" in alert.identity else []
+    return " ".join([*named, *others]) or alert.identity.get("source", "")
+
+
+def _facts(item: Item) -> Iterator[str]:
+    if item.alert.no_data_since is not None:
+        yield "no new runs"
+    elif item.value_text:
+        yield f"{item.value_text} {item.threshold_text}".strip()
+    if item.evidence.samples:
+        yield f"{item.evidence.faults} of {item.evidence.samples} {item.noun}"
+
+
+def _since(alert: Alert, message: Message) -> str:
+    since = alert.active_at or fired_at(alert)
+    until = alert.ended_at if message.states[alert.key] != "firing" else None
+    if until is not None:
+        return f"from {_instant(since)} to {_instant(until)} ({human_duration(until - since)})"
+    return f"since {_instant(since)} ({human_duration(message.now - since)})"
+
+
+def _instant(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+# ------------------------------------------------------------------------------------- the evidence
+
+
+def details(item: Item) -> tuple[Line, ...]:
+    """The runs and jobs that did it, the first failing and last green commit, and the links of the annotations."""
+    evidence = item.evidence
+    lines = [*map(_run, evidence.runs)]
+    if evidence.runs and evidence.more:
+        lines.append((Span(f"and {evidence.more} more"),))
+    return (*lines, *_turn(evidence), *_links(item.annotations))
+
+
+def _run(run: RunEvidence) -> Line:
+    where = " · ".join(word for word in (run.result.value, run.workflow, run.branch, run.title) if word)
+    return (Span(f"#{run.number or run.id}", run.web_url), Span(f" {where}"), *_jobs(run.jobs))
+
+
+def _jobs(jobs: Sequence[JobEvidence]) -> Iterator[Span]:
+    for position, job in enumerate(jobs[:_JOBS]):
+        yield Span(", " if position else " – ")
+        yield Span(job.name, job.web_url)
+        if job.reason:
+            yield Span(f" ({job.reason})")
+    if len(jobs) > _JOBS:
+        yield Span(f" and {len(jobs) - _JOBS} more jobs")
+
+
+def _turn(evidence: Evidence) -> Iterator[Line]:
+    """Where it went from green to red."""
+    if evidence.first_failing is not None:
+        yield (Span("first failing: "), *_commit(evidence.first_failing))
+    if evidence.last_green is not None:
+        yield (Span("last green: "), *_commit(evidence.last_green))
+    if evidence.compare_url:
+        yield (Span("changes between them", evidence.compare_url),)
+
+
+def _commit(run: RunEvidence) -> Line:
+    return (Span(run.sha[:8] or f"#{run.number or run.id}", run.web_url), Span(f" {run.title}"))
+
+
+def _links(annotations: Mapping[str, str]) -> Iterator[Line]:
+    """Annotations that are links, `runbook_url` above all; the others are for machines that read the API."""
+    names = [name for name in annotations if name.endswith("_url") and annotations[name]]
+    for name in sorted(names, key=lambda name: (name != "runbook_url", name)):
+        yield (Span(name.removesuffix("_url").replace("_", " "), annotations[name]),)
+
+
+def news_lines(message: Message) -> tuple[tuple[str, Line], ...]:
+    """What changed, alert by alert: (state, headline). All alerts where nothing did."""
+    changed = [item for item in message.items if item.alert.key in message.news]
+    return tuple((message.states[item.alert.key], headline(item, message)) for item in changed or message.items)

@@ -1,0 +1,158 @@
+"""What the log says after a delivery, and what no longer needs saying.
+
+A `Due` and how its delivery went come in, log entries go out; `settled` and `finished` say which incidents close
+without a word and which ended alerts may be forgotten. Everything is computed from what is stored.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from k2alert.model import Alert, AlertState, Delivery, LogEntry, Refused, Retry, Sent
+from k2alert.notify.plan import ENDS, LIST_KEY, Due, Part, Told
+from k2alert.notify.route import Integration, Receiver, Route
+from k2alert.notify.standing import Standing, heard, standings
+
+__all__ = ["backoff", "finished", "record_outcome", "settled"]
+
+FIRST_WAIT = timedelta(seconds=10)
+LONGEST_WAIT = timedelta(minutes=15)
+GIVE_UP_AFTER = timedelta(hours=24)
+"""How long one message is tried, counted in waits: time in which k2alert does not run does not count."""
+
+
+def backoff(failures: int) -> timedelta:
+    """How long to wait after so many failures in a row: 10 s, doubled each time, at most 15 min."""
+    return min(FIRST_WAIT * (1 << min(failures - 1, 20)), LONGEST_WAIT)
+
+
+def record_outcome(due: Due, delivery: Delivery, *, now: datetime) -> tuple[LogEntry, ...]:
+    """The log entries of everything the message was about, after it was delivered or not.
+
+    A message that is refused, or that failed for a day, is final: it counts as said, though nobody heard it. What
+    comes after it (a change, a repeat, the end if anyone heard the beginning) is tried again.
+    """
+    return tuple(_after(part, due.list_id, delivery, now) for part in due.parts)
+
+
+def _after(part: Part, list_id: str, delivery: Delivery, now: datetime) -> LogEntry:
+    if isinstance(delivery, Sent):
+        return _taken(part, list_id, delivery, now)
+    if isinstance(delivery, Refused) or _failing_since(part.entry.failures + 1) >= GIVE_UP_AFTER:
+        return _given_up(part, delivery, now)
+    return _put_off(part, list_id, delivery, now)
+
+
+def _taken(part: Part, list_id: str, delivery: Sent, now: datetime) -> LogEntry:
+    entry = part.entry
+    return replace(
+        entry,
+        told=part.told,
+        first_sent_at=entry.first_sent_at or now,
+        last_sent_at=now,
+        sent=entry.sent + 1,
+        handle=_merged(entry, delivery.handle, list_id),
+        closed=part.kind in ENDS,
+        failures=0,
+        error=delivery.error,
+        retry_at=None,
+        gave_up=False,
+    )
+
+
+def _given_up(part: Part, delivery: Retry | Refused, now: datetime) -> LogEntry:
+    return replace(
+        part.entry,
+        told=part.told,
+        last_sent_at=now,
+        closed=part.kind in ENDS,
+        failures=part.entry.failures + 1,
+        error=delivery.error,
+        retry_at=None,
+        gave_up=True,
+    )
+
+
+def _put_off(part: Part, list_id: str, delivery: Retry, now: datetime) -> LogEntry:
+    entry = part.entry
+    wait = max(backoff(entry.failures + 1), min(delivery.after or timedelta(0), GIVE_UP_AFTER))
+    failed = replace(entry, failures=entry.failures + 1, error=delivery.error, retry_at=now + wait)
+    if not delivery.handle:
+        return failed
+    # Some addresses took it: they have been told, and the others still will be, at `retry_at`.
+    return replace(
+        failed,
+        told=part.told,
+        first_sent_at=entry.first_sent_at or now,
+        last_sent_at=now,
+        handle=_merged(entry, delivery.handle, list_id),
+    )
+
+
+def _merged(entry: LogEntry, handle: Mapping[str, str], list_id: str) -> dict[str, str]:
+    return {**entry.handle, **handle, **({LIST_KEY: list_id} if list_id else {})}
+
+
+def _failing_since(failures: int) -> timedelta:
+    """How long so many failures took at least."""
+    return sum((backoff(number) for number in range(1, failures + 1)), start=timedelta(0))
+
+
+def settled(
+    *, alerts: Mapping[str, Alert], log: Sequence[LogEntry], route: Route | None, receivers: Mapping[str, Receiver]
+) -> tuple[LogEntry, ...]:
+    """The log entries that move on without a word.
+
+    Closed are incidents that ended before anyone heard of them, that ended for a receiver which does not want to
+    hear of ends, or whose integration is gone.
+    """
+    moved = [_settle(standing) for standing in standings(alerts, log, route, receivers)]
+    gone = (replace(entry, closed=True) for entry in _abandoned(alerts, log, receivers))
+    return (*(entry for entry in moved if entry is not None), *gone)
+
+
+def _settle(standing: Standing) -> LogEntry | None:
+    entry, settings = standing.entry, standing.integration.settings
+    silent = not _sends_resolved(settings)
+    if not standing.is_open and (silent or not heard(entry)):
+        return replace(entry, told=standing.told_now(), closed=True, retry_at=None)
+    if silent and standing.ended:
+        return replace(entry, told={**entry.told, **{alert.key: AlertState.ENDED for alert in standing.ended}})
+    return None
+
+
+def _sends_resolved(settings: Told) -> bool:
+    return settings.send_resolved
+
+
+def _abandoned(
+    alerts: Mapping[str, Alert], log: Sequence[LogEntry], receivers: Mapping[str, Receiver]
+) -> Iterator[LogEntry]:
+    there = _integrations(receivers)
+    firing = {key for key, alert in alerts.items() if alert.state is AlertState.FIRING}
+    for entry in log:
+        if not entry.closed and (entry.receiver, entry.integration) not in there and firing.isdisjoint(entry.told):
+            yield entry
+
+
+def finished(
+    *, alerts: Mapping[str, Alert], log: Sequence[LogEntry], receivers: Mapping[str, Receiver]
+) -> frozenset[str]:
+    """The keys of the ended alerts that may be forgotten: everyone who heard of the beginning heard of the end."""
+    there = _integrations(receivers)
+    awaited = {
+        key
+        for entry in log
+        if not entry.closed and (entry.receiver, entry.integration) in there
+        for key, state in entry.told.items()
+        if state is AlertState.FIRING or entry.retry_at is not None
+    }
+    return frozenset(key for key, alert in alerts.items() if alert.state is AlertState.ENDED and key not in awaited)
+
+
+def _integrations(receivers: Mapping[str, Receiver]) -> dict[tuple[str, str], Integration]:
+    return {
+        (receiver.name, integration.name): integration
+        for receiver in receivers.values()
+        for integration in receiver.integrations
+    }

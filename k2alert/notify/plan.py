@@ -1,0 +1,349 @@
+"""What is due: who is to be told what, now.
+
+Alerts, the notification log, routes and receivers come in; out go the messages that are due at `now`. There are
+no timers: every decision follows from times that are stored, so a restart, a hang or a failed attempt changes
+nothing but the moment. What a message says is always the present state, so a late message is never a wrong one.
+
+The main path: `standings` (who stands where to which incident), `_part` (what is due of one incident),
+`_messages` (single messages, or lists when there are too many).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import groupby
+from typing import Protocol
+
+from k2alert.labels import Labels
+from k2alert.model import Alert, AlertState, LogEntry
+from k2alert.notify.route import Integration, Receiver, Route
+from k2alert.notify.standing import Standing, fired_at, heard, recovered, standings
+from k2alert.times import EPOCH
+
+__all__ = ["ENDS", "LIST_KEY", "STORM_MESSAGES", "STORM_SPAN", "Address", "Due", "Kind", "Part", "Told", "due"]
+
+STORM_MESSAGES = 10
+STORM_SPAN = timedelta(minutes=5)
+"""More than so many new messages for one integration in this time become one list (contract §6)."""
+
+LIST_KEY = "*list"
+"""The key in a log entry's handle that names the list it was told in; no address looks like it."""
+
+
+class Kind(StrEnum):
+    """Why a message is due."""
+
+    FIRING = "firing"  # the first that is heard of an incident
+    CHANGED = "changed"  # alerts joined or ended, others still fire
+    REPEAT = "repeat"  # nothing changed for `repeat_interval`
+    RESOLVED = "resolved"  # all ended, and those that ended last recovered
+    CLOSED = "closed"  # all ended, not all of the last ones because they recovered
+    LIST = "list"  # several incidents in one message
+
+
+ENDS = frozenset({Kind.RESOLVED, Kind.CLOSED})
+
+
+class Told(Protocol):
+    """What the plan asks of an integration's settings."""
+
+    @property
+    def send_resolved(self) -> bool:
+        """Whether ends are told."""
+        ...
+
+    @property
+    def edits(self) -> bool:
+        """Whether a message can be edited once it is sent."""
+        ...
+
+
+Address = Callable[[Integration, tuple[Alert, ...]], str]
+"""Where an integration would send a message about these alerts; a list never mixes addresses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a message says of one incident: why, of which alerts, and what the log will say once it is said.
+
+    `news` are the alerts whose state it tells for the first time.
+    """
+
+    kind: Kind
+    entry: LogEntry
+    alerts: tuple[Alert, ...]
+    news: tuple[Alert, ...]
+    told: Mapping[str, AlertState]
+
+    @property
+    def is_remainder(self) -> bool:
+        """Whether it repeats a message for those of its addresses that did not take it."""
+        return self.entry.retry_at is not None and not self.news and self.kind is not Kind.REPEAT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """One message that is due. Only a LIST has more than one part.
+
+    `rest` are alerts of the other open incidents of a list that is edited: shown, but not told now.
+    `handle` is what the last message of this incident or list left. `list_id` is "" but for a LIST.
+    """
+
+    kind: Kind
+    receiver: str
+    integration: Integration
+    parts: tuple[Part, ...]
+    rest: tuple[Alert, ...] = ()
+    handle: Mapping[str, str] = field(default_factory=dict)
+    list_id: str = ""
+
+    @property
+    def thread(self) -> str:
+        """What all messages of one incident, or of one list, have in common."""
+        return self.list_id or self.parts[0].entry.incident
+
+    @property
+    def mark(self) -> str:
+        """Tells this message from every other, and is the same when it is tried again with the same news."""
+        said = {f"{part.entry.incident}:{part.entry.sent}": Labels(part.told).fingerprint for part in self.parts}
+        return Labels({"thread": self.thread, **said}).fingerprint
+
+
+def due(
+    *,
+    alerts: Mapping[str, Alert],
+    log: Sequence[LogEntry],
+    route: Route | None,
+    receivers: Mapping[str, Receiver],
+    now: datetime,
+    address: Address = lambda _integration, _alerts: "",
+) -> tuple[Due, ...]:
+    """The messages that are due now, those of one integration in the order in which incidents began to fire.
+
+    `alerts` are all that are known, by `Alert.key`; those never fired are passed over. Messages of one integration
+    must be delivered, and their outcome logged, before this is asked again; integrations don't wait for each other.
+    """
+    found: list[Due] = []
+    standing_by = sorted(standings(alerts, log, route, receivers), key=_who)  # stable: keeps the order of firing
+    for who, mine in groupby(standing_by, key=_who):
+        entries = [entry for entry in log if (entry.receiver, entry.integration) == who]
+        found.extend(_messages(_Desk(tuple(mine), entries, now, address)))
+    return tuple(found)
+
+
+def _who(standing: Standing) -> tuple[str, str]:
+    return (standing.entry.receiver, standing.entry.integration)
+
+
+# ------------------------------------------------------------------------------- what of one incident
+
+
+def _part(standing: Standing, now: datetime) -> Part | None:
+    kind = _kind(standing, now)
+    if kind is None:
+        return None
+    return Part(
+        kind=kind,
+        entry=standing.entry,
+        alerts=standing.alerts,
+        news=(*standing.new, *standing.ended),
+        told=standing.told_now(),
+    )
+
+
+def _kind(standing: Standing, now: datetime) -> Kind | None:
+    """What is due of the incident, if anything."""
+    entry = standing.entry
+    if entry.retry_at is not None and now < entry.retry_at:
+        return None
+    if not entry.told:
+        return _first(standing, now)
+    if not standing.is_open:
+        return _end(standing, now)
+    if standing.route is None:
+        return None
+    kind = _change(standing, standing.route, now)
+    # Nobody has heard the first message: to them this is it.
+    return Kind.FIRING if kind is not None and not heard(entry) else kind
+
+
+def _first(standing: Standing, now: datetime) -> Kind | None:
+    if not standing.new or standing.route is None:
+        return None
+    return Kind.FIRING if now >= min(map(fired_at, standing.new)) + standing.route.group_wait else None
+
+
+def _end(standing: Standing, now: datetime) -> Kind | None:
+    entry = standing.entry
+    wait = standing.route.group_interval if standing.route is not None else timedelta(0)
+    if not heard(entry) or not _settings(standing).send_resolved or now < _not_before(entry, wait):
+        return None
+    # Where nothing ended anew, some addresses have not heard yet how it all ended.
+    well = all(map(recovered, standing.ended or standing.alerts)) and not standing.lost
+    return Kind.RESOLVED if well else Kind.CLOSED
+
+
+def _change(standing: Standing, route: Route, now: datetime) -> Kind | None:
+    entry = standing.entry
+    changed = standing.new or (standing.ended and _settings(standing).send_resolved)
+    if changed:
+        return Kind.CHANGED if now >= _not_before(entry, route.group_interval) else None
+    if not standing.firing:
+        return None
+    if now >= (entry.last_sent_at or EPOCH) + route.repeat_interval:
+        return Kind.REPEAT
+    if entry.retry_at is None:
+        return None
+    return Kind.FIRING if entry.sent == 0 else Kind.CHANGED  # for the addresses that did not take it last time
+
+
+def _not_before(entry: LogEntry, interval: timedelta) -> datetime:
+    """When the next message may go: when a failed one may be tried again, or `interval` after the last."""
+    return entry.retry_at if entry.retry_at is not None else (entry.last_sent_at or EPOCH) + interval
+
+
+def _settings(standing: Standing) -> Told:
+    settings: Told = standing.integration.settings
+    return settings
+
+
+# ------------------------------------------------------------------------- single messages, or a list
+
+
+def _messages(desk: "_Desk") -> Iterator[Due]:
+    """What is due for one integration, in messages: singles first, then lists."""
+    parts = [part for standing in desk.standings if (part := _part(standing, desk.now)) is not None]
+    gathered = desk.gathered(parts)
+    for part in parts:
+        if part.entry.incident not in gathered:
+            yield desk.single(part)
+    lists: dict[str, list[Part]] = {}
+    for part in parts:
+        if part.entry.incident in gathered:
+            lists.setdefault(desk.list_address(part), []).append(part)
+    for address, listed in lists.items():
+        yield from desk.lists(address, listed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """One integration's standings and log, and how they become messages.
+
+    Where messages can be edited, only the first of an incident counts as new: the rest is edits. A list is then
+    one message that takes in what comes within five minutes. Where they can't, every message is new, and what
+    goes into lists goes into one list in five minutes.
+    """
+
+    standings: tuple[Standing, ...]
+    log: Sequence[LogEntry]
+    now: datetime
+    address: Address
+
+    @property
+    def integration(self) -> Integration:
+        return self.standings[0].integration
+
+    @property
+    def edits(self) -> bool:
+        settings: Told = self.integration.settings
+        return settings.edits
+
+    def gathered(self, parts: Sequence[Part]) -> frozenset[str]:
+        """The incidents that are told in lists: those already in one, and the new ones when there are too many.
+
+        What was already true when it was first judged is listed as soon as there are two of it.
+        """
+        listed = {part.entry.incident for part in parts if LIST_KEY in part.entry.handle}
+        loose = [part for part in parts if part.entry.incident not in listed]
+        fresh = [part for part in loose if not part.is_remainder and (part.kind is Kind.FIRING or not self.edits)]
+        initial = [part for part in fresh if part.kind is Kind.FIRING and all(alert.initial for alert in part.news)]
+        if len(self._recent()) + len(fresh) > STORM_MESSAGES:
+            listed |= {part.entry.incident for part in fresh}
+        elif len(initial) > 1 or self._recent_lists():
+            listed |= {part.entry.incident for part in initial}
+        return frozenset(listed)
+
+    def single(self, part: Part) -> Due:
+        return Due(
+            kind=part.kind,
+            receiver=part.entry.receiver,
+            integration=self.integration,
+            parts=(part,),
+            handle=part.entry.handle,
+        )
+
+    def list_address(self, part: Part) -> str:
+        """A short name of where the part is listed: that of its list, or of where its alerts would go."""
+        listed = part.entry.handle.get(LIST_KEY)
+        if listed is not None:
+            return _address_of(listed)
+        return Labels({"address": self.address(self.integration, part.alerts)}).fingerprint
+
+    def lists(self, address: str, parts: Sequence[Part]) -> Iterator[Due]:
+        """The lists at one address that are due."""
+        young = sorted(found for found in self._recent_lists() if _address_of(found) == address)
+        if not self.edits:
+            again = [part for part in parts if part.is_remainder]
+            if again:
+                yield self._list(again[0].entry.handle[LIST_KEY], again)
+            elif not young:
+                yield self._list(_new_list(address, parts), parts)
+            return
+        of: dict[str, list[Part]] = {}
+        for part in parts:
+            mine = part.entry.handle.get(LIST_KEY)
+            of.setdefault(mine or (young[0] if young else _new_list(address, parts)), []).append(part)
+        for list_id, listed in of.items():
+            yield self._list(list_id, listed)
+
+    def _list(self, list_id: str, parts: Sequence[Part]) -> Due:
+        incidents = {part.entry.incident for part in parts}
+        entries = [entry for entry in self.log if entry.handle.get(LIST_KEY) == list_id or entry.incident in incidents]
+        return Due(
+            kind=Kind.LIST,
+            receiver=parts[0].entry.receiver,
+            integration=self.integration,
+            parts=tuple(parts),
+            rest=tuple(self._others(list_id, incidents)) if self.edits else (),
+            handle=_latest_handle(entries),
+            list_id=list_id,
+        )
+
+    def _others(self, list_id: str, incidents: set[str]) -> Iterator[Alert]:
+        for standing in self.standings:
+            entry = standing.entry
+            if entry.handle.get(LIST_KEY) == list_id and entry.incident not in incidents:
+                yield from standing.alerts
+
+    def _recent(self) -> set[str]:
+        """The new messages of the last five minutes; a list is one."""
+        return {entry.handle.get(LIST_KEY, entry.incident) for entry in self.log if self._is_recent(entry)}
+
+    def _recent_lists(self) -> set[str]:
+        return {found for found in self._recent() if _is_list(found)}
+
+    def _is_recent(self, entry: LogEntry) -> bool:
+        at = entry.first_sent_at if self.edits else entry.last_sent_at
+        return at is not None and self.now - at < STORM_SPAN
+
+
+def _new_list(address: str, parts: Sequence[Part]) -> str:
+    """A list is named after its address and the first incident in it."""
+    return f"{address}-{parts[0].entry.incident}-{parts[0].entry.sent}"
+
+
+def _is_list(name: str) -> bool:
+    return "-" in name
+
+
+def _address_of(list_id: str) -> str:
+    return list_id.partition("-")[0]
+
+
+def _latest_handle(entries: Iterable[LogEntry]) -> dict[str, str]:
+    """What the newest message among these left, address by address."""
+    handle: dict[str, str] = {}
+    for entry in sorted(entries, key=lambda entry: (entry.last_sent_at or EPOCH, entry.incident)):
+        handle.update(entry.handle)
+    return handle

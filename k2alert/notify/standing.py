@@ -1,0 +1,195 @@
+"""How each integration stands to each incident: what it has been told, and how things are.
+
+Alerts, the notification log and the route tree come in; out goes one `Standing` for every alert group and
+integration that has something open. An incident is one alert group from its first firing to the end of its
+last alert; the log remembers it, so nothing here lasts longer than a call.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from k2alert.labels import Labels
+from k2alert.model import Alert, AlertState, EndReason, LogEntry
+from k2alert.notify.route import Integration, Receiver, Route, routes_for
+from k2alert.times import EPOCH
+
+__all__ = ["Standing", "fired_at", "heard", "recovered", "standings"]
+
+_Slot = tuple[str, str, str]  # receiver, integration, key of the alert group
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One incident as one integration stands to it.
+
+    `entry` is what the log says (a fresh entry if the integration knows nothing). `route` gives the timers; None
+    if no alert of it is routed here any more, then only the end is told. `alerts` are those that fire, and those
+    once told; of these `firing` fire for sure, `held` are unknown but told, `new` fire and are not told,
+    `ended` were told to fire and do so no more. `lost` counts what was told of alerts that nobody knows now.
+    """
+
+    integration: Integration
+    entry: LogEntry
+    route: Route | None
+    alerts: tuple[Alert, ...]
+    firing: tuple[Alert, ...]
+    held: tuple[Alert, ...]
+    new: tuple[Alert, ...]
+    ended: tuple[Alert, ...]
+    lost: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an alert of it fires, as far as is known."""
+        return bool(self.firing or self.held)
+
+    def told_now(self) -> dict[str, AlertState]:
+        """What will have been told once the present state has been said."""
+        told = dict.fromkeys(self.entry.told, AlertState.ENDED)
+        return told | {alert.key: AlertState.FIRING for alert in (*self.firing, *self.held)}
+
+
+def heard(entry: LogEntry) -> bool:
+    """Whether anyone at all has been told something: a message was taken, or a part of its addresses took it."""
+    return entry.sent > 0 or bool(entry.handle)
+
+
+def fired_at(alert: Alert) -> datetime:
+    """When it began to fire."""
+    return alert.fired_at or EPOCH
+
+
+def recovered(alert: Alert) -> bool:
+    """Whether it ended well. One that is pending or inactive again has ended before, and well."""
+    return alert.state is not AlertState.ENDED or alert.reason is EndReason.RECOVERED
+
+
+def standings(
+    alerts: Mapping[str, Alert], log: Sequence[LogEntry], route: Route | None, receivers: Mapping[str, Receiver]
+) -> tuple[Standing, ...]:
+    """Every open incident for every integration that is there, in the order of first firing.
+
+    An alert stands where an open log entry tells of it, whatever the routes say meanwhile: who heard of it hears
+    its end, and nobody hears of it twice because a route was renamed. Otherwise it stands in the first alert
+    group that its routes lead to, for each integration.
+    """
+    places = _Places(log, receivers)
+    concerned = (alert for alert in alerts.values() if places.concern(alert))
+    for alert in sorted(concerned, key=lambda alert: (fired_at(alert), alert.key)):
+        places.put(alert, routes_for(route, alert.labels) if route is not None else ())
+    return tuple(places.standings(alerts))
+
+
+@dataclass(slots=True)
+class _Place:
+    entry: LogEntry | None = None
+    route: Route | None = None
+    group_labels: Labels = field(default_factory=Labels)
+    alerts: dict[str, Alert] = field(default_factory=dict)
+
+
+class _Places:
+    """Where alerts stand while they are being put there."""
+
+    def __init__(self, log: Iterable[LogEntry], receivers: Mapping[str, Receiver]) -> None:
+        self._receivers = receivers
+        self._integrations = {
+            (receiver.name, integration.name): integration
+            for receiver in receivers.values()
+            for integration in receiver.integrations
+        }
+        self._places: dict[_Slot, _Place] = {}
+        self._held: dict[str, dict[tuple[str, str], _Slot]] = {}  # alert key: who was told, where
+        for entry in log:
+            if not entry.closed and (entry.receiver, entry.integration) in self._integrations:
+                self._keep(entry)
+
+    def _keep(self, entry: LogEntry) -> None:
+        who, slot = (entry.receiver, entry.integration), (entry.receiver, entry.integration, entry.group)
+        self._places[slot] = _Place(entry=entry, group_labels=entry.group_labels)
+        for key, state in entry.told.items():
+            if state is AlertState.FIRING:
+                self._held.setdefault(key, {})[who] = slot
+
+    def concern(self, alert: Alert) -> bool:
+        """Whether anyone has heard of it or should."""
+        return _is_news(alert) or alert.key in self._held
+
+    def put(self, alert: Alert, routes: Iterable[Route]) -> None:
+        """Puts the alert into its place for every integration that has heard of it or should."""
+        held = self._held.get(alert.key, {})
+        placed: set[tuple[str, str]] = set()
+        for route, who in self._listeners(routes):
+            if who in placed or not (who in held or _is_news(alert)):
+                continue
+            placed.add(who)
+            self._put(alert, route, held.get(who) or (*who, _group_key(route, alert.labels)))
+        for who, slot in held.items():
+            if who not in placed:
+                self._places[slot].alerts[alert.key] = alert
+
+    def _listeners(self, routes: Iterable[Route]) -> Iterator[tuple[Route, tuple[str, str]]]:
+        for route in routes:
+            receiver = self._receivers.get(route.receiver)
+            for integration in receiver.integrations if receiver is not None else ():
+                yield route, (route.receiver, integration.name)
+
+    def _put(self, alert: Alert, route: Route, slot: _Slot) -> None:
+        place = self._places.setdefault(slot, _Place(group_labels=_group_labels(route, alert.labels)))
+        place.route = place.route or route
+        place.alerts[alert.key] = alert
+
+    def standings(self, alerts: Mapping[str, Alert]) -> Iterator[Standing]:
+        for slot, place in self._places.items():
+            entry = place.entry or _fresh_entry(slot, place)
+            # Those told to have ended before still belong to the story of an incident that goes on.
+            over = {key: alerts[key] for key in entry.told if key in alerts and alerts[key].state is AlertState.ENDED}
+            yield _stand(self._integrations[slot[:2]], entry, place, over | place.alerts)
+
+
+def _is_news(alert: Alert) -> bool:
+    return alert.state is AlertState.FIRING and not alert.unknown
+
+
+def _stand(integration: Integration, entry: LogEntry, place: _Place, alerts: Mapping[str, Alert]) -> Standing:
+    told_firing = {key for key, state in entry.told.items() if state is AlertState.FIRING}
+    firing = tuple(alert for key, alert in place.alerts.items() if _is_news(alert))
+    held = tuple(alert for key, alert in place.alerts.items() if key in told_firing and alert.unknown)
+    open_keys = {alert.key for alert in (*firing, *held)}
+    return Standing(
+        integration=integration,
+        entry=entry,
+        route=place.route,
+        alerts=tuple(alerts.values()),
+        firing=firing,
+        held=held,
+        new=tuple(alert for alert in firing if alert.key not in told_firing),
+        ended=tuple(alert for key, alert in alerts.items() if key in told_firing - open_keys),
+        lost=len(told_firing - alerts.keys()),
+    )
+
+
+def _fresh_entry(slot: _Slot, place: _Place) -> LogEntry:
+    receiver, integration, group = slot
+    return LogEntry(
+        incident=_incident_id(group, next(iter(place.alerts.values()))),
+        group=group,
+        group_labels=place.group_labels,
+        receiver=receiver,
+        integration=integration,
+    )
+
+
+def _incident_id(group: str, first: Alert) -> str:
+    """The same in every process: the alert group, and the first life of an alert in this incident."""
+    return Labels({"group": group, "alert": first.key, "at": fired_at(first).isoformat()}).fingerprint
+
+
+def _group_labels(route: Route, labels: Labels) -> Labels:
+    return labels if "..." in route.group_by else labels.only(route.group_by)
+
+
+def _group_key(route: Route, labels: Labels) -> str:
+    """Alertmanager's form: the route and the group labels."""
+    return f"{route.name}:{_group_labels(route, labels)!r}"

@@ -78,9 +78,9 @@ class _Span(NamedTuple):
 def look(ask: Ask) -> Flow:
     """Read everything of one repository that changed since `ask.since`.
 
-    A failure ends the look, but what was read before it has been handed over. Three things do not end it: a
-    job list or attempt that is gone (retention), a run that is gone, and items that are not what they should be;
-    those make the look fail as `body` after everything else was read.
+    A failure ends the look, but what was read before it has been handed over. Runs, attempts and job lists that
+    GitHub keeps no longer are passed over. Whatever is not what it should be is left out, and the look fails as
+    `body` once everything else was read.
     """
     project = yield from _identify(ask.project)
     if isinstance(project, Failure):

@@ -1,6 +1,6 @@
-"""The long, dull parts of GitHub's answers: users, repositories and commits with every link that its schemas require."""
+"""The long, dull parts of GitHub's answers: users, repositories, commits, with every link that its schemas want."""
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 API = "https://api.github.com"
@@ -8,15 +8,16 @@ SITE = "https://github.com"
 
 _USER_LINKS = "events followers following gists organizations received_events repos starred subscriptions"
 _REPOSITORY_LINKS = (
-    "archive assignees blobs branches collaborators comments commits compare contents contributors deployments downloads"
-    " events forks git_commits git_refs git_tags hooks issue_comment issue_events issues keys labels languages merges"
-    " milestones notifications pulls releases stargazers statuses subscribers subscription tags teams trees"
+    "archive assignees blobs branches collaborators comments commits compare contents contributors"
+    " deployments downloads events forks git_commits git_refs git_tags hooks issue_comment issue_events"
+    " issues keys labels languages merges milestones notifications pulls releases stargazers statuses"
+    " subscribers subscription tags teams trees"
 )
 _COUNTS = "forks forks_count open_issues open_issues_count size stargazers_count watchers watchers_count"
 _FEATURES = "has_issues has_projects has_wiki has_pages has_downloads has_discussions"
 
 
-@lru_cache(maxsize=None)
+@cache
 def user(login: str) -> dict[str, Any]:
     """A simple-user."""
     url = f"{API}/users/{login}"
@@ -34,7 +35,7 @@ def user(login: str) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=None)
+@cache
 def minimal_repository(full_name: str, number: int) -> dict[str, Any]:
     """A minimal-repository, as runs carry it."""
     owner, _, name = full_name.partition("/")

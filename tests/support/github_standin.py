@@ -102,10 +102,10 @@ class StandinGitHub:
         app.router.add_get(root, self._get_repository)
         app.router.add_get(root + "/commits/{ref}", self._get_commit)
         app.router.add_get(root + "/actions/runs", self._list_runs)
-        app.router.add_get(root + "/actions/runs/{run}", self._get_run)
-        app.router.add_get(root + "/actions/runs/{run}/jobs", self._list_jobs)
-        app.router.add_get(root + "/actions/runs/{run}/attempts/{attempt}", self._get_attempt)
-        app.router.add_get(root + "/actions/runs/{run}/attempts/{attempt}/jobs", self._list_attempt_jobs)
+        app.router.add_get(root + "/actions/runs/{run:\\d+}", self._get_run)
+        app.router.add_get(root + "/actions/runs/{run:\\d+}/jobs", self._list_jobs)
+        app.router.add_get(root + "/actions/runs/{run:\\d+}/attempts/{attempt}", self._get_attempt)
+        app.router.add_get(root + "/actions/runs/{run:\\d+}/attempts/{attempt}/jobs", self._list_attempt_jobs)
         return app
 
     def _guard(self) -> Any:
@@ -134,9 +134,9 @@ class StandinGitHub:
         return next((each for each in self.repositories if each.full_name == wanted), None)
 
     def _find_run(self, request: web.Request) -> tuple[StandinRepository, StandinRun] | None:
-        repository = self._find(request)
+        repository, wanted = self._find(request), int(request.match_info["run"])
         for run in repository.runs if repository else ():
-            if str(run.id) == request.match_info["run"] and run.attempt_at(self.clock()):
+            if run.id == wanted and run.attempt_at(self.clock()):
                 return (repository, run) if repository else None
         return None
 
@@ -332,6 +332,7 @@ def _updated_at(attempt: StandinAttempt, now: datetime) -> datetime:
 
 def _run(repository: StandinRepository, run: StandinRun, attempt: StandinAttempt, *, now: datetime) -> dict[str, Any]:
     owner, _, name = repository.full_name.partition("/")
+    head = run.owner or owner
     url = f"{API}/repos/{repository.full_name}/actions/runs/{run.id}"
     earlier = f"{url}/attempts/{attempt.number - 1}" if attempt.number > 1 else None
     return {
@@ -356,9 +357,9 @@ def _run(repository: StandinRepository, run: StandinRun, attempt: StandinAttempt
         "previous_attempt_url": earlier,
         "pull_requests": [_pull_request(repository, run, number) for number in run.pull_requests],
         "head_commit": simple_commit(run.head_sha),
-        "actor": user(run.owner or owner),
+        "actor": user(head),
         "repository": minimal_repository(repository.full_name, repository.id),
-        "head_repository": minimal_repository(f"{run.owner or owner}/{name}", repository.id + bool(run.owner)),
+        "head_repository": minimal_repository(f"{head}/{name}", repository.id + bool(run.owner)),
         **{key: f"{url}/{key}" for key in _RUN_URLS},
     }
 

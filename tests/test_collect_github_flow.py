@@ -28,7 +28,8 @@ DOWN = Failure("server", "502 Bad Gateway", 502)
 class GitHub:
     """What GitHub answers: lists by what they are narrowed to, the rest by path.
 
-    Lists are `created`, `older` (the sweep), `in_progress` and `queued`, each given as its pages. Whatever a test does not name is empty, or gone.
+    Lists are `created`, `older` (the sweep), `in_progress` and `queued`, each given as its pages. Whatever a test
+    does not name is empty, or gone.
     """
 
     lists: dict[str, list[Any]] = field(default_factory=dict)

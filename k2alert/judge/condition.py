@@ -18,6 +18,16 @@ from k2alert.template import Call, Template, TemplateError
 
 __all__ = ["Condition", "ConditionError", "check_message", "compile_condition"]
 
+_SIGNS: Mapping[type[ast.cmpop], str] = {
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+}
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -25,13 +35,15 @@ class Condition:
 
     `metrics` are all metrics it names, in calls too; `look_back` how much history it needs, at least the rule's
     period; `first` the first metric or metric call in reading order that is a number (`absent` is none), which
-    alerts show as their value, or None where there is none.
+    alerts show as their value, or None where there is none; `operator` how it is compared with its threshold, as if
+    it stood on the left (`<`), "" where it is not compared itself.
     """
 
     text: str
     metrics: frozenset[str]
     look_back: timedelta
     first: Use | None
+    operator: str
     _tree: ast.expr = field(compare=False, repr=False)
     _value: ast.expr | None = field(compare=False, repr=False)
     _threshold: ast.expr | None = field(compare=False, repr=False)
@@ -69,25 +81,30 @@ def compile_condition(
         raise ConditionError(f"a condition must be true or false: {advice}", tree.col_offset)
     uses = list(zip(checker.uses, checker.places, strict=True))
     first, place = next(((use, node) for use, node in uses if use.call != "absent"), (None, None))
+    threshold, operator = _compared_with(tree, place)
     return Condition(
         text=text,
         metrics=frozenset(use.metric for use in checker.uses),
         look_back=max([window.look_back, *map(checker.reach, checker.uses)]),
         first=first,
         _tree=tree,
+        operator=operator,
         _value=place,
-        _threshold=_compared_with(tree, place),
+        _threshold=threshold,
     )
 
 
-def _compared_with(tree: ast.expr, place: ast.expr | None) -> ast.expr | None:
+def _compared_with(tree: ast.expr, place: ast.expr | None) -> tuple[ast.expr | None, str]:
+    """What stands beside the node in a comparison, and the operator between them as if the node stood first."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
             if place in sides:
-                after = sides.index(place) + 1
-                return sides[after] if after < len(sides) else sides[after - 2]
-    return None
+                index = sides.index(place)
+                if index + 1 < len(sides):
+                    return sides[index + 1], _SIGNS.get(type(node.ops[index]), "")
+                return sides[index - 1], _MIRRORED.get(_SIGNS.get(type(node.ops[index - 1]), ""), "")
+    return None, ""
 
 
 def check_message(

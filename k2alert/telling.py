@@ -1,0 +1,233 @@
+"""What is due, made into messages.
+
+Dues and the scene of the round come in, and what the store knows of the rows behind them; messages go out. Pure:
+the store is asked in between, by whoever calls (`wanted` says for what).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from k2alert.cycle import Scene
+from k2alert.judge.condition import Condition
+from k2alert.judge.judge import message_context
+from k2alert.labels import Labels
+from k2alert.model import (
+    Alert,
+    AlertState,
+    Evidence,
+    EvidenceRefs,
+    Kind,
+    Metric,
+    Project,
+    Rule,
+    RunEvidence,
+)
+from k2alert.notify import INTEGRATIONS
+from k2alert.notify.message import Item, Message, compose
+from k2alert.notify.plan import Due
+from k2alert.notify.route import Integration
+from k2alert.notify.text import clean
+from k2alert.template import compile_template
+from k2alert.times import to_ms
+
+__all__ = [
+    "MOST_RUNS",
+    "Known",
+    "Words",
+    "address",
+    "evidence_of",
+    "message_of",
+    "render_address",
+    "value_text",
+    "wanted",
+]
+
+MOST_RUNS = 10
+"""A message links so many runs, then "and N more" (contract §6)."""
+
+# Labels that only the configuration sets: what an address may be made of.
+_FACT_LABELS = frozenset({"project", "branch", "workflow", "event", "ref_type", "job", "stage", "runner"})
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the store knows of the rows behind some values: runs by run entry, and by job entry."""
+
+    runs: Mapping[int, RunEvidence]
+    jobs: Mapping[int, RunEvidence]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a rule says of one alert: its message and annotations."""
+
+    text: str
+    annotations: Mapping[str, str]
+
+
+def wanted(
+    scene: Scene, alerts: Iterable[Alert], rules: Mapping[str, Rule], *, now: datetime
+) -> dict[str, EvidenceRefs]:
+    """The rows behind the firing alerts' values, by `Alert.key`."""
+    found = {}
+    for alert in alerts:
+        rule = rules.get(alert.rule)
+        if alert.state is AlertState.FIRING and rule is not None and rule.condition is not None:
+            found[alert.key] = _refs(scene, rule, alert.identity, now)
+    return found
+
+
+def _refs(scene: Scene, rule: Rule, identity: Labels, now: datetime) -> EvidenceRefs:
+    condition: Condition = rule.condition
+    first = condition.first
+    if first is None or scene.metrics[first.metric].kind is None:
+        return EvidenceRefs(Kind.RUN, (), 0, 0, None, None)
+    at = to_ms(now - first.offset)
+    window = first.window or rule.window
+    return scene.measures.evidence(rule.selection, first.metric, identity, window, at, MOST_RUNS)
+
+
+def evidence_of(refs: EvidenceRefs, known: Known, project: Project | None, forge: str) -> Evidence:
+    """The evidence as people are shown it; `forge` is the source's type, for the form of its links."""
+    rows = known.jobs if refs.kind is Kind.JOB else known.runs
+    first = known.runs.get(refs.first_failing) if refs.first_failing is not None else None
+    last = known.runs.get(refs.last_green) if refs.last_green is not None else None
+    return Evidence(
+        runs=tuple(rows[ref] for ref in refs.refs if ref in rows),
+        faults=refs.faults,
+        samples=refs.samples,
+        first_failing=first,
+        last_green=last,
+        compare_url=_compare_url(project, forge, last, first),
+    )
+
+
+def _compare_url(project: Project | None, forge: str, old: RunEvidence | None, new: RunEvidence | None) -> str:
+    """The page with the changes from one commit to another; both forges write it with three dots."""
+    if project is None or not project.web_url or old is None or new is None or not old.sha or not new.sha:
+        return ""
+    return f"{project.web_url}{'/-' if forge == 'gitlab' else ''}/compare/{old.sha}...{new.sha}"
+
+
+def words_of(
+    scene: Scene, alert: Alert, rule: Rule, evidence: Evidence, escape: Callable[[str], str], *, now: datetime
+) -> Words:
+    """The rule's message and annotations for an alert, every interpolated value escaped."""
+    context = _context(scene, alert, rule, evidence, now)
+    return Words(
+        rule.message.render(context, escape=escape) if rule.message is not None else "",
+        {name: text.render(context, escape=escape) for name, text in rule.annotations.items()},
+    )
+
+
+def _context(scene: Scene, alert: Alert, rule: Rule, evidence: Evidence, now: datetime) -> dict[str, Any]:
+    measured: Mapping[str, Any] = {}
+    if rule.condition is not None:
+        measured = message_context(
+            rule,
+            identity=alert.identity,
+            labels=alert.labels,
+            measures=scene.measures,
+            metrics=scene.metrics,
+            at=to_ms(now),
+        )
+    return {
+        **measured,
+        "labels": alert.labels,
+        "value": alert.value,
+        "k2alert_rule_value": alert.value,
+        "threshold": alert.threshold,
+        "period": rule.period,
+        "reason": alert.reason.value if alert.reason else "",
+        "evidence": evidence,
+        "started_at": alert.fired_at or alert.active_at,
+        "now": now,
+        "severity": alert.severity.value,
+        "rule": alert.rule,
+    }
+
+
+def message_of(
+    scene: Scene,
+    due: Due,
+    alerts: Iterable[Alert],
+    rules: Mapping[str, Rule],
+    evidence: Mapping[str, Evidence],
+    *,
+    now: datetime,
+) -> Message:
+    """The message of a Due; `alerts` are those it shows."""
+    items = [
+        _item(scene, due, alert, rules.get(alert.rule), evidence.get(alert.key, Evidence()), now) for alert in alerts
+    ]
+    return compose(due, items, now=now, external_url=scene.config.web.external_url)
+
+
+def _item(scene: Scene, due: Due, alert: Alert, rule: Rule | None, evidence: Evidence, now: datetime) -> Item:
+    if rule is None:
+        return Item(alert=alert, evidence=evidence)
+    kind = INTEGRATIONS[due.integration.kind]
+    metric = _metric(scene, rule)
+    return Item(
+        alert=alert,
+        text=words_of(scene, alert, rule, evidence, kind.escape, now=now).text,
+        html=words_of(scene, alert, rule, evidence, kind.escape_html, now=now).text if kind.escape_html else "",
+        annotations=words_of(scene, alert, rule, evidence, clean, now=now).annotations,
+        value_text=value_text(alert.value, metric),
+        threshold_text=_threshold_text(alert, rule, metric),
+        noun="jobs" if metric is not None and metric.kind is Kind.JOB else "runs",
+        evidence=evidence,
+    )
+
+
+def _metric(scene: Scene, rule: Rule) -> Metric | None:
+    condition: Condition | None = rule.condition
+    return scene.metrics[condition.first.metric] if condition is not None and condition.first is not None else None
+
+
+def value_text(value: float | int | str | None, metric: Metric | None) -> str:
+    """A value as people read it, in the metric's unit: `92.3%`, `31.5 min`, `4 runs`; "" for no data."""
+    if value is None or isinstance(value, str) or metric is None:
+        return "" if value is None else str(value)
+    if metric.unit == "ratio":
+        return f"{_short(value * 100)}%"
+    if metric.unit == "percent":
+        return f"{_short(value)}%"
+    if metric.unit == "minutes":
+        return f"{_short(value)} min"
+    return _short(value) if metric.unit == "score" else f"{_short(value)} {metric.unit}"
+
+
+def _short(value: float | int) -> str:
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"
+
+
+def _threshold_text(alert: Alert, rule: Rule, metric: Metric | None) -> str:
+    condition: Condition | None = rule.condition
+    if condition is None or alert.threshold is None or not condition.operator:
+        return ""
+    return f"{condition.operator} {value_text(alert.threshold, metric)}"
+
+
+def address(integration: Integration, alerts: tuple[Alert, ...]) -> str:
+    """Where an integration would send a message about these alerts, as one text."""
+    render = render_address(alerts)
+    return "\n".join(INTEGRATIONS[integration.kind].addresses(integration.settings, render))
+
+
+def render_address(alerts: tuple[Alert, ...]) -> Callable[[str], str]:
+    """Fills in an address that is a template, from the configured labels that all the alerts share."""
+    shared = dict(alerts[0].labels) if alerts else {}
+    for alert in alerts[1:]:
+        shared = {name: value for name, value in shared.items() if alert.labels.get(name) == value}
+    labels = Labels({name: value for name, value in shared.items() if name not in _FACT_LABELS})
+
+    def render(source: str) -> str:
+        if "{" not in source:
+            return source
+        template = compile_template(source, names=("labels",), functions=())
+        return template.render({"labels": labels}, escape=clean)
+
+    return render

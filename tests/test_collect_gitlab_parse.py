@@ -214,6 +214,7 @@ def test_a_job_execution_is_read_whole():
         ("build 1/2 image", "build 1/2 image"),
         ("lint", "lint"),
         ("3/20", "3/20"),
+        (" 3/20", " 3/20"),
     ],
 )
 def test_the_label_of_a_job_is_its_name_without_its_part_of_a_parallel(name, label):

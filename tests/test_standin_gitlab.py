@@ -10,8 +10,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 from yarl import URL
 
-from k2alert.rehearse.gitlab_standin import StandinGitLab
-from k2alert.rehearse.gitlab_standin_json import StandinJob, StandinPipeline
+from k2alert.rehearse.gitlab_standin import StandinGitLab, StandinJob, StandinPipeline
 from tests.support.openapi import OpenApi, validating
 
 T0 = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)

@@ -33,14 +33,14 @@ FORGE = Forge(look=look, default_url="https://gitlab.com", api_path="/api")  # G
 
 def _read(reading: Reading) -> Steps[Failure | None]:
     refused = None
-    if reading.memory.get("graphql") != "refused":
+    if "graphql_refused" not in reading.memory:
         ended = yield from _read_by_path(reading)
         if not isinstance(ended, Refused):
             return ended
         refused = ended
     failure = (yield from identify(reading)) or (yield from read_rest(reading))
     if failure is None and refused is not None and refused.lasting:
-        reading.memory["graphql"] = "refused"  # remembered only now: REST works where GraphQL does not
+        reading.memory["graphql_refused"] = refused.why  # only now: REST works where GraphQL does not
     return failure
 
 

@@ -9,7 +9,7 @@ be there; an item without is `Malformed`, which names it.
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -126,18 +126,20 @@ def parse_jobs(items: Iterable[Any]) -> tuple[JobRun, ...] | Malformed:
 
     Takes what `GET …/jobs?include_retried=true` lists: GitLab marks no retries there, so ids order them.
     """
-    runs = []
+    rows: list[Mapping[str, Any]] = []
     for item in items:
-        run = _parse_job(item)
-        if isinstance(run, Malformed):
-            return run
-        runs.append(run)
+        fields = item if isinstance(item, Mapping) else {}
+        lacking = _lacking(id=id_of(fields), name=text(fields, "name"), status=text(fields, "status"))
+        if lacking:
+            return Malformed(f"job {id_of(fields) or '?'} has no usable {lacking}")
+        rows.append(fields)
     attempts: dict[str, int] = defaultdict(int)
-    numbered = []
-    for run in sorted(runs, key=lambda job: int(job.id)):
-        attempts[run.name] += 1
-        numbered.append(replace(run, attempt=attempts[run.name]))
-    return tuple(numbered)
+    runs = []
+    for fields in sorted(rows, key=lambda row: int(id_of(row))):
+        name = text(fields, "name")
+        attempts[name] += 1
+        runs.append(_parse_job(fields, name, attempts[name]))
+    return tuple(runs)
 
 
 def title_of(items: Sequence[Any]) -> str:
@@ -169,23 +171,18 @@ def instant(item: Mapping[str, Any], key: str) -> datetime | None:
         return None
 
 
-def _parse_job(item: Any) -> JobRun | Malformed:
-    fields = item if isinstance(item, Mapping) else {}
-    job_id, name = id_of(fields), text(fields, "name")
-    lacking = _lacking(id=job_id, name=name, status=text(fields, "status"))
-    if lacking:
-        return Malformed(f"job {job_id or '?'} has no usable {lacking}")
+def _parse_job(fields: Mapping[str, Any], name: str, attempt: int) -> JobRun:
     state = _state(fields)
     reason = text(fields, "failure_reason") if text(fields, "status") == "failed" else ""
     return JobRun(
-        id=job_id,
+        id=id_of(fields),
         name=name,
-        job=_PARALLEL.sub("", name),
+        job=_PARALLEL.sub("", name) or name,
         stage=text(fields, "stage"),
         runner=",".join(_tags(fields)),
         state=state,
         result=_job_result(fields, reason) if state is RunState.FINISHED else None,
-        attempt=1,
+        attempt=attempt,
         allowed=fields.get("allow_failure") is True,
         created_at=instant(fields, "created_at"),
         started_at=instant(fields, "started_at"),

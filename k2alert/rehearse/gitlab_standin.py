@@ -19,6 +19,7 @@ from aiohttp import web
 
 from k2alert.rehearse.gitlab_standin_graphql import answer_query
 from k2alert.rehearse.gitlab_standin_json import (
+    StandinJob,
     StandinPipeline,
     StandinProject,
     as_basic,
@@ -29,6 +30,8 @@ from k2alert.rehearse.gitlab_standin_json import (
     status_at,
 )
 from k2alert.times import parse_instant
+
+__all__ = ["StandinGitLab", "StandinJob", "StandinPipeline", "StandinProject"]
 
 _STATUSES = frozenset(
     {"created", "waiting_for_resource", "preparing", "waiting_for_callback", "pending", "running", "success"}
@@ -60,10 +63,10 @@ class _Shelf:
         del self.by_id[pipeline_id]
         self.ids.remove(pipeline_id)
 
-    def newest_first(self, now: datetime) -> Iterable[StandinPipeline]:
+    def newest_first(self, now: datetime) -> list[StandinPipeline]:
         """What exists now, without child pipelines, as GitLab lists it."""
         pipelines = (self.by_id[number] for number in reversed(self.ids))
-        return (run for run in pipelines if run.created_at <= now and run.source != "parent_pipeline")
+        return [run for run in pipelines if run.created_at <= now and run.source != "parent_pipeline"]
 
 
 @dataclass
@@ -160,7 +163,7 @@ class StandinGitLab:
         now, url = self.clock(), str(request.url.origin())
         found = {path.lower(): shelf for path, shelf in self._shelves.items()}
 
-        def find(path: str) -> tuple[StandinProject, Iterable[StandinPipeline]] | None:
+        def find(path: str) -> tuple[StandinProject, list[StandinPipeline]] | None:
             shelf = found.get(path.lower())
             return (shelf.project, shelf.newest_first(now)) if shelf else None
 

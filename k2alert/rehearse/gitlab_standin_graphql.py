@@ -7,7 +7,7 @@ that what a collector does about unknown fields and costs can be rehearsed. Frag
 
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -18,13 +18,13 @@ from k2alert.rehearse.gitlab_standin_json import (
     StandinPipeline,
     StandinProject,
     as_detail,
-    as_job,
+    as_execution,
     changed_at,
     status_at,
 )
 from k2alert.times import iso, parse_instant
 
-Find = Callable[[str], tuple[StandinProject, Iterable[StandinPipeline]] | None]
+Find = Callable[[str], tuple[StandinProject, Sequence[StandinPipeline]] | None]
 
 
 def answer_query(
@@ -150,30 +150,40 @@ def _project(root: Any, arguments: Mapping[str, Any], at: _At) -> Any:
 
 def _pipelines(found: Any, arguments: Mapping[str, Any], at: _At) -> dict[str, Any]:
     project, pipelines = found
+    keep: list[Callable[[StandinPipeline], bool]] = []
     if "updatedAfter" in arguments:
         since = parse_instant(arguments["updatedAfter"])
-        pipelines = (run for run in pipelines if changed_at(run, at.now) >= since)
+        keep.append(lambda run: changed_at(run, at.now) >= since)
     if "status" in arguments:
-        pipelines = (run for run in pipelines if status_at(run, at.now) == arguments["status"].lower())
-    return _connect(pipelines, arguments, lambda run: _Run(project, run, as_detail(project, run, at.now, at.url)))
+        status = arguments["status"].lower()
+        keep.append(lambda run: status_at(run, at.now) == status)
+
+    def show(run: StandinPipeline) -> _Run:
+        return _Run(project, run, as_detail(project, run, at.now, at.url))
+
+    return _connect(pipelines, lambda run: all(condition(run) for condition in keep), arguments, show)
 
 
 def _jobs(run: Any, arguments: Mapping[str, Any], at: _At) -> dict[str, Any]:
-    jobs = sorted((job for job in run.pipeline.jobs if job.created_at <= at.now), key=lambda job: -job.id)
-    return _connect(jobs, arguments, lambda job: _Job(job, as_job(run.project, run.pipeline, job, at.now, at.url)))
+    def show(job: StandinJob) -> _Job:
+        return _Job(job, as_execution(job, at.now))
+
+    jobs = sorted(run.pipeline.jobs, key=lambda job: -job.id)
+    return _connect(jobs, lambda job: job.created_at <= at.now, arguments, show)
 
 
-def _connect(rows: Iterable[Any], arguments: Mapping[str, Any], show: Callable[[Any], Any]) -> dict[str, Any]:
-    """A page of a connection; its cursors hold the id that the page ended with."""
-    listed = list(rows)
+def _connect(
+    rows: Sequence[Any], keep: Callable[[Any], bool], arguments: Mapping[str, Any], show: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """A page of a connection, in descending order of id; its cursors hold the id that the page ended with."""
     after = int(b64decode(arguments["after"])) if "after" in arguments else None
-    rest = (row for row in listed if after is None or row.id < after)
+    rest = (row for row in rows if (after is None or row.id < after) and keep(row))
     size = min(int(arguments.get("first", 100)), 100)
     page = list(islice(rest, size + 1))
     shown = page[:size]
     cursor = b64encode(str(shown[-1].id).encode()).decode() if shown else None
     info = {"hasNextPage": len(page) > size, "endCursor": cursor}
-    return {"count": len(listed), "pageInfo": info, "nodes": [show(row) for row in shown]}
+    return {"count": lambda: sum(map(keep, rows)), "pageInfo": info, "nodes": [show(row) for row in shown]}
 
 
 def _plain(read: Callable[[Any], Any]) -> _Field:
@@ -216,7 +226,7 @@ def _job_id(found: _Job) -> str:
 
 def _connection_of(node: str) -> dict[str, _Field]:
     return {
-        "count": _key("count"),
+        "count": _plain(lambda found: found["count"]()),
         "pageInfo": _leads("PageInfo", lambda found: found["pageInfo"]),
         "nodes": _leads(node, lambda found: found["nodes"]),
     }

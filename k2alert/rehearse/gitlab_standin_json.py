@@ -73,8 +73,11 @@ def status_at(item: StandinPipeline | StandinJob, now: datetime) -> str:
 
 def changed_at(pipeline: StandinPipeline, now: datetime) -> datetime:
     """When its status last changed before a moment: its `updated_at`."""
-    times = (pipeline.created_at, pipeline.started_at, pipeline.finished_at, pipeline.changed_at)
-    return max((at for at in times if at is not None and at <= now), default=pipeline.created_at)
+    last = pipeline.created_at
+    for at in (pipeline.started_at, pipeline.finished_at, pipeline.changed_at):
+        if at is not None and last < at <= now:
+            last = at
+    return last
 
 
 def as_project(project: StandinProject, url: str) -> dict[str, Any]:
@@ -124,28 +127,36 @@ def as_detail(project: StandinProject, pipeline: StandinPipeline, now: datetime,
     }
 
 
-def as_job(
-    project: StandinProject, pipeline: StandinPipeline, job: StandinJob, now: datetime, url: str
-) -> dict[str, Any]:
-    """An item of `GET /projects/:id/pipelines/:pipeline_id/jobs`."""
+def as_execution(job: StandinJob, now: datetime) -> dict[str, Any]:
+    """What both APIs show of a job."""
     started, finished = _past(job.started_at, now), _past(job.finished_at, now)
-    status = status_at(job, now)
-    basic = as_basic(project, pipeline, now, url)
     return {
         "id": job.id,
-        "status": status,
+        "status": status_at(job, now),
         "stage": job.stage,
         "name": job.name,
-        "ref": pipeline.ref,
-        "tag": pipeline.tag,
-        "coverage": None,
         "allow_failure": job.allow_failure,
         "created_at": iso(job.created_at),
         "started_at": _iso(started),
         "finished_at": _iso(finished),
-        "erased_at": None,
         "duration": ((finished or now) - started).total_seconds() if started else None,
         "queued_duration": (started - job.created_at).total_seconds() if started else None,
+        "tag_list": list(job.tags),
+    }
+
+
+def as_job(
+    project: StandinProject, pipeline: StandinPipeline, job: StandinJob, now: datetime, url: str
+) -> dict[str, Any]:
+    """An item of `GET /projects/:id/pipelines/:pipeline_id/jobs`."""
+    basic, shown = as_basic(project, pipeline, now, url), as_execution(job, now)
+    if shown["status"] == "failed":
+        shown["failure_reason"] = job.failure_reason
+    return shown | {
+        "ref": pipeline.ref,
+        "tag": pipeline.tag,
+        "coverage": None,
+        "erased_at": None,
         "user": None,
         "commit": {"id": pipeline.sha, "short_id": pipeline.sha[:8], "title": pipeline.title},
         "pipeline": {key: basic[key] for key in _PIPELINE_OF_JOB},
@@ -154,8 +165,7 @@ def as_job(
         "runner": None,
         "artifacts_expire_at": None,
         "archived": False,
-        "tag_list": list(job.tags),
-    } | ({"failure_reason": job.failure_reason} if status == "failed" else {})
+    }
 
 
 _PIPELINE_OF_JOB = ("id", "iid", "project_id", "sha", "ref", "status", "source", "created_at", "updated_at", "web_url")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestServer
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from k2alert.collect.flow import Ask, Failure, Look, Request, Response
@@ -48,9 +48,6 @@ def gitlab() -> StandinGitLab:
     standin = StandinGitLab(lambda: T0, token="t")
     standin.add_project("k2/app", id=42)
     return standin
-
-
-Watch = Callable[..., Any]
 
 
 @pytest.fixture(params=["graphql", "rest"])
@@ -448,7 +445,7 @@ def around(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return inner | item | st.lists(item | inner, max_size=3) | graphql
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(around(JSON), min_size=1, max_size=12), st.sampled_from(["k2/app", "42"]), st.booleans())
 def test_no_answer_whatever_makes_a_look_raise(answers, key, graphql):
     turns = iter(answers * 3)

@@ -197,9 +197,7 @@ class StandinGitLab:
 def _conditions(query: Mapping[str, str], now: datetime) -> list[Callable[[StandinPipeline], bool]]:
     """What the listing's filters ask of a pipeline. Raises a 400 as GitLab words it."""
     keep: list[Callable[[StandinPipeline], bool]] = []
-    for name in ("ref", "sha", "source", "name"):
-        if name in query:
-            keep.append(lambda run, name=name: getattr(run, name) == query[name])  # type: ignore[misc]
+    keep += [_equals(name, query[name]) for name in ("ref", "sha", "source", "name") if name in query]
     if "status" in query:
         wanted = frozenset({_checked(query, "status", _STATUSES)})
         keep.append(lambda run: status_at(run, now) in wanted)
@@ -213,6 +211,10 @@ def _conditions(query: Mapping[str, str], now: datetime) -> list[Callable[[Stand
         before = _moment(query, "updated_before")
         keep.append(lambda run: changed_at(run, now) <= before)
     return keep
+
+
+def _equals(name: str, value: str) -> Callable[[StandinPipeline], bool]:
+    return lambda run: getattr(run, name) == value
 
 
 def _page(request: web.Request, rows: Sequence[Any], show: Callable[[Any], dict[str, Any]]) -> web.Response:

@@ -1,0 +1,244 @@
+"""The board that values are read from: recorded rows in, the answers of `Measures` out.
+
+Each selection of facts that a rule or a gauge asks for has one table for runs and one for jobs, and a table has one
+series for each label set. Which series a stream's rows belong to is worked out once per stream. The store is the
+truth and the board a copy of it in memory: what `Store.save` changed is applied to it row by row.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+from k2alert.labels import Labels, matches_all
+from k2alert.measure.catalogue import METRICS
+from k2alert.measure.evidence import find_evidence
+from k2alert.measure.formulas import FORMULAS, NO_DATA
+from k2alert.measure.series import Series
+from k2alert.measure.timeline import row_of
+from k2alert.model import (
+    RESULTS,
+    Entry,
+    EntryChange,
+    EvidenceRefs,
+    Kind,
+    Measured,
+    OpenChange,
+    OpenEntry,
+    Saved,
+    Selection,
+    Stream,
+    Window,
+)
+
+__all__ = ["Board"]
+
+Route = tuple[Series | None, ...]
+"""Where a stream's rows go, by result; the last place is for what is open and has no result."""
+
+_RESULT_LABELS = (*(str(result) for result in RESULTS), "")
+_OPEN = len(RESULTS)
+_NOWHERE: Route = (None,) * len(_RESULT_LABELS)
+_PAGE = 100_000  # rows sorted into series at a time: enough to be fast, few enough not to be held twice
+
+
+class _Streams:
+    """What is known of each stream: its labels with its project's, and its lane."""
+
+    def __init__(self, project_labels: Callable[[Mapping[str, str]], Labels]) -> None:
+        self._project_labels = project_labels
+        self._lane_numbers: dict[tuple[str, ...], int] = {}
+        self.labels: dict[int, Labels] = {}
+        self.lanes: dict[int, int] = {}
+
+    def add(self, stream: Stream) -> None:
+        labels = stream.labels
+        self.labels[stream.id] = self._project_labels(labels).merged(labels)
+        lane = tuple(labels.get(name, "") for name in ("source", "project", "workflow", "branch"))
+        self.lanes[stream.id] = self._lane_numbers.setdefault(lane, len(self._lane_numbers))
+
+
+class _Table:
+    """The series of one selection and one kind."""
+
+    def __init__(self, selection: Selection, kind: Kind, streams: _Streams) -> None:
+        self._matchers = [matcher for matcher in selection.match if matcher.name != "result"]
+        self._result_matchers = [matcher for matcher in selection.match if matcher.name == "result"]
+        self._by = {"source", *selection.by}
+        self._kind = kind
+        self._streams = streams
+        self._routes: dict[int, Route] = {}
+        self._everywhere: dict[Series, Route] = {}
+        self.series: dict[Labels, Series] = {}
+        self.nothing = Series(kind)
+
+    def load(self, entries: Sequence[Entry]) -> None:
+        piles: defaultdict[Series, list[Entry]] = defaultdict(list)
+        routes = self._routes
+        for entry in entries:
+            stream = entry[0]
+            route = routes[stream] if stream in routes else self._route(stream)
+            series = route[entry[5]]
+            if series is not None:
+                piles[series].append(entry)
+        for series, pile in piles.items():
+            series.extend(pile, self._streams.lanes)
+
+    def apply(self, change: EntryChange) -> None:
+        for entry, add in ((change.old, False), (change.new, True)):
+            series = None if entry is None else self._series_of(entry.stream, entry.result)
+            if entry is not None and series is not None:
+                row = row_of(entry, self._streams.lanes[entry.stream])
+                series.insert(row) if add else series.remove(row)
+
+    def apply_open(self, old: OpenEntry | None, new: OpenEntry | None) -> None:
+        was = None if old is None else self._series_of(old.stream, _OPEN)
+        if old is not None and was is not None:
+            was.opens.pop(old.key, None)
+        now = None if new is None else self._series_of(new.stream, _OPEN)
+        if new is not None and now is not None:
+            now.opens[new.key] = new
+
+    def prune(self, before: int) -> None:
+        for series in self.series.values():
+            series.prune(before)
+        gone = {series for series in self.series.values() if not series}
+        if gone:
+            self.series = {labels: series for labels, series in self.series.items() if series not in gone}
+            self._routes = {stream: route for stream, route in self._routes.items() if gone.isdisjoint(route)}
+            self._everywhere = {series: route for series, route in self._everywhere.items() if series not in gone}
+
+    def _series_of(self, stream: int, result: int) -> Series | None:
+        return (self._routes.get(stream) or self._route(stream))[result]
+
+    def _route(self, stream: int) -> Route:
+        route = self._routes[stream] = self._find_route(self._streams.labels[stream])
+        return route
+
+    def _find_route(self, labels: Labels) -> Route:
+        if not matches_all(self._matchers, labels):
+            return _NOWHERE
+        if not self._result_matchers and "result" not in self._by:
+            series = self._series(labels)
+            return self._everywhere.setdefault(series, (series,) * len(_RESULT_LABELS))
+        return tuple(self._series_with(labels, result) for result in _RESULT_LABELS)
+
+    def _series_with(self, labels: Labels, result: str) -> Series | None:
+        if not all(matcher.matches_value(result) for matcher in self._result_matchers):
+            return None
+        return self._series(labels.merged({"result": result}))
+
+    def _series(self, labels: Labels) -> Series:
+        key = labels.only(self._by)
+        if key not in self.series:
+            self.series[key] = Series(self._kind)
+        return self.series[key]
+
+
+class Board:
+    """The rows behind every selection asked for; implements `Measures`. Not safe for several threads.
+
+    `project_labels` gives the labels that a stream's `source` and `project` earn it; a fact's own labels win.
+
+    A new selection is announced with `require` and filled with `load`; until then it cannot be measured, so that
+    nobody mistakes "not loaded" for zero.
+    """
+
+    def __init__(self, project_labels: Callable[[Mapping[str, str]], Labels]) -> None:
+        self._streams = _Streams(project_labels)
+        self._opens: dict[Kind, dict[str, OpenEntry]] = {kind: {} for kind in Kind}
+        self._runs: dict[Selection, _Table] = {}
+        self._jobs: dict[Selection, _Table] = {}
+        self._fresh: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in Kind}
+
+    # ------------------------------------------------------------------------------------- what comes in
+
+    def require(self, selection: Selection, kinds: frozenset[Kind]) -> bool:
+        """Ask for a selection's facts. True when it is new for one of the kinds: `load` them then."""
+        new = [kind for kind in kinds if selection not in self._tables(kind) and selection not in self._fresh[kind]]
+        for kind in new:
+            self._fresh[kind][selection] = _Table(selection, kind, self._streams)
+        return bool(new)
+
+    def add_streams(self, streams: Iterable[Stream]) -> None:
+        """Learn the labels of streams; before any entry that uses them."""
+        for stream in streams:
+            self._streams.add(stream)
+
+    def load(self, kind: Kind, entries: Iterable[Entry], *, more: bool = False) -> None:
+        """Fill the selections that are new since the last load with all entries of the store, by finishing time.
+
+        `more`: another part follows; then nothing may be applied in between. Other selections stay as they are.
+        """
+        fresh = self._fresh[kind]
+        for page in _pages(entries):
+            for table in fresh.values():
+                table.load(page)
+        if not more:
+            for table in fresh.values():
+                for entry in self._opens[kind].values():
+                    table.apply_open(None, entry)
+            self._tables(kind).update(fresh)
+            self._fresh[kind] = {}
+
+    def apply(self, saved: Saved) -> None:
+        """Take over what a save changed. Selections that are not loaded yet will load it."""
+        self.add_streams(saved.streams)
+        for change in saved.entries:
+            for table in self._tables(change.kind).values():
+                table.apply(change)
+        for opened in saved.opens:
+            self._apply_open(opened)
+
+    def prune(self, before_ms: int) -> None:
+        """Forget the rows that finished before, and the series left empty."""
+        for tables in (self._runs, self._jobs):
+            for table in tables.values():
+                table.prune(before_ms)
+
+    # ------------------------------------------------------------------------------------- what is asked
+
+    def measure(self, selection: Selection, metric: str, labels: Labels, window: Window, at: int) -> Measured:
+        """The metric over the series with these `by` labels in the window that ends at `at`.
+
+        Raises `LookupError` for a selection that was not loaded or a name that is not in the catalogue.
+        """
+        if not METRICS[metric].collected:
+            return NO_DATA
+        return FORMULAS[metric](self._series(selection, metric, labels), window, at)
+
+    def label_sets(self, selection: Selection, window: Window, at: int, kind: Kind) -> list[Labels]:
+        """The label sets with a fact in the window: a row that counts, or a run or job that is open."""
+        table = self._tables(kind)[selection]
+        return [labels for labels, series in table.series.items() if series.seen(window, at)]
+
+    def evidence(
+        self, selection: Selection, metric: str, labels: Labels, window: Window, at: int, limit: int
+    ) -> EvidenceRefs:
+        """The rows behind the value that `measure` gives for the same arguments."""
+        if not METRICS[metric].collected:
+            return EvidenceRefs(Kind.RUN, (), 0, 0, None, None)
+        return find_evidence(self._series(selection, metric, labels), metric, window, at, limit)
+
+    # ----------------------------------------------------------------------------------------------------
+
+    def _tables(self, kind: Kind) -> dict[Selection, _Table]:
+        return self._jobs if kind is Kind.JOB else self._runs
+
+    def _series(self, selection: Selection, metric: str, labels: Labels) -> Series:
+        tables = self._jobs if METRICS[metric].kind is Kind.JOB else self._runs
+        table = tables[selection]
+        return table.series.get(labels, table.nothing)
+
+    def _apply_open(self, change: OpenChange) -> None:
+        opens = self._opens[change.kind]
+        old = opens.pop(change.key, None)
+        if change.new is not None:
+            opens[change.key] = change.new
+        for table in self._tables(change.kind).values():
+            table.apply_open(old, change.new)
+
+
+def _pages(entries: Iterable[Entry]) -> Iterator[Sequence[Entry]]:
+    left = iter(entries)
+    while page := list(islice(left, _PAGE)):
+        yield page

@@ -1,0 +1,205 @@
+"""One series: the facts with the same `by` labels, and which of them a window at a time holds.
+
+Most outcomes are never superseded and live in a timeline. Those that a re-run or a retry superseded live beside it
+in a short sorted list, and are looked at only for times before the last of them was superseded. So asking about
+now costs two binary searches, and asking about the past gives what was true then.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from datetime import timedelta
+from heapq import merge
+from itertools import chain
+from operator import attrgetter
+from typing import Any, TypeVar
+
+from k2alert.measure.columns import DECIDED, Column
+from k2alert.measure.streaks import Lanes, Streak
+from k2alert.measure.timeline import NEVER, Row, Span, Timeline, row_of
+from k2alert.model import Entry, Kind, OpenEntry, RunState, Window
+
+__all__ = ["Series"]
+
+_MILLISECOND = timedelta(milliseconds=1)
+_ORDER = attrgetter("finished", "ref")
+_Answer = TypeVar("_Answer")
+
+
+class Series:
+    """Rows of one kind, and the open runs or jobs by their key."""
+
+    __slots__ = ("_lanes", "_memory", "_past", "_settled", "jobs", "line", "opens")
+
+    def __init__(self, kind: Kind) -> None:
+        self.jobs = kind is Kind.JOB
+        self.line = Timeline()
+        self.opens: dict[str, OpenEntry] = {}
+        self._past: list[Row] = []  # superseded rows, by (finished, ref)
+        self._settled = 0  # from here on none of them counts
+        self._lanes: Lanes | None = None
+        self._memory: dict[Hashable, tuple[Span, Any]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.line or self._past or self.opens)
+
+    # ------------------------------------------------------------------------------------- what changes
+
+    def insert(self, row: Row) -> None:
+        """Take one row in, wherever it belongs."""
+        if row.superseded == NEVER:
+            self.line.insert(row)
+        else:
+            insort(self._past, row)
+            self._settled = max(self._settled, row.superseded)
+        if self._lanes is not None:
+            self._lanes.insert(row)
+        self._memory.clear()
+
+    def remove(self, row: Row) -> None:
+        """Take one row out; one that was pruned is not here any more."""
+        if row.superseded == NEVER:
+            self.line.remove(row.finished, row.ref)
+        else:
+            self._past = [other for other in self._past if other.ref != row.ref]
+            self._settle()
+        if self._lanes is not None:
+            self._lanes.remove(row)
+        self._memory.clear()
+
+    def extend(self, entries: list[Entry], lanes: Mapping[int, int]) -> None:
+        """Take many entries in, of any order; fast where they finished after all that is here.
+
+        `lanes` gives the lane of each stream.
+        """
+        entries.sort(key=_ORDER)
+        lasting = [entry for entry in entries if entry.superseded is None]
+        if lasting and self._follows(lasting[0]):
+            self.line.extend(lasting, [lanes[entry.stream] for entry in lasting])
+            entries = [entry for entry in entries if entry.superseded is not None]
+        self._lanes = None
+        self._memory.clear()
+        for entry in entries:
+            self.insert(row_of(entry, lanes[entry.stream]))
+
+    def prune(self, before: int) -> None:
+        """Drop what finished before."""
+        self.line.prune(before)
+        self._past = [row for row in self._past if row.finished >= before]
+        self._settle()
+        self._lanes = None
+        self._memory.clear()
+
+    def _follows(self, entry: Entry) -> bool:
+        line = self.line
+        return not line or (line.finished[-1], line.refs[-1]) < (entry.finished, entry.ref)
+
+    def _settle(self) -> None:
+        self._settled = max((row.superseded for row in self._past), default=0)
+
+    # -------------------------------------------------------------------------------- what is asked of it
+
+    def counted(self, window: Window, at: int) -> Span:
+        """What counts in the window that ends at `at`: each run (each job of a run) once, with its latest
+        outcome finished by `at`, where that one finished inside (at − length, at].
+
+        A window of N runs begins with the Nth last decided run that counts at `at`, by finishing order; where
+        fewer are held it has all. For jobs it has the jobs of the N runs whose decided jobs finished last.
+        """
+        counting = self._counting(at)
+        return self._window(window, at, counting, counting)
+
+    def executed(self, window: Window, at: int) -> Span:
+        """Every execution that finished in the window, superseded or not."""
+        past = self._past[: bisect_right(self._past, at, key=lambda row: row.finished)]
+        return self._window(window, at, self._counting(at), past)
+
+    def newest(self, column: Column, at: int) -> int | None:
+        """When the newest marked row that counts at `at` finished, however long ago."""
+        line, sums = self.line, self.line.sums(column)
+        high = bisect_right(line.finished, at)
+        found = [line.finished[bisect_left(sums, sums[high]) - 1]] if sums[high] else []
+        found.extend(row.finished for row in self._counting(at) if row.worth(column))
+        return max(found, default=None)
+
+    def worst_streak(self, window: Window, at: int) -> Streak | None:
+        """The worst present streak of the lanes with a decided run in the window; None where there is none.
+
+        The streak itself reaches back as far as rows are held.
+        """
+        span = self.counted(window, at)
+        if at < self._settled:  # a streak before the window may change while the window's rows do not
+            return self._worst(span, at)
+        return self.remember(("streak", window), span, lambda: self._worst(span, at))
+
+    def waiting(self, state: RunState, at: int) -> list[int]:
+        """When the open ones in a state were created, of those created by `at`."""
+        return [entry.created for entry in self.opens.values() if entry.state is state and entry.created <= at]
+
+    def seen(self, window: Window, at: int) -> bool:
+        """Whether it has a fact in the window: a row that counts, or one that is open."""
+        return bool(self.counted(window, at).size) or any(entry.created <= at for entry in self.opens.values())
+
+    def remember(self, key: Hashable, span: Span, compute: Callable[[], _Answer]) -> _Answer:
+        """A costly answer about a span, computed again only when the rows or the span changed."""
+        held = self._memory.get(key)
+        if held is None or held[0] != span:
+            held = self._memory[key] = (span, compute())
+        answer: _Answer = held[1]
+        return answer
+
+    # --------------------------------------------------------------------------------------- how it is found
+
+    def _counting(self, at: int) -> Sequence[Row]:
+        """The rows superseded later than `at` that count then."""
+        return [row for row in self._past if row.counts(at)] if at < self._settled else ()
+
+    def _window(self, window: Window, at: int, counting: Sequence[Row], past: Sequence[Row]) -> Span:
+        """The window's rows: its stretch of the timeline, and those of `past` that lie in it."""
+        line = self.line
+        high = bisect_right(line.finished, at)
+        if window.length is not None:
+            since = at - window.length // _MILLISECOND
+            low = bisect_right(line.finished, since, 0, high)
+            return Span(line, low, high, tuple(row for row in past if row.finished > since) if past else ())
+        if self.jobs:
+            return self._jobs_of(self._latest_runs(window.runs or 0, high, counting), high, past)
+        return self._last_runs(window.runs or 0, high, past)
+
+    def _last_runs(self, runs: int, high: int, past: Sequence[Row]) -> Span:
+        decided = self.line.sums(DECIDED)
+        low = bisect_left(decided, decided[high] - runs + 1) - 1 if decided[high] >= runs else 0
+        if not past:
+            return Span(self.line, low, high)
+        tail = Span(self.line, low, high, tuple(past)).newest(DECIDED, runs)
+        if len(tail) < runs:
+            return Span(self.line, 0, high, tuple(past))
+        first = tail[-1]
+        extra = tuple(row for row in past if row >= first)
+        return Span(self.line, self.line.place(first.finished, first.ref), high, extra)
+
+    def _latest_runs(self, runs: int, high: int, counting: Sequence[Row]) -> set[tuple[int, int]]:
+        """The runs whose decided jobs finished last.
+
+        A job's row does not name its run, but holds the run's lane and creation: together they tell runs apart,
+        save two runs of one workflow on one branch that the forge says were created in the same instant.
+        """
+        latest: set[tuple[int, int]] = set()
+        newest_first = (self.line.row(index) for index in range(high - 1, -1, -1))
+        for row in merge(newest_first, sorted(counting, reverse=True), reverse=True):
+            if len(latest) == runs:
+                break
+            if row.worth(DECIDED):
+                latest.add((row.lane, row.created))
+        return latest
+
+    def _jobs_of(self, runs: set[tuple[int, int]], high: int, past: Sequence[Row]) -> Span:
+        """The jobs of some runs: none of them finished before the first of these was created."""
+        since = min((created for _, created in runs), default=NEVER) - self.line.skew
+        low = bisect_left(self.line.finished, since, 0, high)
+        rows = chain(self.line.rows(low, high), past)
+        return Span(self.line, high, high, tuple(row for row in rows if (row.lane, row.created) in runs))
+
+    def _worst(self, span: Span, at: int) -> Streak | None:
+        if self._lanes is None:
+            self._lanes = Lanes(chain(self.line.rows(0, len(self.line)), self._past))
+        return self._lanes.worst(span.lanes(DECIDED), at)

@@ -1,0 +1,230 @@
+"""Sorted arrays with running sums: rows in, exact counts and sums over any stretch of them out.
+
+A timeline holds one series' rows in the order in which they finished. A window is a stretch of it, found by two
+binary searches; what a column adds up to over the stretch is the difference of two running sums. The sums are
+whole numbers, so nothing drifts however often rows come and go, and they are filled in when they are asked for:
+a row that comes late only cuts them back to its place.
+"""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, compress, islice
+from typing import NamedTuple
+
+from k2alert.measure.columns import UNKNOWN, Column, Field, Lengths, code_of
+from k2alert.model import Entry
+
+__all__ = ["NEVER", "Row", "Span", "Timeline", "row_of"]
+
+NEVER = 2**63 - 1
+"""When a row is superseded that is not: the last millisecond of a signed 64-bit clock."""
+
+
+class Row(NamedTuple):
+    """An `Entry` as a series holds it. Rows sort by when they finished, equals by the store's number.
+
+    `lane` numbers the project's workflow and branch that it ran for; a length of -1 is not known.
+    """
+
+    finished: int
+    ref: int
+    code: int
+    duration: int
+    queued: int
+    created: int
+    lane: int
+    superseded: int
+
+    def counts(self, at: int) -> bool:
+        """Whether it is its run's latest outcome of those finished by `at`."""
+        return self.finished <= at < self.superseded
+
+    def length(self, field: Field | None) -> int:
+        """One of its lengths in milliseconds."""
+        return self.queued if field == "queued" else self.duration
+
+    def worth(self, column: Column) -> int:
+        """What it adds to a column."""
+        return column.worth(self.code, self.length(column.field))
+
+
+def row_of(entry: Entry, lane: int) -> Row:
+    """The row that stands for a recorded entry."""
+    return Row(
+        entry.finished,
+        entry.ref,
+        code_of(entry.result, entry.allowed, entry.retry),
+        UNKNOWN if entry.duration is None else entry.duration,
+        UNKNOWN if entry.queued is None else entry.queued,
+        entry.created,
+        lane,
+        NEVER if entry.superseded is None else entry.superseded,
+    )
+
+
+class Timeline:
+    """Rows that nothing supersedes, column by column, by (finished, ref)."""
+
+    __slots__ = ("_sums", "codes", "created", "durations", "finished", "lanes", "queues", "refs", "skew")
+
+    def __init__(self) -> None:
+        self.finished = array("q")
+        self.refs = array("q")
+        self.codes = bytearray()
+        self.durations = array("q")
+        self.queues = array("q")
+        self.created = array("q")
+        self.lanes = array("I")
+        self.skew = 0  # the most by which a row's creation lies after its finish: two clocks of one forge
+        self._sums: dict[Column, array[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self.finished)
+
+    def row(self, index: int) -> Row:
+        """One row, by its place."""
+        return Row(
+            self.finished[index],
+            self.refs[index],
+            self.codes[index],
+            self.durations[index],
+            self.queues[index],
+            self.created[index],
+            self.lanes[index],
+            NEVER,
+        )
+
+    def rows(self, low: int, high: int) -> Iterator[Row]:
+        """The rows from place `low` up to but without `high`."""
+        return (self.row(index) for index in range(low, high))
+
+    def place(self, finished: int, ref: int) -> int:
+        """Where a row with this order is or would be."""
+        low = bisect_left(self.finished, finished)
+        return bisect_left(self.refs, ref, low, bisect_right(self.finished, finished, low))
+
+    def insert(self, row: Row) -> None:
+        """Put one row in its place."""
+        index = self.place(row.finished, row.ref)
+        self.finished.insert(index, row.finished)
+        self.refs.insert(index, row.ref)
+        self.codes.insert(index, row.code)
+        self.durations.insert(index, row.duration)
+        self.queues.insert(index, row.queued)
+        self.created.insert(index, row.created)
+        self.lanes.insert(index, row.lane)
+        self.skew = max(self.skew, row.created - row.finished)
+        self._cut(index)
+
+    def remove(self, finished: int, ref: int) -> None:
+        """Take one row out; one that was pruned is not here any more."""
+        index = self.place(finished, ref)
+        if index < len(self.refs) and self.finished[index] == finished and self.refs[index] == ref:
+            self._delete(index, index + 1)
+
+    def prune(self, before: int) -> None:
+        """Drop what finished before."""
+        self._delete(0, bisect_left(self.finished, before))
+
+    def extend(self, entries: Sequence[Entry], lanes: Iterable[int]) -> None:
+        """Append entries, already in order and after all that is here, column by column."""
+        _, refs, created, finished, _, results, durations, queues, allowed, retries = zip(*entries, strict=True)
+        self.finished.extend(finished)
+        self.refs.extend(refs)
+        self.codes.extend(map(code_of, results, allowed, retries))
+        self.durations.extend(UNKNOWN if length is None else length for length in durations)
+        self.queues.extend(UNKNOWN if length is None else length for length in queues)
+        self.created.extend(created)
+        self.lanes.extend(lanes)
+        self.skew = max(self.skew, *map(int.__sub__, created, finished))
+
+    def sums(self, column: Column) -> "array[int]":
+        """The running sums of a column: item n is what the first n rows add up to."""
+        sums = self._sums.get(column)
+        if sums is None:
+            sums = self._sums[column] = array(column.typecode, (0,))
+        if len(sums) <= len(self.finished):
+            self._fill(sums, column)
+        return sums
+
+    def lengths(self, field: Field) -> "array[int]":
+        """All lengths of one field, in milliseconds."""
+        return self.queues if field == "queued" else self.durations
+
+    def _fill(self, sums: "array[int]", column: Column) -> None:
+        done = len(sums) - 1
+        worths: Iterable[int] = self.codes[done:].translate(column.marks)
+        if column.field is not None:
+            worths = map(column.worth, self.codes[done:], self.lengths(column.field)[done:])
+        sums.extend(islice(accumulate(worths, initial=sums[done]), 1, None))
+
+    def _delete(self, low: int, high: int) -> None:
+        for column in (self.finished, self.refs, self.durations, self.queues, self.created, self.lanes):
+            del column[low:high]
+        del self.codes[low:high]
+        self._cut(low)
+
+    def _cut(self, index: int) -> None:
+        for sums in self._sums.values():
+            del sums[index + 1 :]
+
+
+class Span(NamedTuple):
+    """The rows of one window: a stretch of a timeline, and single rows beside it."""
+
+    line: Timeline
+    low: int
+    high: int
+    extra: tuple[Row, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many rows it has."""
+        return self.high - self.low + len(self.extra)
+
+    def total(self, column: Column) -> int:
+        """What a column adds up to."""
+        sums = self.line.sums(column)
+        found = sums[self.high] - sums[self.low]
+        if self.extra:
+            found += sum(row.worth(column) for row in self.extra)
+        return found
+
+    def marked(self, column: Column) -> bytes:
+        """A one for each row of the stretch that the column marks, a zero for the others."""
+        return bytes(self.line.codes[self.low : self.high].translate(column.marks))
+
+    def lengths(self, lengths: Lengths) -> list[int]:
+        """The known lengths in milliseconds, in no order."""
+        field = lengths.known.field or "duration"
+        stretch = self.line.lengths(field)[self.low : self.high]
+        found = [length for length in compress(stretch, self.marked(lengths.known)) if length >= 0]
+        found.extend(row.length(field) for row in self.extra if row.worth(lengths.known))
+        return found
+
+    def lanes(self, column: Column) -> set[int]:
+        """The lanes of the rows that a column marks."""
+        found = set(compress(self.line.lanes[self.low : self.high], self.marked(column)))
+        found.update(row.lane for row in self.extra if row.worth(column))
+        return found
+
+    def newest(self, column: Column, limit: int) -> list[Row]:
+        """The rows that a column marks, newest first, at most `limit`."""
+        marks, end, found = self.marked(column), self.high - self.low, [r for r in self.extra if r.worth(column)]
+        for _ in range(limit):
+            end = marks.rfind(1, 0, end)
+            if end < 0:
+                break
+            found.append(self.line.row(self.low + end))
+        return sorted(found, reverse=True)[:limit]
+
+    def longest(self, lengths: Lengths, limit: int) -> list[Row]:
+        """The rows with the greatest known lengths, longest first, at most `limit`."""
+        field = lengths.known.field or "duration"
+        known = compress(range(self.low, self.high), self.marked(lengths.known))
+        stretch = self.line.lengths(field)
+        ranked = sorted(((stretch[index], index) for index in known if stretch[index] >= 0), reverse=True)[:limit]
+        found = [self.line.row(index) for _, index in ranked]
+        found.extend(row for row in self.extra if row.worth(lengths.known))
+        return sorted(found, key=lambda row: (row.length(field), row), reverse=True)[:limit]

@@ -1,0 +1,107 @@
+"""`k2alert check`: every error and warning of the configuration and the rules, with places."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from k2alert.config.load import Loaded, LoadedRules, is_rule_file, load, load_rules
+from k2alert.measure.catalogue import METRICS
+from k2alert.model import Problem
+
+__all__ = ["command"]
+
+_DEFAULT_FILE = "k2alert.yml"
+
+
+@click.command("check")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--strict", is_flag=True, help="Exit with 3 where there are warnings.")
+@click.option(
+    "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
+)
+def command(files: tuple[Path, ...], strict: bool, output: str) -> None:
+    """Check main files and rule files, and print every error and warning with its place.
+
+    FILES default to $K2ALERT_CONFIG, then ./k2alert.yml. A file that holds only `alert_rules` and `defaults` is
+    checked as a rule file, unless a main file among FILES names it. Nothing is contacted, and nothing is sent.
+
+    Exits with 0, 1 where there are errors, or 3 where there are warnings and --strict is given.
+    """
+    checked = _check(files or (Path(os.environ.get("K2ALERT_CONFIG") or _DEFAULT_FILE),), os.environ)
+    click.echo(checked.as_json() if output == "json" else checked.as_text())
+    sys.exit(checked.exit_code(strict=strict))
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What a check came to."""
+
+    files: tuple[str, ...]
+    rules: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def errors(self) -> int:
+        """How many problems are errors."""
+        return sum(not problem.warning for problem in self.problems)
+
+    @property
+    def warnings(self) -> int:
+        """How many problems are warnings."""
+        return len(self.problems) - self.errors
+
+    def exit_code(self, *, strict: bool) -> int:
+        """What the shell is told."""
+        return 1 if self.errors else 3 if strict and self.warnings else 0
+
+    def as_text(self) -> str:
+        """A line for each problem and one that counts."""
+        counts = [
+            _count(len(self.files), "file"),
+            _count(self.rules, "rule"),
+            _count(self.errors, "error"),
+            _count(self.warnings, "warning"),
+        ]
+        return "\n".join([*map(str, self.problems), ", ".join(counts)])
+
+    def as_json(self) -> str:
+        """The same for programs."""
+        problems = [
+            {
+                "file": problem.place.file,
+                "line": problem.place.line,
+                "column": problem.place.column,
+                "severity": "warning" if problem.warning else "error",
+                "code": problem.code,
+                "text": problem.text,
+            }
+            for problem in self.problems
+        ]
+        counts = {"rules": self.rules, "errors": self.errors, "warnings": self.warnings}
+        return json.dumps({"files": self.files, **counts, "problems": problems}, indent=2, ensure_ascii=False)
+
+
+def _check(files: Sequence[Path], environ: Mapping[str, str]) -> _Checked:
+    """Main files with what they name, then the rule files that no main file named."""
+    alone = [file for file in files if is_rule_file(file)]
+    loaded: list[Loaded | LoadedRules] = [
+        load(file, environ=environ, metrics=METRICS) for file in files if file not in alone
+    ]
+    seen = {path.resolve() for one in loaded for path in one.watched}
+    left = [file for file in alone if file.resolve() not in seen]
+    if left:
+        loaded.append(load_rules(left, metrics=METRICS))
+    return _Checked(
+        files=tuple(dict.fromkeys(name for one in loaded for name in one.files)),
+        rules=sum(one.rule_count for one in loaded),
+        problems=tuple(dict.fromkeys(problem for one in loaded for problem in one.problems)),
+    )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

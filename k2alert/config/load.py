@@ -1,0 +1,244 @@
+"""Files in, one frozen `Config` out, or every problem of every file (contract §1).
+
+`load` reads the main file and the rule files it names; `load_rules` reads rule files alone. Neither raises on what a
+person wrote. What was read is returned too, by digest, for `watch` to tell when to read again.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from glob import has_magic
+from pathlib import Path
+from typing import Any
+
+from k2alert.config.expand import Expansion, expand
+from k2alert.config.model import Config, Web
+from k2alert.config.receivers import read_receivers
+from k2alert.config.report import Report
+from k2alert.config.routes import read_route
+from k2alert.config.rules import OWN_LABELS, RuleScope, read_rules
+from k2alert.config.sections import (
+    check_label_names,
+    read_export,
+    read_inhibit_rules,
+    read_intervals,
+    read_project_labels,
+    read_sources,
+)
+from k2alert.config.settings import BasicSettings, MainFile, RuleFile
+from k2alert.config.sheet import Sheet, known_keys
+from k2alert.config.watch import digest, matched, names_digest
+from k2alert.document import Document, parse_document
+from k2alert.labels import Labels
+from k2alert.model import Metric, Place, Problem, Rule
+from k2alert.notify.route import Receiver
+
+__all__ = ["Loaded", "LoadedRules", "is_rule_file", "load", "load_rules"]
+
+_RULE_KEYS = frozenset({"alert_rules", "defaults"})
+_BASIC_KEYS = frozenset(BasicSettings.model_fields)
+_DEFAULT_RETENTION = BasicSettings().retention
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the files came to.
+
+    `config` is None where there is an error. With only warnings it is there, but where a problem has the code
+    "unset" (an environment variable or a file that a value refers to is not there) the value is the reference
+    itself: good for a rehearsal, not for a run. `watched` has the digest of everything that was looked at.
+    """
+
+    config: Config | None
+    problems: tuple[Problem, ...]
+    watched: Mapping[Path, str]
+    files: tuple[str, ...] = ()  # main and rule files that were read
+    rule_count: int = 0  # rules with a name, the wrong ones too
+
+    @property
+    def runnable(self) -> bool:
+        """Whether the daemon may start with it."""
+        return self.config is not None and not any(problem.code == "unset" for problem in self.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRules:
+    """What rule files came to on their own: the good rules, and every problem."""
+
+    rules: tuple[Rule, ...]
+    problems: tuple[Problem, ...]
+    watched: Mapping[Path, str]
+    files: tuple[str, ...] = ()  # main and rule files that were read
+    rule_count: int = 0  # rules with a name, the wrong ones too
+
+
+def load(main: Path, *, environ: Mapping[str, str], metrics: Mapping[str, Metric]) -> Loaded:
+    """Read the main file and every rule file it names, against the catalogue of metrics."""
+    desk = _Desk(metrics)
+    document = desk.open(main)
+    config = _read_main(desk, main, document, environ) if document is not None else None
+    usable = None if desk.report.failed else config
+    return Loaded(usable, desk.report.problems, desk.watched, tuple(desk.contents), len(desk.names))
+
+
+def load_rules(
+    paths: Iterable[Path],
+    *,
+    metrics: Mapping[str, Metric],
+    retention: timedelta = _DEFAULT_RETENTION,
+    project_labels: frozenset[str] | None = None,
+) -> LoadedRules:
+    """Read rule files without their main file. `project_labels` are its names of them, None where it is not known."""
+    desk = _Desk(metrics)
+    scope = RuleScope(metrics, retention, project_labels or frozenset(), closed=False, names=desk.names)
+    rules = [rule for path in paths for rule in _read_rule_file(desk, path, scope)]
+    return LoadedRules(tuple(rules), desk.report.problems, desk.watched, tuple(desk.contents), len(desk.names))
+
+
+def is_rule_file(path: Path) -> bool:
+    """Whether a file holds rules and nothing else."""
+    content, _ = _read(path)
+    document, _ = parse_document(content or b"", str(path))
+    data = document.data if document is not None else None
+    return isinstance(data, dict) and bool(data) and data.keys() <= _RULE_KEYS
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """Where files are laid out: what was read, and what was wrong with it."""
+
+    metrics: Mapping[str, Metric]
+    report: Report = field(default_factory=Report)
+    watched: dict[Path, str] = field(default_factory=dict)
+    contents: dict[str, str] = field(default_factory=dict)  # of main and rule files: the digests, by name
+    names: dict[str, Place] = field(default_factory=dict)  # of rules
+
+    def open(self, path: Path) -> Document | None:
+        """One file as a mapping (empty where the file is), or None and why not."""
+        content, wrong = _read(path)
+        self.watched[path] = self.contents[str(path)] = digest(content)
+        if content is None:
+            self.report.add(Place(str(path), 1, 1), f"cannot be read: {wrong}", code="unreadable")
+            return None
+        document, problems = parse_document(content, str(path))
+        self.report.extend(problems)
+        if document is not None and not isinstance(document.data, dict | None):
+            self.report.add(document.place(()), "the file must be a mapping, such as `alert_rules: […]`")
+            return None
+        return document
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits of what the files hold; nothing from the environment, for it is shown on /metrics."""
+        return digest("".join(self.contents.values()).encode())[:16]
+
+
+def _read(path: Path) -> tuple[bytes | None, str]:
+    try:
+        return path.read_bytes(), ""
+    except OSError as error:
+        return None, error.strerror or str(error)
+
+
+# ----------------------------------------------------------------------------------------- the main file
+
+
+def _read_main(desk: _Desk, main: Path, document: Document, environ: Mapping[str, str]) -> Config:
+    """The whole configuration; only good for use when the desk's report has no error."""
+    sheet = _expanded(desk, document, environ)
+    sheet.check_keys((), sheet.data, known_keys(MainFile))
+    basic = sheet.read_kept(BasicSettings, {key: sheet.data[key] for key in _BASIC_KEYS & sheet.data.keys()})
+    facts = RuleScope(desk.metrics, basic.retention).labels_of([])
+    project_labels = read_project_labels(sheet, {*facts, *OWN_LABELS})
+    check_label_names(sheet, ("labels",), basic.labels, {*facts, *OWN_LABELS})
+    names = frozenset(name for entry in project_labels for name in entry.labels)
+    scope = RuleScope(desk.metrics, basic.retention, names, read_intervals(sheet), names=desk.names)
+    rules = read_rules(sheet, scope) + _read_rule_files(desk, main, sheet, basic, scope)
+    configured = frozenset({*names, *basic.labels, *scope.labels, *OWN_LABELS})
+    receivers = read_receivers(sheet, configured)
+    route = read_route(sheet, receivers.keys(), scope.intervals)
+    read_inhibit_rules(sheet)
+    config = Config(
+        sources=read_sources(sheet),
+        store=basic.store,
+        retention=basic.retention,
+        evaluation_interval=basic.evaluation_interval,
+        web=Web(**dict(basic.web)),
+        labels=Labels(basic.labels),
+        project_labels=project_labels,
+        export=read_export(sheet, basic.export, facts | names, names),
+        receivers=receivers,
+        route=route,
+        rules=rules,
+        hash=desk.hash,
+    )
+    _warn_of_silence(desk.report, sheet, config, receivers)
+    return config
+
+
+def _expanded(desk: _Desk, document: Document, environ: Mapping[str, str]) -> Sheet:
+    """The file's data with its references to the environment replaced."""
+    expansion: Expansion = expand(document.data or {}, environ)
+    for value, reference in expansion.values.items():
+        desk.report.hide(value, reference)
+    for path, content in expansion.files.items():
+        desk.watched[path] = digest(content)
+    for fault in expansion.faults:
+        place = document.inside(fault.path, fault.offset)
+        desk.report.add(place, fault.text, code="unset" if fault.unset else "config", warning=fault.unset)
+    return Sheet(document, expansion.data, desk.report, expansion.references, expansion.unset)
+
+
+def _warn_of_silence(report: Report, sheet: Sheet, config: Config, receivers: Mapping[str, Receiver]) -> None:
+    top = sheet.place(())
+    if not config.rules and not report.failed:
+        report.add(top, "there are no rules: nothing will ever fire", code="silent", warning=True)
+    if not receivers and sheet.data.get("route") is None:
+        report.add(top, "no notifications and no receivers: nobody is told anything", code="silent", warning=True)
+    if not config.sources and not sheet.data.get("sources"):
+        report.add(top, "there are no sources: nothing is read", code="silent", warning=True)
+    if config.store.startswith("postgres"):
+        text = "store: this release has no PostgreSQL store; use sqlite:///FILE"
+        report.add(sheet.place(("store",)), text, code="not-built", warning=True)
+
+
+# ----------------------------------------------------------------------------------------- rule files
+
+
+def _read_rule_files(desk: _Desk, main: Path, sheet: Sheet, basic: BasicSettings, scope: RuleScope) -> tuple[Rule, ...]:
+    """The rules of the files that `rule_files` names, each read once."""
+    rules: list[Rule] = []
+    seen = {main.resolve()}
+    for index, text in enumerate(basic.rule_files):
+        path = ("rule_files", index)
+        if path in sheet.unset:
+            continue
+        for file in _files_of(desk, main.parent / text, sheet, path):
+            if file.resolve() not in seen:
+                seen.add(file.resolve())
+                rules += _read_rule_file(desk, file, scope)
+    return tuple(rules)
+
+
+def _files_of(desk: _Desk, pattern: Path, sheet: Sheet, path: tuple[str | int, ...]) -> tuple[Path, ...]:
+    files = matched(pattern)
+    if has_magic(str(pattern)):
+        desk.watched[pattern] = names_digest(files)
+    if not files:
+        sheet.warn(path, "rule_files: no file matches")
+    return files
+
+
+def _read_rule_file(desk: _Desk, path: Path, scope: RuleScope) -> tuple[Rule, ...]:
+    document = desk.open(path)
+    if document is None:
+        return ()
+    sheet = Sheet(document, document.data or {}, desk.report)
+    data: dict[str, Any] = sheet.data
+    if "notifications" in data and data.keys() <= _RULE_KEYS | {"notifications"}:
+        sheet.warn(("notifications",), "notifications: unused in a rule file; the main file says who is told", "unused")
+    else:
+        sheet.check_keys((), data, known_keys(RuleFile))
+    if not data.get("alert_rules"):
+        sheet.warn((), "there are no rules in this file")
+    return read_rules(sheet, scope)

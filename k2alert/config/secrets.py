@@ -1,0 +1,36 @@
+"""The secrets of a configuration, so that logs can blot them out."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, SecretStr
+
+from k2alert.config.model import Config
+
+__all__ = ["secrets_of"]
+
+
+def secrets_of(config: Config) -> frozenset[str]:
+    """Every secret value the configuration holds, with the password inside the store's URL and secret URLs' paths."""
+    found = set(_walk((config.sources, config.web, tuple(config.receivers.values()))))
+    password = urlsplit(config.store).password
+    paths = {urlsplit(value).path for value in found if value.startswith(("http://", "https://"))}
+    return frozenset(found | paths | ({password} if password else set()))
+
+
+def _walk(value: Any) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _walk(getattr(value, name))
+    elif is_dataclass(value):
+        for item in fields(value):
+            yield from _walk(getattr(value, item.name))
+    elif isinstance(value, Mapping):
+        yield from _walk(tuple(value.values()))
+    elif isinstance(value, tuple | list):
+        for member in value:
+            yield from _walk(member)

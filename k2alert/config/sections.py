@@ -1,0 +1,136 @@
+"""The parts of the main file that are no rules and no receivers: sources, labels of projects, gauges, times.
+
+In: the sheet. Out: checked settings; the report has what is wrong, and what this release does not act on.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from k2alert.collect.settings import SourceSettings
+from k2alert.config.model import Export, ProjectLabels
+from k2alert.config.report import did_you_mean, shown
+from k2alert.config.settings import (
+    ExportSettings,
+    GithubSource,
+    GitlabSource,
+    InhibitRule,
+    ProjectLabelsSettings,
+    TimeInterval,
+)
+from k2alert.config.sheet import Sheet
+from k2alert.document import DocumentPath
+from k2alert.labels import Labels
+from k2alert.times import format_duration
+
+__all__ = [
+    "check_label_names",
+    "read_export",
+    "read_inhibit_rules",
+    "read_intervals",
+    "read_project_labels",
+    "read_sources",
+]
+
+_SOURCES: Mapping[str, type[SourceSettings]] = {"gitlab": GitlabSource, "github": GithubSource}
+_UNBUILT_OF_SOURCE = {
+    "app": "it signs in with a token only",
+    "groups": "name the projects",
+    "organizations": "name the repositories",
+    "reports": "it reads no reports",
+    "webhook_secret": "it asks the forge, and the forge's calls are not heard",
+}
+
+
+def read_sources(sheet: Sheet) -> tuple[SourceSettings, ...]:
+    """The sources that are right; two of one name are not."""
+    found: dict[str, SourceSettings] = {}
+    for path, written in sheet.items(("sources",)):
+        kind = written.get("type") if isinstance(written, dict) else None
+        source = sheet.read(_SOURCES.get(str(kind), SourceSettings), path)
+        if source is None:
+            continue
+        if source.name in found:
+            sheet.error((*path, "name"), f"name: two sources are called {shown(source.name)}")
+        found[source.name] = source
+        _warn_of_source(sheet, path, written, source)
+    return tuple(found.values())
+
+
+def _warn_of_source(sheet: Sheet, path: DocumentPath, written: Mapping[str, Any], source: SourceSettings) -> None:
+    for key, text in _UNBUILT_OF_SOURCE.items():
+        if written.get(key):
+            _unbuilt(sheet, (*path, key), text)
+    if not source.projects:
+        key = "repositories" if source.type == "github" else "projects"
+        sheet.warn(path, f"the source {shown(source.name)} names no {key}: nothing is read from it")
+    if source.max_staleness < source.poll_interval:
+        lengths = f"{format_duration(source.max_staleness)} is shorter than poll_interval"
+        text = f"max_staleness: {lengths}, so that alerts hold still between two looks"
+        sheet.warn((*path, "max_staleness" if "max_staleness" in written else "poll_interval"), text)
+
+
+def read_project_labels(sheet: Sheet, taken: Collection[str]) -> tuple[ProjectLabels, ...]:
+    """The labels that projects get. `taken` are the labels that alerts and facts have already."""
+    found = []
+    for path, _ in sheet.items(("project_labels",)):
+        entry = sheet.read(ProjectLabelsSettings, path)
+        if entry is None:
+            continue
+        check_label_names(sheet, (*path, "labels"), entry.labels, taken)
+        for index, matcher in enumerate(entry.match):
+            if matcher.name not in ("source", "project"):
+                sheet.error(
+                    (*path, "match", index), f"match: only source and project are known here, not {matcher.name}"
+                )
+        found.append(ProjectLabels(entry.match, Labels(entry.labels)))
+    return tuple(found)
+
+
+def check_label_names(sheet: Sheet, path: DocumentPath, labels: Iterable[str], taken: Collection[str]) -> None:
+    """A label that is set elsewhere cannot be set here."""
+    for name in labels:
+        if name in taken:
+            sheet.error((*path, name), f"labels: {name} is a label that alerts and facts have already")
+
+
+def read_export(sheet: Sheet, settings: ExportSettings, known: Collection[str], configured: Collection[str]) -> Export:
+    """Which gauges exist. `known` are all labels of facts and projects, `configured` those of projects alone."""
+    for index, name in enumerate(settings.by):
+        _check_label(sheet, ("export", "by", index), name, known)
+    for index, matcher in enumerate(settings.match):
+        _check_label(sheet, ("export", "match", index), matcher.name, known)
+    for index, name in enumerate(settings.labels):
+        _check_label(sheet, ("export", "labels", index), name, configured)
+    return Export(settings.windows, settings.by, settings.match, settings.labels)
+
+
+def _check_label(sheet: Sheet, path: DocumentPath, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        sheet.error(path, f"{path[1]}: unknown label {shown(name)}{did_you_mean(name, sorted(known))}")
+
+
+def read_intervals(sheet: Sheet) -> frozenset[str]:
+    """The names of the time intervals, the badly written ones too, for they are meant to be there."""
+    names = set()
+    for path, written in sheet.items(("time_intervals",)):
+        sheet.read(TimeInterval, path)
+        name = written.get("name") if isinstance(written, dict) else None
+        if isinstance(name, str):
+            if name in names:
+                sheet.error((*path, "name"), f"name: two time intervals are called {shown(name)}")
+            names.add(name)
+    if sheet.data.get("time_intervals"):
+        _unbuilt(sheet, ("time_intervals",), "nothing is muted or left out")
+    return frozenset(names)
+
+
+def read_inhibit_rules(sheet: Sheet) -> None:
+    """Check the form of the inhibit rules, which nothing acts on yet."""
+    for path, _ in sheet.items(("inhibit_rules",)):
+        sheet.read(InhibitRule, path)
+    if sheet.data.get("inhibit_rules"):
+        _unbuilt(sheet, ("inhibit_rules",), "nothing is inhibited")
+
+
+def _unbuilt(sheet: Sheet, path: DocumentPath, meaning: str) -> None:
+    sheet.warn(path, f"{path[-1]}: this release does not act on it; {meaning}", "not-built")

@@ -1,0 +1,54 @@
+"""Whether watched files changed, told by content, so that a ConfigMap's symlink swap counts and a touch does not.
+
+In: paths of files and of rule-file patterns. Out: a digest for each, to compare with the digests from when the
+configuration was loaded. Polling it is portable; inotify misses a symlink swap when it watches the file.
+"""
+
+import glob
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+__all__ = ["digest", "fingerprint", "matched", "names_digest", "read_file"]
+
+_ABSENT = ""
+_LARGEST_WATCHED = 1_000_001  # bytes; a larger file is not read by anyone here
+
+
+def fingerprint(paths: Iterable[Path]) -> Mapping[Path, str]:
+    """The SHA-256 of each file's content; of the names it matches for a pattern; "" for what cannot be read."""
+    return {path: _of_path(path) for path in paths}
+
+
+def digest(content: bytes | None) -> str:
+    """The SHA-256 of a content in hex; "" for one that could not be read."""
+    return _ABSENT if content is None else hashlib.sha256(content).hexdigest()
+
+
+def matched(pattern: Path) -> tuple[Path, ...]:
+    """The files that a pattern (`*`, `?`, `[a-z]`, `**`) matches now, sorted. A plain path matches itself."""
+    if pattern.is_file() or not glob.has_magic(str(pattern)):
+        return (pattern,)
+    return tuple(Path(name) for name in sorted(glob.glob(str(pattern), recursive=True)) if Path(name).is_file())
+
+
+def names_digest(names: Iterable[Path]) -> str:
+    """The digest of what a pattern matches."""
+    return digest("\0".join(map(str, names)).encode("utf-8", "surrogateescape"))
+
+
+def _of_path(path: Path) -> str:
+    if glob.has_magic(str(path)) and not path.is_file():
+        return names_digest(matched(path))
+    return digest(read_file(path))
+
+
+def read_file(path: Path) -> bytes | None:
+    """A regular file's content, None where there is none to read."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return file.read(_LARGEST_WATCHED)
+    except OSError:
+        return None

@@ -31,9 +31,9 @@ __all__ = [
     "show",
 ]
 
-LONGEST_TEXT = 1000
+LONGEST_TEXT = 500
 """A value longer than this is cut; a forge's commit title can be a megabyte."""
-MOST_ITEMS = 30
+MOST_ITEMS = 20
 """What a loop sees at most; evidence lists ten runs."""
 
 _MOST_DECIMALS = 15

@@ -5,7 +5,7 @@ there; values and an `escape` for the receiver's markup come in when it is rende
 
 Safety is layered. Jinja2's immutable sandbox runs a template only after every node of it was found on an
 allow-list: no assignments, macros or includes, and calls of known plain names only. Filters and operators are
-those of `filters`, which bound what they return; loops see at most 30 items and nest two deep. So size and time
+those of `filters`, which bound what they return; loops see at most 20 items and nest two deep. So size and time
 are bounded by the length of the source. `escape` sees every interpolated value and never the author's literal
 text, and no filter gets around it.
 """

@@ -35,6 +35,8 @@ class Names(Protocol):
 
 def evaluate(tree: ast.expr, names: Names) -> Any:
     """What a checked tree comes to. Division by zero, overflow and not-a-number are no data."""
+    if isinstance(tree, ast.Name):
+        return names[tree.id]
     return _THREAD.evaluator.run(tree, names)
 
 

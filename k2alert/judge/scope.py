@@ -51,15 +51,11 @@ class Scope:
         self._measures = measures
         self._metrics = metrics
         self._at = at
-        self._values: dict[str, Number] = {}
+        self._own: dict[str, Measured] = {}
         self._known: dict[tuple[str, Window, int], Measured] = {}
 
     def __getitem__(self, name: str) -> Number:
-        try:
-            return self._values[name]
-        except KeyError:
-            found = self._values[name] = self._measured(name, self._rule.window, self._at).value
-            return found
+        return self._over_period(name).value
 
     @cached_property
     def functions(self) -> Mapping[str, Callable[..., Value]]:
@@ -78,9 +74,16 @@ class Scope:
 
     def samples_of(self, use: Use) -> int:
         """How many samples are behind a use of a metric."""
-        return self._measured(
-            use.metric, use.window or self._rule.window, self._at - use.offset // _MILLISECOND
-        ).samples
+        if use.window is None and not use.offset:
+            return self._over_period(use.metric).samples
+        at = self._at - use.offset // _MILLISECOND
+        return self._measured(use.metric, use.window or self._rule.window, at).samples
+
+    def _over_period(self, name: str) -> Measured:
+        found = self._own.get(name)
+        if found is None:
+            found = self._own[name] = self._measure(name, self._rule.window, self._at)
+        return found
 
     def _measured(self, name: str, window: Window, at: int) -> Measured:
         asked = (name, window, at)
@@ -113,7 +116,7 @@ class Scope:
         return found.value if found.samples else None
 
     def _samples(self, name: str) -> int:
-        return self._measured(name, self._rule.window, self._at).samples
+        return self._over_period(name).samples
 
     def _lower(self, name: str) -> Number:
         return self._bound(name, -1)

@@ -1,0 +1,297 @@
+"""The store in one SQLite file, for one process.
+
+In: calls of `Store` on the event loop. Out: each as one whole transaction in one thread that writes, or one read in
+one thread that reads, so that loading a week of history never holds up what has to be written. A transaction that
+is a plain function in one thread can't be interleaved with another's.
+"""
+
+import asyncio
+import logging
+import os
+import sqlite3
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar, TypeVarTuple
+
+from k2alert.model import (
+    Alert,
+    Entry,
+    Kind,
+    KnownRun,
+    LogEntry,
+    OpenEntry,
+    PipelineRun,
+    Project,
+    RunEvidence,
+    Saved,
+    Stream,
+    Transition,
+)
+from k2alert.record import pruning
+from k2alert.record.engine import (
+    connect_reader,
+    connect_writer,
+    has_wal_bug,
+    lock_file,
+    migrate,
+    telling,
+    transaction,
+)
+from k2alert.record.evidence import read_job_evidence, read_run_evidence
+from k2alert.record.reading import read_entries, read_known_runs, read_opens, read_streams
+from k2alert.record.rows import clean
+from k2alert.record.saving import save_runs
+from k2alert.record.statements import QUERIES
+from k2alert.record.states import (
+    alert_of,
+    alert_row,
+    log_entry_of,
+    log_row,
+    project_of,
+    project_row,
+    total_of,
+    transition_of,
+    transition_row,
+)
+from k2alert.record.store import RunTotal
+from k2alert.times import to_ms
+
+__all__ = ["SqliteStore"]
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+Step = tuple[str, Sequence[Sequence[Any]]]  # a statement, and the rows to run it with
+
+
+class SqliteStore:
+    """`Store` in one SQLite file. Opening takes the lock and brings the schema forward; raises `StoreError`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = lock_file(path)
+        self._writer = ThreadPoolExecutor(1, "k2alert-store-writer")
+        self._reader = ThreadPoolExecutor(1, "k2alert-store-reader")
+        self._loads: set[sqlite3.Connection] = set()
+        try:
+            self._write_con = self._writer.submit(_open_writer, path).result()
+        except BaseException:
+            self._writer.shutdown()
+            os.close(self._lock)
+            raise
+        self._read_con = self._reader.submit(connect_reader, path).result()
+        _tell_version(path)
+
+    # ------------------------------------------------------------------------------------------ facts
+
+    async def save(self, runs: Sequence[PipelineRun]) -> Saved:
+        """See `Store`."""
+        return await self._write(save_runs, runs) if runs else Saved()
+
+    async def streams(self) -> list[Stream]:
+        """See `Store`."""
+        return await self._read(read_streams)
+
+    def entries(self, kind: Kind, since_ms: int = 0) -> AsyncIterator[list[Entry]]:
+        """See `Store`."""
+        return self._load(read_entries, kind, since_ms)
+
+    async def opens(self) -> list[tuple[Kind, OpenEntry]]:
+        """See `Store`."""
+        return await self._read(read_opens)
+
+    async def known_runs(self, source: str, project: str, since: datetime) -> dict[str, KnownRun]:
+        """See `Store`."""
+        return await self._read(read_known_runs, clean(source), clean(project), to_ms(since))
+
+    async def run_evidence(self, refs: Sequence[int]) -> dict[int, RunEvidence]:
+        """See `Store`."""
+        return await self._read(read_run_evidence, refs)
+
+    async def job_evidence(self, refs: Sequence[int]) -> dict[int, RunEvidence]:
+        """See `Store`."""
+        return await self._read(read_job_evidence, refs)
+
+    async def totals(self) -> list[RunTotal]:
+        """See `Store`."""
+        return await self._rows(total_of, "all_totals")
+
+    async def prune(self, before: datetime) -> Saved:
+        """See `Store`. In many small transactions, each of which leaves the store whole."""
+        limit = to_ms(before)
+        parts: list[Saved] = []
+        while part := await self._write(pruning.drop_jobs, limit):
+            parts.append(part)
+        old = [number async for chunk in self._load(pruning.find_old_outcomes, limit) for number in chunk]
+        for chunk in _chunks(old):
+            parts.append(await self._write(pruning.drop_outcomes, limit, chunk))
+        for chunk in _chunks(await self._read(pruning.find_old_runs, limit)):
+            parts.append(await self._write(pruning.drop_runs, limit, chunk))
+        await self._write(pruning.drop_history, limit)
+        entries = tuple(change for part in parts for change in part.entries)
+        return Saved((), entries, tuple(change for part in parts for change in part.opens))
+
+    # --------------------------------------------------------------------------------------- projects
+
+    async def projects(self) -> list[Project]:
+        """See `Store`."""
+        return await self._rows(project_of, "all_projects")
+
+    async def save_project(self, project: Project) -> None:
+        """See `Store`."""
+        await self._write(_run_all, [("put_project", [project_row(project)])])
+
+    async def forget_projects(self, keys: Sequence[tuple[str, str]]) -> None:
+        """See `Store`."""
+        await self._write(_run_all, [("drop_project", keys)])
+
+    # ----------------------------------------------------------------------------------------- alerts
+
+    async def alerts(self) -> list[Alert]:
+        """See `Store`."""
+        return await self._rows(alert_of, "all_alerts")
+
+    async def save_alerts(
+        self, alerts: Sequence[Alert], *, dropped: Sequence[str] = (), transitions: Sequence[Transition] = ()
+    ) -> None:
+        """See `Store`."""
+        steps: list[Step] = [
+            ("drop_alert", [(key,) for key in dropped]),
+            ("put_alert", [alert_row(alert) for alert in alerts]),
+            ("add_transition", [transition_row(edge) for edge in transitions]),
+        ]
+        await self._write(_run_all, steps)
+
+    async def transitions(self, rule: str | None = None, limit: int = 1000) -> list[Transition]:
+        """See `Store`."""
+        if rule is None:
+            return await self._rows(transition_of, "last_transitions", limit)
+        return await self._rows(transition_of, "last_transitions_of_rule", rule, limit)
+
+    # ------------------------------------------------------------------------------- notification log
+
+    async def log(self) -> list[LogEntry]:
+        """See `Store`."""
+        return await self._rows(log_entry_of, "live_notifications")
+
+    async def log_history(self, limit: int = 1000) -> list[LogEntry]:
+        """See `Store`."""
+        return await self._rows(log_entry_of, "last_notifications", limit)
+
+    async def save_log(self, entry: LogEntry) -> None:
+        """See `Store`."""
+        await self._write(_run_all, [("put_notification", [log_row(entry)])])
+
+    async def drop_log(self, keys: Sequence[tuple[str, str, str]]) -> None:
+        """See `Store`."""
+        await self._write(_run_all, [("drop_notification", keys)])
+
+    # ---------------------------------------------------------------------------------------- the file
+
+    async def ping(self) -> None:
+        """See `Store`."""
+        await self._write(_touch)
+
+    async def close(self) -> None:
+        """See `Store`. The writer closes last, for the last one to close checkpoints."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._reader, self._close_readers)
+        self._reader.shutdown()
+        await loop.run_in_executor(self._writer, self._write_con.close)
+        self._writer.shutdown()
+        os.close(self._lock)
+
+    def _close_readers(self) -> None:
+        for con in (*self._loads, self._read_con):
+            con.close()
+        self._loads.clear()
+
+    # ----------------------------------------------------------------------------------------- threads
+
+    async def _write(self, work: Callable[[sqlite3.Connection, *Ts], T], *args: *Ts) -> T:
+        def write() -> T:
+            with telling(self._path), transaction(self._write_con, "BEGIN IMMEDIATE"):
+                return work(self._write_con, *args)
+
+        return await asyncio.get_running_loop().run_in_executor(self._writer, write)
+
+    async def _read(self, work: Callable[[sqlite3.Connection, *Ts], T], *args: *Ts) -> T:
+        def read() -> T:
+            with telling(self._path), transaction(self._read_con, "BEGIN"):
+                return work(self._read_con, *args)
+
+        return await asyncio.get_running_loop().run_in_executor(self._reader, read)
+
+    async def _rows(self, make: Callable[[Sequence[Any]], T], query: str, *args: object) -> list[T]:
+        rows = await self._read(_fetch, query, args)
+        return [make(row) for row in rows]
+
+    async def _load(
+        self, work: Callable[[sqlite3.Connection, *Ts], Iterator[list[T]]], *args: *Ts
+    ) -> AsyncGenerator[list[T], None]:
+        """What `work` yields, in the reading thread, on a connection of its own: one moment's view of the file."""
+        loop = asyncio.get_running_loop()
+        con = await loop.run_in_executor(self._reader, self._open_load)
+        try:
+            batches = work(con, *args)
+            while (batch := await loop.run_in_executor(self._reader, self._next_batch, batches)) is not None:
+                yield batch
+        finally:
+            if con in self._loads:  # else the store has been closed meanwhile
+                await loop.run_in_executor(self._reader, self._close_load, con)
+
+    def _open_load(self) -> sqlite3.Connection:
+        with telling(self._path):
+            con = connect_reader(self._path)
+            self._loads.add(con)
+            con.execute("BEGIN")
+            return con
+
+    def _next_batch(self, batches: Iterator[list[T]]) -> list[T] | None:
+        with telling(self._path):
+            return next(batches, None)
+
+    def _close_load(self, con: sqlite3.Connection) -> None:
+        self._loads.discard(con)
+        con.close()
+
+
+def _open_writer(path: Path) -> sqlite3.Connection:
+    con = connect_writer(path)
+    try:
+        migrate(con, path)
+    except BaseException:
+        con.close()
+        raise
+    return con
+
+
+def _tell_version(path: Path) -> None:
+    _log.info("store %s opened with SQLite %s", path, sqlite3.sqlite_version)
+    if has_wal_bug(sqlite3.sqlite_version_info):
+        _log.info(
+            "SQLite %s has the WAL-reset bug, which one writer never meets: let nothing but k2alert write to %s",
+            sqlite3.sqlite_version,
+            path,
+        )
+
+
+def _run_all(con: sqlite3.Connection, steps: Sequence[Step]) -> None:
+    for query, rows in steps:
+        con.executemany(QUERIES[query], rows)
+
+
+def _fetch(con: sqlite3.Connection, query: str, args: Sequence[Any]) -> list[Sequence[Any]]:
+    return con.execute(QUERIES[query], args).fetchall()
+
+
+def _touch(con: sqlite3.Connection) -> None:
+    """A write that changes nothing that anyone reads."""
+    con.execute(QUERIES["put_note"], ("ping", 0))
+
+
+def _chunks(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (numbers[start : start + pruning.CHUNK] for start in range(0, len(numbers), pruning.CHUNK))

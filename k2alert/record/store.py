@@ -1,0 +1,135 @@
+"""The door to what is recorded, whatever engine is behind it.
+
+In: facts from collect, alerts and edges from the cycle, the notification log from delivery. Out: the same, and
+what each write really changed (`Saved`), so that `measure` follows the store without reading it again. Every call
+is one whole transaction; what a call has returned from is on disk.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from k2alert.model import (
+    Alert,
+    Entry,
+    Kind,
+    KnownRun,
+    LogEntry,
+    OpenEntry,
+    PipelineRun,
+    Project,
+    RefType,
+    Result,
+    RunEvidence,
+    Saved,
+    Stream,
+    Transition,
+)
+
+__all__ = ["RunTotal", "Store", "StoreError"]
+
+
+class StoreError(Exception):
+    """The store can't do it now, or can't be opened; one clear line for the operator."""
+
+
+class RunTotal(NamedTuple):
+    """How many finished attempts were ever recorded, and how long those took whose duration is known."""
+
+    source: str
+    project: str
+    ref_type: RefType
+    result: Result
+    runs: int
+    duration_ms: int
+    timed_runs: int
+
+
+class Store(Protocol):
+    """All that is remembered. Every method raises `StoreError` when the engine can't do it; nothing is half done."""
+
+    async def save(self, runs: Sequence[PipelineRun]) -> Saved:
+        """Records what looks at runs said; saying it again changes nothing (see `merge.py` for the rules)."""
+        ...
+
+    async def streams(self) -> list[Stream]:
+        """Every stream, by number."""
+        ...
+
+    def entries(self, kind: Kind, since_ms: int = 0) -> AsyncIterator[list[Entry]]:
+        """All entries finished at or after `since_ms`, in (finished, ref) order, in batches, as of one moment."""
+        ...
+
+    async def opens(self) -> list[tuple[Kind, OpenEntry]]:
+        """Every run that is not finished, and every unfinished job of those."""
+        ...
+
+    async def known_runs(self, source: str, project: str, since: datetime) -> dict[str, KnownRun]:
+        """Runs of a project created or seen since then, or still open, by the forge's id."""
+        ...
+
+    async def projects(self) -> list[Project]:
+        """Every project that is read, by source and key."""
+        ...
+
+    async def save_project(self, project: Project) -> None:
+        """Keeps a project as it is now; source and key tell projects apart."""
+        ...
+
+    async def forget_projects(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Forgets departed projects, by (source, key). Their facts go by retention."""
+        ...
+
+    async def run_evidence(self, refs: Sequence[int]) -> dict[int, RunEvidence]:
+        """The runs behind run entries, with the failed jobs that counted then; unknown refs are left out."""
+        ...
+
+    async def job_evidence(self, refs: Sequence[int]) -> dict[int, RunEvidence]:
+        """The runs behind job entries, each with that job alone, and with its result, end and duration."""
+        ...
+
+    async def alerts(self) -> list[Alert]:
+        """Every alert, inactive ones too."""
+        ...
+
+    async def save_alerts(
+        self, alerts: Sequence[Alert], *, dropped: Sequence[str] = (), transitions: Sequence[Transition] = ()
+    ) -> None:
+        """Keeps alerts as they are now, forgets those with the `dropped` keys, and adds edges, all or nothing."""
+        ...
+
+    async def transitions(self, rule: str | None = None, limit: int = 1000) -> list[Transition]:
+        """The last edges in alerts' lives, the newest first."""
+        ...
+
+    async def log(self) -> list[LogEntry]:
+        """The notification log: every entry that is not dropped."""
+        ...
+
+    async def log_history(self, limit: int = 1000) -> list[LogEntry]:
+        """The log entries last sent, dropped ones too, the newest first."""
+        ...
+
+    async def save_log(self, entry: LogEntry) -> None:
+        """Keeps a log entry as it is now."""
+        ...
+
+    async def drop_log(self, keys: Sequence[tuple[str, str, str]]) -> None:
+        """Takes entries with these keys out of `log()`; they stay in the history until retention ends."""
+        ...
+
+    async def totals(self) -> list[RunTotal]:
+        """Every finished attempt ever recorded, counted once; neither restarts nor retention take any away."""
+        ...
+
+    async def prune(self, before: datetime) -> Saved:
+        """Forgets what ended before a time, save what ages and streaks still need (see `pruning.py`)."""
+        ...
+
+    async def ping(self) -> None:
+        """Returns if the store can be written to."""
+        ...
+
+    async def close(self) -> None:
+        """Ends what is running and lets go of the store."""
+        ...

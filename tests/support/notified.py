@@ -1,0 +1,156 @@
+"""Builders of alerts, and a small world in which they live and receivers are told: no I/O, a clock in hand."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from k2alert.labels import Labels
+from k2alert.model import (
+    Alert,
+    AlertState,
+    Delivery,
+    EndReason,
+    Evidence,
+    JobEvidence,
+    LogEntry,
+    Result,
+    RunEvidence,
+    Sent,
+    Severity,
+)
+from k2alert.notify.message import Item
+from k2alert.notify.outcome import finished, record_outcome, settled
+from k2alert.notify.plan import Due, due
+from k2alert.notify.route import Integration, Receiver, Route
+
+T0 = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Told:
+    """The smallest settings: what the plan asks."""
+
+    send_resolved: bool = True
+    edits: bool = False
+
+
+def alert(rule: str = "main_is_red", project: str = "k2/app", at: datetime = T0, **changes: object) -> Alert:
+    """A firing alert."""
+    labels = Labels({"alertname": rule, "severity": "warning", "source": "gitlab", "project": project})
+    made = Alert(
+        rule=rule,
+        identity=Labels({"source": "gitlab", "project": project}),
+        labels=labels,
+        severity=Severity.WARNING,
+        state=AlertState.FIRING,
+        active_at=at,
+        fired_at=at,
+        value=3,
+        threshold=3,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def ended(old: Alert, at: datetime, reason: EndReason = EndReason.RECOVERED) -> Alert:
+    return replace(old, state=AlertState.ENDED, ended_at=at, reason=reason)
+
+
+def run(number: int, **changes: object) -> RunEvidence:
+    made = RunEvidence(
+        project="k2/app",
+        id=str(1000 + number),
+        number=str(number),
+        workflow="",
+        branch="main",
+        sha="0123456789abcdef",
+        title=f"Commit {number}",
+        result=Result.FAILURE,
+        finished_at=T0,
+        duration=MINUTE,
+        web_url=f"https://gitlab.test/k2/app/-/pipelines/{1000 + number}",
+        jobs=(JobEvidence(name="test 3/20", stage="test", result=Result.FAILURE, reason="script_failure", web_url=""),),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def item(of: Alert, text: str = "Main is red", **changes: object) -> Item:
+    made = Item(
+        alert=of,
+        text=text,
+        html=text,
+        value_text="3",
+        threshold_text=">= 3",
+        evidence=Evidence(
+            runs=(run(7), run(6)),
+            faults=12,
+            samples=40,
+            first_failing=run(5),
+            last_green=run(4, result=Result.SUCCESS),
+            compare_url="https://gitlab.test/k2/app/-/compare/a...b",
+        ),
+        annotations={"runbook_url": "https://wiki.test/red?a=1&b=2", "summary": "not shown"},
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def receivers(*settings: Told, name: str = "team") -> dict[str, Receiver]:
+    made = tuple(Integration("told", f"told[{position}]", one) for position, one in enumerate(settings or (Told(),)))
+    return {name: Receiver(name, made)}
+
+
+def always(_: Due) -> Delivery:
+    return Sent({"there": "mark"})
+
+
+@dataclass
+class World:
+    """Alerts, the log, and what was said, at a time that only moves when it is told to."""
+
+    now: datetime = T0
+    route: Route | None = field(default_factory=lambda: Route(name="root", receiver="team"))
+    receivers: dict[str, Receiver] = field(default_factory=receivers)
+    alerts: dict[str, Alert] = field(default_factory=dict)
+    log: dict[tuple[str, str, str], LogEntry] = field(default_factory=dict)
+    said: list[Due] = field(default_factory=list)
+
+    def put(self, *alerts: Alert) -> None:
+        self.alerts |= {one.key: one for one in alerts}
+
+    def fire(self, project: str = "k2/app", **changes: object) -> Alert:
+        made = alert(project=project, at=self.now, **changes)
+        self.put(made)
+        return made
+
+    def end(self, one: Alert, reason: EndReason = EndReason.RECOVERED) -> None:
+        self.put(ended(self.alerts[one.key], self.now, reason))
+
+    def due(self) -> tuple[Due, ...]:
+        return due(
+            alerts=self.alerts,
+            log=tuple(self.log.values()),
+            route=self.route,
+            receivers=self.receivers,
+            now=self.now,
+            address=lambda _integration, alerts: alerts[0].labels.get("team", "") if alerts else "",
+        )
+
+    def write(self, entries: Iterable[LogEntry]) -> None:
+        self.log |= {entry.key: entry for entry in entries}
+
+    def tick(self, after: timedelta = timedelta(0), answer: Callable[[Due], Delivery] = always) -> list[str]:
+        """One round, `after` later: the kinds of what was delivered, with the number of incidents in lists."""
+        self.now += after
+        log = tuple(self.log.values())
+        self.write(settled(alerts=self.alerts, log=log, route=self.route, receivers=self.receivers))
+        kinds = []
+        for one in self.due():
+            delivery = answer(one)
+            if isinstance(delivery, Sent):
+                self.said.append(one)
+                kinds.append(one.kind.value + (f" of {len(one.parts)}" if one.list_id else ""))
+            self.write(record_outcome(one, delivery, now=self.now))
+        return kinds
+
+    def finished(self) -> frozenset[str]:
+        return finished(alerts=self.alerts, log=tuple(self.log.values()), receivers=self.receivers)

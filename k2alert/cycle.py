@@ -31,12 +31,13 @@ from k2alert.model import (
     Rule,
     Truth,
 )
+from k2alert.notify.address import address
 from k2alert.notify.plan import Due, due
-from k2alert.stale import STALE_ALERT, is_complete, stale_findings
+from k2alert.stale import is_complete, stale_findings
 from k2alert.times import to_ms
 from k2alert.universe import ProjectId, Target, Universe, alert_labels
 
-__all__ = ["Plan", "Scene", "plan"]
+__all__ = ["Plan", "Scene", "due_now", "judge_all", "judge_one", "plan", "targets_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,14 @@ def plan(scene: Scene, *, now: datetime) -> Plan:
 def due_now(scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -> tuple[Due, ...]:
     """What the receivers are due to hear of these alerts."""
     heard = {alert.key: alert for alert in alerts.values() if alert.state in (AlertState.FIRING, AlertState.ENDED)}
-    return due(alerts=heard, log=scene.log, route=scene.config.route, receivers=scene.config.receivers, now=now)
+    return due(
+        alerts=heard,
+        log=scene.log,
+        route=scene.config.route,
+        receivers=scene.config.receivers,
+        now=now,
+        address=address,
+    )
 
 
 def judge_all(scene: Scene, *, now: datetime) -> Iterator[Finding]:
@@ -180,6 +188,3 @@ def _members_of(identity: Labels, members: frozenset[ProjectId], config: Config)
         if member[0] == source
         and all(identity.get(name, value) == value for name, value in config.labels_of_project(*member).items())
     )
-
-
-__all__ += ["STALE_ALERT", "due_now", "judge_all", "judge_one", "targets_of"]

@@ -5,49 +5,55 @@ reason nobody asked for (an exception, or simply returning) ends them all, loudl
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from datetime import timedelta
+from typing import Any
 
-__all__ = ["TaskEnded", "repeat", "run_together"]
+__all__ = ["TaskEnded", "Work", "repeat", "run_together"]
 
-log = logging.getLogger(__name__)
-
-Task = Callable[[], Awaitable[None]]
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class TaskEnded(Exception):
     """A task that should run for ever has ended."""
 
 
-async def run_together(tasks: Mapping[str, Task], stop: asyncio.Event) -> None:
-    """Runs the tasks until `stop` is set; then cancels them and waits until they are gone.
+async def run_together(
+    tasks: Mapping[str, Work],
+    stop: asyncio.Event,
+    *,
+    finish: Collection[str] = (),
+    patience: timedelta = timedelta(seconds=30),
+) -> None:
+    """Runs the tasks until `stop` is set; waits for those named in `finish` to return, and cancels the others.
 
-    Raises what a task raised, or `TaskEnded` with the name of one that returned.
+    Raises what a task raised, or `TaskEnded` with the name of one that returned before it was asked to. One that
+    does not finish within `patience` is cancelled too: whoever stopped us will not wait for ever.
     """
-    running = {asyncio.create_task(_named(name, task), name=name) for name, task in tasks.items()}
+    running = {name: asyncio.create_task(_named(name, task, stop), name=name) for name, task in tasks.items()}
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
-        done, _ = await asyncio.wait(running | {stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({*running.values(), stopping}, return_when=asyncio.FIRST_COMPLETED)
+        last = [running[name] for name in finish if name in running]
+        if stop.is_set() and last:
+            await asyncio.wait(last, timeout=patience.total_seconds())
     finally:
-        for task in (*running, stopping):
+        for task in (*running.values(), stopping):
             task.cancel()
-        await asyncio.gather(*running, stopping, return_exceptions=True)
-    for task in done - {stopping}:
-        task.result()
+        ends = await asyncio.gather(*running.values(), stopping, return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException) and not isinstance(end, asyncio.CancelledError):
+            raise end
 
 
-async def _named(name: str, task: Task) -> None:
+async def _named(name: str, task: Work, stop: asyncio.Event) -> None:
     await task()
-    raise TaskEnded(f"the task {name!r} ended by itself")
+    if not stop.is_set():
+        raise TaskEnded(f"the task {name!r} ended by itself")
 
 
 async def repeat(
-    work: Callable[[], Awaitable[None]],
-    every: Callable[[], timedelta],
-    stop: asyncio.Event,
-    *,
-    monotonic: Callable[[], float],
+    work: Work, every: Callable[[], timedelta], stop: asyncio.Event, *, monotonic: Callable[[], float]
 ) -> None:
     """Does the work, then again `every` after the last start, until `stop` is set; the work is never cut short.
 
@@ -57,16 +63,12 @@ async def repeat(
         began = monotonic()
         await work()
         left = every().total_seconds() - (monotonic() - began)
-        await wait_for(stop, left)
-    await asyncio.Event().wait()  # the work is over; whoever runs the tasks is ending them
+        await _wait_for(stop, max(left, 0.0))
 
 
-async def wait_for(stop: asyncio.Event, seconds: float) -> None:
+async def _wait_for(stop: asyncio.Event, seconds: float) -> None:
     """Sleeps, or wakes when `stop` is set."""
-    if seconds <= 0:
-        await asyncio.sleep(0)
-        return
     try:
-        await asyncio.wait_for(stop.wait(), seconds)
+        await asyncio.wait_for(stop.wait(), seconds or 1e-6)  # even no time at all lets other tasks work
     except TimeoutError:
         return

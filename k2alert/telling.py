@@ -27,28 +27,21 @@ from k2alert.model import (
 from k2alert.notify import INTEGRATIONS
 from k2alert.notify.message import Item, Message, compose
 from k2alert.notify.plan import Due
-from k2alert.notify.route import Integration
 from k2alert.notify.text import clean
-from k2alert.template import compile_template
 from k2alert.times import to_ms
 
 __all__ = [
     "MOST_RUNS",
     "Known",
     "Words",
-    "address",
     "evidence_of",
     "message_of",
-    "render_address",
     "value_text",
     "wanted",
 ]
 
 MOST_RUNS = 10
 """A message links so many runs, then "and N more" (contract §6)."""
-
-# Labels that only the configuration sets: what an address may be made of.
-_FACT_LABELS = frozenset({"project", "branch", "workflow", "event", "ref_type", "job", "stage", "runner"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,25 +202,3 @@ def _threshold_text(alert: Alert, rule: Rule, metric: Metric | None) -> str:
     if condition is None or alert.threshold is None or not condition.operator:
         return ""
     return f"{condition.operator} {value_text(alert.threshold, metric)}"
-
-
-def address(integration: Integration, alerts: tuple[Alert, ...]) -> str:
-    """Where an integration would send a message about these alerts, as one text."""
-    render = render_address(alerts)
-    return "\n".join(INTEGRATIONS[integration.kind].addresses(integration.settings, render))
-
-
-def render_address(alerts: tuple[Alert, ...]) -> Callable[[str], str]:
-    """Fills in an address that is a template, from the configured labels that all the alerts share."""
-    shared = dict(alerts[0].labels) if alerts else {}
-    for alert in alerts[1:]:
-        shared = {name: value for name, value in shared.items() if alert.labels.get(name) == value}
-    labels = Labels({name: value for name, value in shared.items() if name not in _FACT_LABELS})
-
-    def render(source: str) -> str:
-        if "{" not in source:
-            return source
-        template = compile_template(source, names=("labels",), functions=())
-        return template.render({"labels": labels}, escape=clean)
-
-    return render

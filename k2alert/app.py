@@ -1,0 +1,341 @@
+"""The daemon put together: the only place that reads the clock, and that knows every part by name.
+
+Files and the environment come in; a process goes out that collects, judges and tells until it is stopped. Order
+matters: the store opens first and closes last; HTTP answers probes before the history is in memory; nothing is
+judged before it is.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+from pydantic import SecretStr
+
+from k2alert import __version__
+from k2alert.collect import SOURCES
+from k2alert.collect.collector import Collector
+from k2alert.collect.http import Time
+from k2alert.config.load import Loaded, load
+from k2alert.config.model import Config
+from k2alert.config.secrets import secrets_of
+from k2alert.config.watch import fingerprint
+from k2alert.expose.selfmetrics import SelfMetrics
+from k2alert.expose.server import is_loopback, make_app, parse_listen, start
+from k2alert.expose.view import View
+from k2alert.logs import Secrets
+from k2alert.loops import Work, repeat, run_together
+from k2alert.measure.catalogue import METRICS
+from k2alert.model import PipelineRun, Project, Saved
+from k2alert.recall import fill_board, make_board
+from k2alert.record import Store, StoreError, open_store
+from k2alert.rounds import Rounds, Setting
+
+__all__ = ["NotRunnable", "Options", "serve", "system_time"]
+
+_LOG = logging.getLogger(__name__)
+
+WATCH_EVERY = timedelta(seconds=5)  # a ConfigMap takes a minute to arrive; reading a few files costs nothing
+PRUNE_EVERY = timedelta(hours=1)
+
+
+class NotRunnable(Exception):
+    """The configuration has errors; `lines` says which, each with its place."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = tuple(lines)
+
+
+def system_time() -> Time:
+    """The machine's clocks, sleep and chance."""
+    return Time(
+        now=lambda: datetime.now(UTC),
+        monotonic=time.monotonic,
+        sleep=asyncio.sleep,
+        random=random.random,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a daemon is started with. `listen` goes before the file's `web.listen`.
+
+    `on_ready` is told the port once probes answer; `on_progress` of backfills: project, runs read, runs in all (None:
+    the forge does not say).
+    """
+
+    config: Path
+    environ: Mapping[str, str]
+    listen: str | None = None
+    time: Time = field(default_factory=system_time)
+    secrets: Secrets = field(default_factory=Secrets)
+    on_ready: Callable[[int], None] = lambda _: None
+    on_progress: Callable[[Project, int, int | None], None] = lambda project, done, total: None
+
+
+async def serve(options: Options, stop: asyncio.Event, reload: asyncio.Event | None = None) -> None:
+    """Runs the daemon until `stop` is set; setting `reload` has it read its files again.
+
+    Raises `NotRunnable`, `StoreError` or `ListenError` where it cannot start.
+    """
+    loaded = _load(options)
+    config = _runnable(loaded)
+    options.secrets.replace(secrets_of(config))
+    store = await asyncio.to_thread(open_store, config.store)
+    try:
+        async with aiohttp.ClientSession() as session:
+            daemon = _Daemon(options, loaded, config, store, session, reload or asyncio.Event())
+            await daemon.run(stop)
+    finally:
+        await store.close()
+
+
+class _Daemon:
+    """All parts of a running daemon, and what holds them together."""
+
+    def __init__(
+        self,
+        options: Options,
+        loaded: Loaded,
+        config: Config,
+        store: Store,
+        session: aiohttp.ClientSession,
+        reload: asyncio.Event,
+    ) -> None:
+        self._options = options
+        self._time = options.time
+        self._watched = loaded.watched
+        self._store = store
+        self._reload_asked = reload
+        self._reloading = asyncio.Lock()
+        self._saving = asyncio.Lock()
+        self._loaded = False
+        self._setting = Setting(config=config, board=make_board(config, METRICS))
+        self._self_metrics = SelfMetrics(__version__)
+        self._collector = Collector(
+            config.sources,
+            forges=SOURCES,
+            store=_Recorder(store, self._saving, self._take),
+            time=options.time,
+            depth=lambda: self._setting.config.look_back,
+            version=__version__,
+            on_saved=lambda _: None,
+            on_progress=options.on_progress,
+        )
+        self._rounds = Rounds(
+            self._setting,
+            metrics=METRICS,
+            store=store,
+            projects=self._collector.project_states,
+            session=session,
+            self_metrics=self._self_metrics,
+            time=options.time,
+            started_at=options.time.now(),
+        )
+        self._counted: dict[tuple[str, str], int] = {}
+
+    # --------------------------------------------------------------------------------------- life
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Starts the parts in their order, runs the loops, and ends the parts in reverse."""
+        config = self._setting.config
+        listen = self._options.listen or config.web.listen
+        self._use(config)
+        runner, port = await start(make_app(self._view(), loopback=is_loopback(parse_listen(listen)[0])), listen)
+        try:
+            self._options.on_ready(port)
+            _LOG.info("listening on port %d", port, extra={"version": __version__, "rules": len(config.rules)})
+            await self._remember()
+            await run_together(
+                {
+                    "collect": self._collector.run,
+                    "evaluate": lambda: self._repeat(self._round, self._interval, stop),
+                    "watch the files": lambda: self._repeat(self._watch, lambda: WATCH_EVERY, stop),
+                    "reload": self._reload_when_asked,
+                    "prune": lambda: self._repeat(self._prune, lambda: PRUNE_EVERY, stop),
+                },
+                stop,
+                finish=("evaluate", "prune"),
+            )
+        finally:
+            await self._collector.close()
+            await runner.cleanup()
+            _LOG.info("stopped")
+
+    async def _remember(self) -> None:
+        began = self._time.monotonic()
+        rows = await fill_board(self._setting.board, self._store)
+        await self._rounds.load()
+        await self._collector.load()
+        self._loaded = True
+        took = round(self._time.monotonic() - began, 3)
+        _LOG.info("the history is in memory", extra={"rows": rows, "seconds": took})
+
+    async def _repeat(self, work: Work, every: Callable[[], timedelta], stop: asyncio.Event) -> None:
+        await repeat(work, every, stop, monotonic=self._time.monotonic)
+
+    def _interval(self) -> timedelta:
+        return self._setting.config.evaluation_interval
+
+    # --------------------------------------------------------------------------------------- facts
+
+    def _take(self, saved: Saved) -> None:
+        self._setting.board.apply(saved)
+
+    async def _prune(self) -> None:
+        before = self._time.now() - self._setting.config.retention
+        try:
+            async with self._saving:
+                self._take(await self._store.prune(before))
+        except StoreError as error:
+            _LOG.error("the store could not be pruned: %s", error)
+
+    # --------------------------------------------------------------------------------------- rounds
+
+    async def _round(self) -> None:
+        await self._rounds.round()
+        self._count_sources()
+
+    def _count_sources(self) -> None:
+        for source, stats in self._collector.stats().items():
+            for (_, code), number in _by_code(stats.asked.requests).items():
+                before = self._counted.get((source, code), 0)
+                self._self_metrics.count_requests(source, code, max(0, number - before))
+                self._counted[source, code] = number
+            self._self_metrics.set_source(
+                source, remaining=stats.asked.rate_limit_remaining, success_at=stats.last_success
+            )
+
+    # --------------------------------------------------------------------------------------- configuration
+
+    def _use(self, config: Config) -> None:
+        self._options.secrets.replace(secrets_of(config))
+        self._self_metrics.declare(
+            rules=[rule.name for rule in config.rules],
+            receivers=[
+                (receiver.name, integration.name)
+                for receiver in config.receivers.values()
+                for integration in receiver.integrations
+            ],
+            sources=[source.name for source in config.sources],
+        )
+        self._self_metrics.config_loaded(config.hash, now=self._time.now())
+
+    async def _watch(self) -> None:
+        seen = await asyncio.to_thread(fingerprint, self._watched)
+        if dict(seen) != dict(self._watched):
+            _LOG.info("the files have changed")
+            await self.reload()
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._reload_asked.wait()
+            self._reload_asked.clear()
+            await self.reload()
+
+    async def reload(self) -> Sequence[str]:
+        """Reads the files again; what is wrong with them, and then everything stays as it was."""
+        async with self._reloading:
+            loaded = await asyncio.to_thread(_load, self._options)
+            self._watched = loaded.watched
+            try:
+                config = _runnable(loaded)
+                await self._replace(config)
+            except NotRunnable as refused:
+                self._self_metrics.config_refused()
+                for line in refused.lines:
+                    _LOG.error("not reloaded: %s", line)
+                return refused.lines
+            except StoreError as error:
+                self._self_metrics.config_refused()
+                _LOG.error("not reloaded, the store is down: %s", error)
+                return [f"the store is down: {error}"]
+            _LOG.info("reloaded", extra={"rules": len(config.rules)})
+            return ()
+
+    async def _replace(self, config: Config) -> None:
+        """The new configuration, with memory of its own: filled while nothing is recorded, taken over at once."""
+        if config.store != self._setting.config.store:
+            raise NotRunnable(["`store` has changed: that needs a restart"])
+        board = make_board(config, METRICS)
+        async with self._saving:
+            await fill_board(board, self._store)
+            self._setting = Setting(config=config, board=board)
+            self._rounds.replace_setting(self._setting)
+        self._use(config)
+        await self._collector.reconfigure(config.sources)
+
+    # --------------------------------------------------------------------------------------- HTTP
+
+    def _view(self) -> View:
+        return View(
+            snapshot=lambda: self._rounds.snapshot,
+            self_metrics=self._self_metrics.render,
+            ready=self._why_not_ready,
+            reload=self.reload,
+            admin_token=lambda: _secret(self._setting.config.web.admin_token),
+            read_token=lambda: _secret(self._setting.config.web.read_token),
+        )
+
+    async def _why_not_ready(self) -> str | None:
+        if not self._loaded:
+            return "the history is being read"
+        try:
+            await self._store.ping()
+        except StoreError as error:
+            return f"the store is down: {error}"
+        return None
+
+
+class _Recorder:
+    """The store as the collector sees it: what is recorded is in memory before anything else is recorded.
+
+    A reload fills a new memory from the store; it holds the same lock, so no change falls between the two.
+    """
+
+    def __init__(self, store: Store, lock: asyncio.Lock, take: Callable[[Saved], None]) -> None:
+        self._store = store
+        self._lock = lock
+        self._take = take
+        self.projects = store.projects
+        self.save_project = store.save_project
+        self.known_runs = store.known_runs
+
+    async def save(self, runs: Sequence[PipelineRun]) -> Saved:
+        """Records, and tells memory what that changed."""
+        async with self._lock:
+            saved = await self._store.save(runs)
+            self._take(saved)
+        return saved
+
+
+def _load(options: Options) -> Loaded:
+    return load(options.config, environ=options.environ, metrics=METRICS)
+
+
+def _runnable(loaded: Loaded) -> Config:
+    for problem in loaded.problems:
+        if problem.warning and problem.code != "unset":
+            _LOG.warning("%s", problem)
+    if loaded.config is None or not loaded.runnable:
+        fatal = [str(problem) for problem in loaded.problems if not problem.warning or problem.code == "unset"]
+        raise NotRunnable(fatal or ["the configuration cannot be used"])
+    return loaded.config
+
+
+def _by_code(requests: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+    """Requests by ("", code): the kind of request is not a label."""
+    found: dict[tuple[str, str], int] = {}
+    for (_, code), number in requests.items():
+        found["", code] = found.get(("", code), 0) + number
+    return found
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value is not None else None

@@ -1,0 +1,73 @@
+"""Messages out of the door: what is due comes in, how each delivery went goes out.
+
+Messages of one integration go one after the other, integrations side by side, so that one that hangs holds up
+nobody else. What may go wrong is a value (`Retry`, `Refused`), and no address or secret is in it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import aiohttp
+
+from k2alert.model import Alert, Delivery
+from k2alert.notify import INTEGRATIONS
+from k2alert.notify.address import render_address
+from k2alert.notify.message import Message
+from k2alert.notify.plan import Due
+
+__all__ = ["Delivered", "deliver_all", "due_alerts"]
+
+WITHIN = timedelta(seconds=10)
+"""How long one call of a receiver may take: a round waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One message that was tried."""
+
+    due: Due
+    message: Message
+    delivery: Delivery
+    took: timedelta
+
+
+async def deliver_all(
+    messages: Iterable[tuple[Due, Message]],
+    *,
+    session: aiohttp.ClientSession,
+    monotonic: Callable[[], float],
+    log: Callable[[Delivered], Awaitable[None]],
+    within: timedelta = WITHIN,
+) -> None:
+    """Delivers the messages and calls `log` after each, before the next one to the same integration."""
+    desks: dict[tuple[str, str], list[tuple[Due, Message]]] = {}
+    for due, message in messages:
+        desks.setdefault((due.receiver, due.integration.name), []).append((due, message))
+
+    async def work(queue: list[tuple[Due, Message]]) -> None:
+        for due, message in queue:
+            began = monotonic()
+            delivery = await _deliver(due, message, session, within)
+            await log(Delivered(due, message, delivery, timedelta(seconds=monotonic() - began)))
+
+    async with asyncio.TaskGroup() as tasks:
+        for (receiver, integration), queue in desks.items():
+            tasks.create_task(work(queue), name=f"tell {receiver} by {integration}")
+
+
+async def _deliver(due: Due, message: Message, session: aiohttp.ClientSession, within: timedelta) -> Delivery:
+    kind = INTEGRATIONS[due.integration.kind]
+    return await kind.send(
+        due.integration.settings,
+        message,
+        session=session,
+        render=render_address(due_alerts(due)),
+        within=within,
+    )
+
+
+def due_alerts(due: Due) -> tuple[Alert, ...]:
+    """All alerts that a Due is about."""
+    return tuple(alert for part in due.parts for alert in part.alerts)

@@ -1,0 +1,54 @@
+"""Which CI series exist: the configuration's `export` and what is known come in, families of samples go out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from k2alert.config.model import Config
+from k2alert.expose.exposition import Family, gauge_families
+from k2alert.labels import Labels, matches_all
+from k2alert.model import Kind, Measures, Metric, Project, Window
+from k2alert.recall import export_selection
+from k2alert.times import to_ms
+
+__all__ = ["ci_families"]
+
+
+def ci_families(
+    config: Config, metrics: Mapping[str, Metric], measures: Measures, projects: Sequence[Project], *, now: datetime
+) -> Iterator[Family]:
+    """One family for each metric of the catalogue that can be grouped as `export.by` says."""
+    selection = export_selection(config)
+    own = {"source", "project"} | {name for entry in config.project_labels for name in entry.labels}
+    at = to_ms(now)
+    for kind in Kind:
+        fitting = {
+            name: metric
+            for name, metric in metrics.items()
+            if metric.kind is kind and set(selection.by) <= metric.labels | own
+        }
+        if set(selection.by) <= own:
+            label_sets = _of_projects(config, projects, own)
+        else:
+            window = Window(max(config.export.windows))
+            found = measures.label_sets(selection, window, at, kind) if fitting else ()
+            label_sets = [(identity, _shown(config, identity)) for identity in found]
+        yield from gauge_families(fitting, measures, selection, label_sets, config.export.windows, at=at)
+
+
+def _of_projects(config: Config, projects: Sequence[Project], names: set[str]) -> list[tuple[Labels, Labels]]:
+    by = {"source", *config.export.by}
+    about_projects = [matcher for matcher in config.export.match if matcher.name in names]
+    found: dict[Labels, Labels] = {}
+    for project in projects:
+        own = {"source": project.source, "project": project.path}
+        labels = config.labels_of_project(project.source, project.path).merged(own)
+        if matches_all(about_projects, labels):
+            identity = labels.only(by)
+            found[identity] = identity.merged(labels.only(config.export.labels))
+    return list(found.items())
+
+
+def _shown(config: Config, identity: Labels) -> Labels:
+    """The labels a series is shown with: what it is grouped by, and the project labels that `export.labels` adds."""
+    owned = config.labels_of_project(identity.get("source", ""), identity.get("project", ""))
+    return owned.only(config.export.labels).merged(identity)

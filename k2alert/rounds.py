@@ -1,0 +1,354 @@
+"""The round: everything a running daemon does each `evaluation_interval`, and what it remembers in between.
+
+1. now = clock(); 2. plan; 3. store the alerts (decided before anyone is told); 4. compose and deliver;
+5. store the log (told, so written), entry by entry. Then the picture for HTTP is drawn anew.
+With the store down nothing is sent; the next round begins where this one could not go on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import aiohttp
+
+from k2alert.alert.lifecycle import AlertId, forget
+from k2alert.collect.http import Time
+from k2alert.config.model import Config
+from k2alert.cycle import Plan, Scene, plan
+from k2alert.delivery import Delivered, deliver_all
+from k2alert.expose.exposition import Family, RunTotals, render, rule_families, run_families
+from k2alert.expose.selfmetrics import SelfMetrics
+from k2alert.expose.view import Snapshot
+from k2alert.gauges import ci_families
+from k2alert.measure.board import Board
+from k2alert.model import (
+    Alert,
+    AlertState,
+    Evidence,
+    EvidenceRefs,
+    Finding,
+    Kind,
+    LogEntry,
+    Metric,
+    Project,
+    Refused,
+    Retry,
+    Rule,
+    Transition,
+)
+from k2alert.notify.message import shown
+from k2alert.notify.outcome import finished, record_outcome, settled
+from k2alert.notify.text import clean
+from k2alert.record.store import Store, StoreError
+from k2alert.stale import state_of
+from k2alert.telling import Known, evidence_of, message_of, wanted, words_of
+from k2alert.universe import Universe, make_universe
+
+__all__ = ["Rounds", "Setting"]
+
+_LOG = logging.getLogger(__name__)
+
+MOST_SAMPLES = 200_000
+"""So many CI samples are exported at most; what is over is dropped and counted."""
+
+_KEEP_CLOSED = timedelta(hours=1)  # longer than a storm is counted over; the history stays in the store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a reload replaces as a whole: the configuration and the memory made for it."""
+
+    config: Config
+    board: Board
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What rounds remember, as the store has it."""
+
+    alerts: dict[AlertId, Alert] = field(default_factory=dict)
+    log: dict[tuple[str, str, str], LogEntry] = field(default_factory=dict)
+    unsaved: dict[tuple[str, str, str], LogEntry] = field(default_factory=dict)  # told, but the store was down
+    broken: set[str] = field(default_factory=set)  # rules whose failure has been logged
+
+
+class Rounds:
+    """Evaluates and tells, round after round."""
+
+    def __init__(
+        self,
+        setting: Setting,
+        *,
+        metrics: Mapping[str, Metric],
+        store: Store,
+        projects: Callable[[], Sequence[Project]],
+        session: aiohttp.ClientSession,
+        self_metrics: SelfMetrics,
+        time: Time,
+        started_at: datetime,
+    ) -> None:
+        self._setting = setting
+        self._metrics = metrics
+        self._store = store
+        self._projects = projects
+        self._session = session
+        self._self_metrics = self_metrics
+        self._time = time
+        self._started_at = started_at
+        self._memory = _Memory()
+        self._universe: Universe | None = None
+        self._store_told = False
+        self.snapshot: Snapshot | None = None
+
+    # --------------------------------------------------------------------------------------- life
+
+    async def load(self) -> None:
+        """Takes up the alerts and the notification log where the store has them."""
+        self._memory.alerts = {(alert.rule, alert.identity): alert for alert in await self._store.alerts()}
+        self._memory.log = {entry.key: entry for entry in await self._store.log()}
+
+    def replace_setting(self, setting: Setting) -> None:
+        """From the next round on, this configuration."""
+        self._setting = setting
+        self._universe = None
+
+    async def round(self) -> None:
+        """One round. A store that is down ends it early, is logged once, and costs nothing but the time."""
+        try:
+            await self._round()
+        except StoreError as error:
+            if not self._store_told:
+                _LOG.error("the store is down, nothing is sent until it is back: %s", error)
+            self._store_told = True
+        else:
+            if self._store_told:
+                _LOG.info("the store is back")
+            self._store_told = False
+
+    async def _round(self) -> None:
+        await self._save_unsaved()
+        setting, now, began = self._setting, self._time.now(), self._time.monotonic()
+        scene = self._scene(setting)
+        made = plan(scene, now=now)
+        took = timedelta(seconds=self._time.monotonic() - began)
+        await self._keep(made)
+        await self._tell(scene, made)
+        await self._tidy(setting)
+        await self._publish(scene, made, took)
+
+    # --------------------------------------------------------------------------------------- 2. plan
+
+    def _scene(self, setting: Setting) -> Scene:
+        projects = self._projects()
+        known = tuple((project.source, project.path) for project in projects)
+        if self._universe is None or self._universe.projects != known:
+            self._universe = make_universe(setting.config, projects)
+        return Scene(
+            config=setting.config,
+            metrics=self._metrics,
+            measures=setting.board,
+            universe=self._universe,
+            projects=projects,
+            alerts=self._memory.alerts,
+            log=tuple(self._memory.log.values()),
+            started_at=self._started_at,
+        )
+
+    # --------------------------------------------------------------------------------------- 3. keep
+
+    async def _keep(self, made: Plan) -> None:
+        """Stores what changed, then remembers it: memory never knows more than the store."""
+        step = made.step
+        if step.changed or step.dropped or step.transitions:
+            await self._store.save_alerts(
+                step.changed, dropped=[alert.key for alert in step.dropped], transitions=step.transitions
+            )
+        self._memory.alerts = dict(step.alerts)
+        _log_edges(step.transitions)
+        self._log_failures(made.findings)
+
+    def _log_failures(self, findings: Iterable[Finding]) -> None:
+        failed = {finding.rule.name: finding.error for finding in findings if finding.error}
+        for name in failed.keys() - self._memory.broken:
+            _LOG.error("rule %s failed, its alerts are unknown:\n%s", name, failed[name], extra={"rule": name})
+        self._memory.broken = set(failed)
+
+    # --------------------------------------------------------------------------------------- 4. and 5. tell
+
+    async def _tell(self, scene: Scene, made: Plan) -> None:
+        rules = _rules(made.findings) | {rule.name: rule for rule in scene.config.rules}
+        dues = [(due, shown(due)) for due in made.due]
+        evidence = await self._evidence(scene, [alert for _, alerts in dues for alert in alerts], rules, made.now)
+        messages = [(due, message_of(scene, due, alerts, rules, evidence, now=made.now)) for due, alerts in dues]
+        await deliver_all(messages, session=self._session, monotonic=self._time.monotonic, log=self._write_log)
+
+    async def _evidence(
+        self, scene: Scene, alerts: Iterable[Alert], rules: Mapping[str, Rule], now: datetime
+    ) -> dict[str, Evidence]:
+        refs = wanted(scene, alerts, rules, now=now)
+        known = await self._known(refs.values())
+        by_key = {alert.key: alert for alert in alerts}
+        projects = {(project.source, project.path): project for project in scene.projects}
+        forges = {source.name: source.type for source in scene.config.sources}
+        return {
+            key: evidence_of(
+                found,
+                known,
+                projects.get((by_key[key].identity.get("source", ""), by_key[key].identity.get("project", ""))),
+                forges.get(by_key[key].identity.get("source", ""), ""),
+            )
+            for key, found in refs.items()
+        }
+
+    async def _known(self, refs: Iterable[EvidenceRefs]) -> Known:
+        of_runs: set[int] = set()
+        of_jobs: set[int] = set()
+        for found in refs:
+            (of_jobs if found.kind is Kind.JOB else of_runs).update(found.refs)
+            of_runs |= {ref for ref in (found.first_failing, found.last_green) if ref is not None}
+        return Known(
+            runs=await self._store.run_evidence(sorted(of_runs)) if of_runs else {},
+            jobs=await self._store.job_evidence(sorted(of_jobs)) if of_jobs else {},
+        )
+
+    async def _write_log(self, tried: Delivered) -> None:
+        due, delivery = tried.due, tried.delivery
+        reason = delivery.reason if isinstance(delivery, Retry | Refused) else None
+        self._self_metrics.notified(due.receiver, due.integration.name, took=tried.took, reason=reason)
+        _log_delivery(tried)
+        for entry in record_outcome(due, delivery, now=self._time.now()):
+            await self._save_entry(entry)
+
+    async def _save_entry(self, entry: LogEntry) -> None:
+        """What was told is remembered even where it cannot be written, so that it is not said again."""
+        self._memory.log[entry.key] = entry
+        self._memory.unsaved[entry.key] = entry
+        await self._save_unsaved()
+
+    async def _save_unsaved(self) -> None:
+        for key, entry in list(self._memory.unsaved.items()):
+            await self._store.save_log(entry)
+            self._memory.unsaved.pop(key, None)
+
+    # --------------------------------------------------------------------------------------- tidy
+
+    async def _tidy(self, setting: Setting) -> None:
+        """Closes what needs no word, and forgets ended alerts once everyone who heard of them heard the end."""
+        config, alerts = setting.config, self._by_key()
+        log = tuple(self._memory.log.values())
+        for entry in settled(alerts=alerts, log=log, route=config.route, receivers=config.receivers):
+            await self._save_entry(entry)
+        log = tuple(self._memory.log.values())
+        heard = finished(alerts=alerts, log=log, receivers=config.receivers)
+        back, gone = forget(self._memory.alerts, lambda alert: alert.key in heard)
+        if back or gone:
+            await self._store.save_alerts(back, dropped=[alert.key for alert in gone])
+        for alert in back:
+            self._memory.alerts[alert.rule, alert.identity] = alert
+        for alert in gone:
+            del self._memory.alerts[alert.rule, alert.identity]
+        await self._drop_closed()
+
+    async def _drop_closed(self) -> None:
+        now = self._time.now()
+        open_keys = {alert.key for alert in self._memory.alerts.values() if alert.state is not AlertState.INACTIVE}
+        old = [
+            entry.key
+            for entry in self._memory.log.values()
+            if entry.closed
+            and (entry.last_sent_at is None or now - entry.last_sent_at > _KEEP_CLOSED)
+            and open_keys.isdisjoint(entry.told)
+        ]
+        if old:
+            await self._store.drop_log(old)
+            for key in old:
+                del self._memory.log[key]
+
+    def _by_key(self) -> dict[str, Alert]:
+        states = (AlertState.FIRING, AlertState.ENDED)
+        return {alert.key: alert for alert in self._memory.alerts.values() if alert.state in states}
+
+    # --------------------------------------------------------------------------------------- publish
+
+    async def _publish(self, scene: Scene, made: Plan, took: timedelta) -> None:
+        families = await self._families(scene, made)
+        series, openmetrics, dropped = render(families, most=MOST_SAMPLES)
+        rules = _rules(made.findings) | {rule.name: rule for rule in scene.config.rules}
+        messages, annotations = self._words(scene, rules, made.now)
+        self.snapshot = Snapshot(
+            now=made.now,
+            interval=scene.config.evaluation_interval,
+            took=took,
+            rules=scene.config.rules,
+            findings=made.findings,
+            alerts=tuple(self._memory.alerts.values()),
+            messages=messages,
+            annotations=annotations,
+            series=series,
+            series_openmetrics=openmetrics,
+        )
+        self._count(scene, made, took, dropped)
+
+    async def _families(self, scene: Scene, made: Plan) -> list[Family]:
+        families = []
+        for family in ci_families(scene.config, self._metrics, scene.measures, scene.projects, now=made.now):
+            families.append(family)
+            await asyncio.sleep(0)  # a thousand projects take a while; others may work in between
+        totals = [RunTotals(*row) for row in await self._store.totals()]
+        return [
+            *rule_families(scene.config.rules, made.findings, made.step.alerts),
+            *run_families(totals),
+            *families,
+        ]
+
+    def _words(
+        self, scene: Scene, rules: Mapping[str, Rule], now: datetime
+    ) -> tuple[dict[str, str], dict[str, Mapping[str, str]]]:
+        messages: dict[str, str] = {}
+        annotations: dict[str, Mapping[str, str]] = {}
+        for alert in self._memory.alerts.values():
+            rule = rules.get(alert.rule)
+            if rule is not None and alert.state in (AlertState.PENDING, AlertState.FIRING):
+                words = words_of(scene, alert, rule, Evidence(), clean, now=now)
+                messages[alert.key], annotations[alert.key] = words.text, words.annotations
+        return messages, annotations
+
+    def _count(self, scene: Scene, made: Plan, took: timedelta, dropped: int) -> None:
+        failed = {rule.name: False for rule in scene.config.rules}
+        for finding in made.findings:
+            if finding.error:
+                failed[finding.rule.name] = True
+        self._self_metrics.evaluated(failed, took=took, dropped=dropped)
+        sources = {source.name: source for source in scene.config.sources}
+        counts: dict[tuple[str, str], int] = {}
+        for project in scene.projects:
+            state = state_of(project, sources[project.source], self._started_at, now=made.now)
+            counts[project.source, state.value] = counts.get((project.source, state.value), 0) + 1
+        self._self_metrics.set_projects(counts)
+
+
+def _rules(findings: Iterable[Finding]) -> dict[str, Rule]:
+    return {finding.rule.name: finding.rule for finding in findings}
+
+
+def _log_edges(transitions: Iterable[Transition]) -> None:
+    for edge in transitions:
+        if AlertState.FIRING in (edge.before, edge.after):
+            _LOG.info(
+                "alert %s is %s",
+                edge.rule,
+                edge.after.value,
+                extra={**edge.identity, "reason": edge.reason.value if edge.reason else "", "value": edge.value},
+            )
+
+
+def _log_delivery(tried: Delivered) -> None:
+    due, message, delivery = tried.due, tried.message, tried.delivery
+    about = {"receiver": due.receiver, "integration": due.integration.name, "kind": due.kind.value}
+    if isinstance(delivery, Retry | Refused):
+        again = "will be tried again" if isinstance(delivery, Retry) else "given up"
+        _LOG.warning("a notification failed and %s: %s", again, delivery.error, extra=about)
+    else:
+        _LOG.info("told of %d alerts", message.total, extra=about)

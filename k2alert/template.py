@@ -426,7 +426,7 @@ def _check_test(_: _Checker, node: nodes.Test, __: frozenset[str]) -> None:
 
 def _check_operands(_: _Checker, node: nodes.Node, __: frozenset[str]) -> None:
     for operand in node.iter_child_nodes():
-        if isinstance(operand, nodes.TemplateData) or isinstance(_constant(operand), str):
+        if isinstance(operand, nodes.List | nodes.Tuple) or isinstance(_constant(operand), str):
             _refuse(node, "arithmetic is for numbers")
 
 

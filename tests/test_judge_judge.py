@@ -1,6 +1,7 @@
 """Findings: what one rule says of one label set, and the numbers that its message sees."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ IDENTITY = Labels({"source": "gitlab", "project": "k2/app"})
 LABELS = IDENTITY.merged({"alertname": "r", "min_success": "0.8", "team": "payments"})
 
 
-def find(text: str, measures: WrittenMeasures, **keys: object) -> Finding:
+def find(text: str, measures: WrittenMeasures, **keys: Any) -> Finding:
     judged = rule(text, **keys)
     return judge(judged, identity=IDENTITY, labels=LABELS, measures=measures, metrics=CATALOGUE, at=0)
 

@@ -1,5 +1,6 @@
 """The functions of conditions, one by one, over measures written down by hand."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -133,7 +134,7 @@ def test_there_are_no_bounds_without_samples() -> None:
     assert wilson(0.5, 0, -1) is None
 
 
-def daily(values: dict[int, float | None], samples: int = 5) -> WrittenMeasures:
+def daily(values: Mapping[int, float | None], samples: int = 5) -> WrittenMeasures:
     """Measures by the day of March 2026 (0 is the last of February) in which their window ends."""
     midnight = to_ms(datetime(2026, 2, 28, tzinfo=UTC))
 

@@ -78,7 +78,7 @@ def calm_down(world: World, listener: Listener) -> None:
         world.tick(20 * MINUTE, listener.deliver)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, edits=st.booleans(), grouping=st.sampled_from(GROUPINGS))
 def test_everyone_hears_of_every_firing_and_of_every_end_once(steps: list, edits: bool, grouping: tuple) -> None:
     world = World(
@@ -107,7 +107,7 @@ def test_everyone_hears_of_every_firing_and_of_every_end_once(steps: list, edits
     assert world.tick(MINUTE, listener.deliver) == []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     bursts=st.lists(st.tuples(st.integers(0, 15), st.sampled_from([1, 30, 60, 200])), max_size=12), edits=st.booleans()
 )

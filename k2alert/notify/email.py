@@ -61,7 +61,7 @@ class Settings(BaseModel):
     @field_validator("from_address")
     @classmethod
     def _is_address(cls, value: str) -> str:
-        if value and not _MAILBOX.fullmatch(parseaddr(value)[1]):
+        if value and not (value.isprintable() and _MAILBOX.fullmatch(parseaddr(value)[1])):
             raise ValueError("not a mail address")
         return value
 

@@ -28,7 +28,7 @@ def join(deliveries: Mapping[str, Delivery]) -> Delivery:
     if retries:
         return Retry(retries[0].error, _longest_wait(retries), retries[0].reason, handle)
     refusals = [one for one in deliveries.values() if isinstance(one, Refused)]
-    error = "; ".join(one.error for one in refusals)
+    error = "; ".join(one.error for one in deliveries.values() if one.error)
     if refusals and len(refusals) == len(deliveries):
         return Refused(error, refusals[0].reason)
     return Sent(handle, error)

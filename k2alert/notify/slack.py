@@ -228,6 +228,11 @@ class Answer(NamedTuple):
     retry_after: str | None = None
     handle: str = ""
 
+    @property
+    def is_good(self) -> bool:
+        """Whether it was taken."""
+        return 200 <= self.status < 300 and not self.error
+
 
 def read(answer: Answer, *, now: datetime) -> Delivery:
     """What an answer means: taken, to be tried again (429, 5xx, passing errors), or refused for good."""
@@ -236,9 +241,7 @@ def read(answer: Answer, *, now: datetime) -> Delivery:
         return Retry(text, joint.retry_after(answer.retry_after, now=now), "clientError")
     if answer.status >= 500 or answer.error in _PASSING:
         return Retry(text, joint.retry_after(answer.retry_after, now=now), "serverError")
-    if 200 <= answer.status < 300 and not answer.error:
-        return Sent()
-    return Refused(text)
+    return Sent() if answer.is_good else Refused(text)
 
 
 def _read_webhook(status: int, headers: Mapping[str, str], body: str) -> Answer:
@@ -340,10 +343,10 @@ class _Bot:
         if isinstance(answer, Answer) and answer.error in _MESSAGE_GONE:
             return await self._post(channel, message)
         reply = build_reply(message)
-        if reply is not None and isinstance(answer, Answer) and not answer.error:
-            said = await self._call("chat.postMessage", reply | {"channel": where, "thread_ts": ts})
-            answer = answer if isinstance(said, Answer) and not said.error else said
-        return _delivery(answer, channel, message)
+        if reply is None or not _is_good(answer):
+            return _delivery(answer, channel, message)
+        said = await self._call("chat.postMessage", reply | {"channel": where, "thread_ts": ts})
+        return _delivery(answer if _is_good(said) else said, channel, message)
 
     async def _call(self, method: str, body: Mapping[str, Any]) -> Answer | Retry | Refused:
         async def call() -> Answer:
@@ -362,6 +365,10 @@ def _read_error(response: Any) -> Answer:
     """slack-sdk attaches its own response, or aiohttp's where the body was no JSON."""
     status = response.status_code if hasattr(response, "status_code") else response.status
     return _read_api(status, response.headers, getattr(response, "data", None))
+
+
+def _is_good(answer: Answer | Retry | Refused) -> bool:
+    return isinstance(answer, Answer) and answer.is_good
 
 
 def _delivery(answer: Answer | Retry | Refused, channel: str, message: Message) -> Delivery:

@@ -1,0 +1,365 @@
+"""Slack, against a stand-in that keeps its limits and answers with its errors."""
+
+import logging
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import aiohttp
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from k2alert.labels import Labels
+from k2alert.model import Delivery, EndReason, Evidence, Refused, Retry, Sent
+from k2alert.notify import slack as integration
+from k2alert.notify.message import Item, compose, shown
+from k2alert.notify.plan import Due
+from tests.support.notified import HOUR, MINUTE, T0, Told, World, alert, item, receivers, run
+from tests.support.slack import HOOK, TOKEN, Scripted, Slack, stand_in_slack
+from tests.test_notify_text import HOSTILE
+
+SECRET = HOOK.rsplit("/", 1)[-1]
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[Slack]:
+    async with stand_in_slack() as running:
+        yield running
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as running:
+        yield running
+
+
+def bot(slack: Slack, *channels: str, token: str = TOKEN) -> integration.Settings:
+    return integration.Settings(
+        bot_token=SecretStr(token), channel=channels or ("#ci",), api_url=slack.api_url.rstrip("/")
+    )
+
+
+def hook(slack: Slack, **changes: object) -> integration.Settings:
+    return integration.Settings(webhook_url=SecretStr(slack.hook_url)).model_copy(update=changes)
+
+
+class Channel:
+    """A world whose only receiver is told through Slack."""
+
+    def __init__(self, settings: integration.Settings, session: aiohttp.ClientSession) -> None:
+        self.settings, self.session = settings, session
+        self.world = World(receivers=receivers(Told(edits=settings.edits)))
+        self.deliveries: list[Delivery] = []
+
+    async def send(self, due: Due, items: Sequence[Item] | None = None) -> Delivery:
+        message = compose(
+            due,
+            items if items is not None else [item(of) for of in shown(due)],
+            now=self.world.now,
+            external_url="https://k2alert.test",
+        )
+        return await integration.send(
+            self.settings,
+            message,
+            session=self.session,
+            render=lambda text: text.replace("{{ labels.team }}", "pay"),
+            within=timedelta(seconds=5),
+        )
+
+    async def tick(self, after: timedelta = MINUTE, items: Sequence[Item] | None = None) -> list[Delivery]:
+        self.world.now += after
+        found = []
+        for due in self.world.due():
+            found.append(await self.send(due, items))
+            outcome = found[-1]
+            self.world.now -= after
+            self.world.tick(after, lambda _, outcome=outcome: outcome)  # type: ignore[misc]
+        return found
+
+
+def texts(body: dict) -> str:
+    return "\n".join([body["text"], *(block["text"]["text"] for block in body["attachments"][0]["blocks"])])
+
+
+# ----------------------------------------------------------------------------------------- bot token
+
+
+async def test_an_incident_is_one_message_edited_with_its_story_in_the_thread(
+    slack: Slack, session: aiohttp.ClientSession
+) -> None:
+    channel = Channel(bot(slack), session)
+    red = channel.world.fire()
+    assert isinstance((await channel.tick())[0], Sent)
+    assert slack.top()[0].body["text"].startswith("*[FIRING:1]* main_is_red · k2/app: 3 &gt;= 3, 12 of 40 runs, since")
+    await channel.tick(4 * HOUR)
+    assert slack.thread()[0].startswith("*Still firing:* main_is_red · k2/app")
+    channel.world.end(red)
+    await channel.tick(5 * MINUTE)
+    assert len(slack.top()) == 1
+    assert slack.top()[0].body["text"].startswith("*[RESOLVED]* main_is_red")
+    assert slack.top()[0].body["attachments"][0]["color"] == "#2e9e5b"
+    assert [text.split(" ")[0] for text in slack.thread()] == ["*Still", "*Resolved:*"]
+    assert [method for method, _ in slack.calls] == ["chat.postMessage"] + ["chat.update", "chat.postMessage"] * 2
+
+
+async def test_an_end_that_is_no_recovery_only_edits(slack: Slack, session: aiohttp.ClientSession) -> None:
+    channel = Channel(bot(slack), session)
+    red = channel.world.fire()
+    await channel.tick()
+    channel.world.end(red, EndReason.RULE_CHANGED)
+    await channel.tick(5 * MINUTE)
+    assert slack.top()[0].body["text"].startswith("*[CLOSED]*")
+    assert "Main is red" not in texts(slack.top()[0].body)  # the rule's text may mention people
+    assert slack.thread() == []
+
+
+async def test_each_channel_gets_it_once_although_one_of_them_fails(
+    slack: Slack, session: aiohttp.ClientSession
+) -> None:
+    channel = Channel(bot(slack, "#ci", "#qa"), session)
+    channel.world.fire()
+    slack.script = [Scripted(body='{"ok":true,"channel":"C0001","ts":"1.1"}'), Scripted(status=503)]
+    (first,) = await channel.tick()
+    assert isinstance(first, Retry)
+    assert list(first.handle) == ["#ci"]
+    (second,) = await channel.tick()
+    assert isinstance(second, Sent)
+    assert set(second.handle) == {"#ci", "#qa"}
+    assert [name for _, name in slack.calls] == ["#ci", "#qa", "#qa"]
+    assert await channel.tick() == []
+
+
+async def test_a_channel_that_does_not_exist_stops_only_itself(slack: Slack, session: aiohttp.ClientSession) -> None:
+    channel = Channel(bot(slack, "#ci", "#nowhere"), session)
+    channel.world.fire()
+    (delivery,) = await channel.tick()
+    assert isinstance(delivery, Sent)
+    assert delivery.error == "#nowhere: Slack answered 200 channel_not_found"
+    assert len(slack.top()) == 1
+
+
+async def test_only_channels_that_heard_of_it_hear_the_end(slack: Slack, session: aiohttp.ClientSession) -> None:
+    channel = Channel(bot(slack, "#ci"), session)
+    red = channel.world.fire()
+    await channel.tick()
+    channel.settings = bot(slack, "#qa")
+    channel.world.end(red)
+    await channel.tick(5 * MINUTE)
+    assert slack.top()[0].body["text"].startswith("*[RESOLVED]*")
+    assert slack.top("C0002") == []
+
+
+async def test_a_channel_may_be_a_template(slack: Slack, session: aiohttp.ClientSession) -> None:
+    channel = Channel(bot(slack, "#{{ labels.team }}-ci"), session)
+    channel.world.fire()
+    await channel.tick()
+    assert len(slack.top("C0003")) == 1
+
+
+async def test_a_deleted_message_is_posted_anew(slack: Slack, session: aiohttp.ClientSession) -> None:
+    channel = Channel(bot(slack), session)
+    channel.world.fire()
+    await channel.tick()
+    slack.posts.clear()
+    (delivery,) = await channel.tick(4 * HOUR)
+    assert isinstance(delivery, Sent)
+    assert len(slack.top()) == 1
+
+
+async def test_a_reply_that_fails_is_tried_again_with_its_edit(slack: Slack, session: aiohttp.ClientSession) -> None:
+    channel = Channel(bot(slack), session)
+    red = channel.world.fire()
+    await channel.tick()
+    channel.world.end(red)
+    slack.script = [Scripted(body='{"ok":true,"channel":"C0001","ts":"1.1"}'), Scripted(status=500)]
+    assert isinstance((await channel.tick(5 * MINUTE))[0], Retry)
+    assert slack.thread() == []
+    assert isinstance((await channel.tick())[0], Sent)
+    assert len(slack.thread()) == 1
+
+
+async def test_a_list_is_edited_as_its_incidents_come_and_go(slack: Slack, session: aiohttp.ClientSession) -> None:
+    channel = Channel(bot(slack), session)
+    reds = [channel.world.fire(f"k2/{number}") for number in range(40)]
+    await channel.tick()
+    assert len(slack.top()) == 1
+    body = texts(slack.top()[0].body)
+    assert "alerts for team: 40 firing" in body
+    assert body.count("• *firing*") == 30
+    assert "and 10 more alerts" in body
+    channel.world.end(reds[0])
+    await channel.tick(5 * MINUTE)
+    assert "39 firing, 1 resolved" in texts(slack.top()[0].body)
+    assert len(slack.top()) == 1
+
+
+# ------------------------------------------------------------------------------------------- webhook
+
+
+async def test_a_webhook_gets_a_message_for_each_change(slack: Slack, session: aiohttp.ClientSession) -> None:
+    channel = Channel(hook(slack, channel="#ci"), session)
+    red = channel.world.fire()
+    await channel.tick()
+    channel.world.end(red)
+    await channel.tick(5 * MINUTE)
+    assert [body["text"].split(" ")[0] for body in slack.hooked] == ["*[FIRING:1]*", "*[RESOLVED]*"]
+    assert slack.hooked[0]["channel"] == "#ci"
+
+
+async def test_the_message_says_what_a_person_needs(slack: Slack, session: aiohttp.ClientSession) -> None:
+    channel = Channel(hook(slack), session)
+    channel.world.fire()
+    await channel.tick()
+    assert texts(slack.hooked[0]).splitlines() == [
+        "*[FIRING:1]* main_is_red · k2/app: 3 &gt;= 3, 12 of 40 runs, since 2026-01-05 10:00 UTC (1m)",
+        "Main is red",
+        "<https://gitlab.test/k2/app/-/pipelines/1007|#7> failure · main · Commit 7 – test 3/20 (script_failure)",
+        "<https://gitlab.test/k2/app/-/pipelines/1006|#6> failure · main · Commit 6 – test 3/20 (script_failure)",
+        "and 10 more",
+        "first failing: <https://gitlab.test/k2/app/-/pipelines/1005|01234567> Commit 5",
+        "last green: <https://gitlab.test/k2/app/-/pipelines/1004|01234567> Commit 4",
+        "<https://gitlab.test/k2/app/-/compare/a...b|changes between them>",
+        "<https://wiki.test/red?a=1&amp;b=2|runbook>",
+        "<https://k2alert.test|Open in k2alert>",
+    ]
+
+
+ANSWERS = {
+    "asked to wait": (Scripted(status=429, headers={"Retry-After": "7"}), Retry),
+    "broken": (Scripted(status=500), Retry),
+    "a gateway's page": (Scripted(status=502, body="<html>", content_type="text/html"), Retry),
+    "a login page instead of Slack": (Scripted(body="<!DOCTYPE html>", content_type="text/html"), Retry),
+    "no service": (Scripted(status=404, body="no_service", content_type="text/plain"), Refused),
+    "archived": (Scripted(status=410, body="channel_is_archived", content_type="text/plain"), Refused),
+    "prohibited": (Scripted(status=403, body="action_prohibited", content_type="text/plain"), Refused),
+    "a proxy that repeats the URL": (Scripted(status=404, body=f"no {HOOK}", content_type="text/plain"), Refused),
+}
+
+
+@pytest.mark.parametrize(("answer", "kind"), ANSWERS.values(), ids=ANSWERS)
+async def test_a_webhooks_answers_mean_again_or_never(
+    slack: Slack, session: aiohttp.ClientSession, answer: Scripted, kind: type
+) -> None:
+    channel = Channel(hook(slack), session)
+    channel.world.fire()
+    slack.script = [answer]
+    (delivery,) = await channel.tick()
+    assert isinstance(delivery, kind)
+    assert SECRET not in repr(delivery)
+
+
+API_ANSWERS = {
+    "asked to wait": (Scripted(status=429, body='{"ok":false,"error":"ratelimited"}', headers={"Retry-After": "7"}), 7),
+    "an inner error": (Scripted(body='{"ok":false,"error":"internal_error"}'), None),
+    "broken": (Scripted(status=500, body="oops", content_type="text/plain"), None),
+    "a page": (Scripted(body="<html>", content_type="text/html"), None),
+    "plain text": (Scripted(body="hello", content_type="text/plain"), None),
+    "half of an answer": (Scripted(body='{"ok":'), None),
+    "a list": (Scripted(body="[1]"), None),
+    "a broken one that is no JSON": (Scripted(status=503, body="{"), None),
+}
+
+
+@pytest.mark.parametrize(("answer", "seconds"), API_ANSWERS.values(), ids=API_ANSWERS)
+async def test_passing_answers_of_the_api_are_tried_again(
+    slack: Slack, session: aiohttp.ClientSession, answer: Scripted, seconds: int | None
+) -> None:
+    channel = Channel(bot(slack), session)
+    channel.world.fire()
+    slack.script = [answer]
+    (delivery,) = await channel.tick()
+    assert isinstance(delivery, Retry)
+    assert delivery.after == (None if seconds is None else timedelta(seconds=seconds))
+    assert isinstance((await channel.tick())[0], Sent)
+
+
+async def test_a_wrong_token_is_refused_and_never_shown(slack: Slack, session: aiohttp.ClientSession) -> None:
+    channel = Channel(bot(slack, token="xoxb-wrong-secret"), session)
+    channel.world.fire()
+    (delivery,) = await channel.tick()
+    assert delivery == Refused("#ci: Slack answered 200 invalid_auth")
+    assert "wrong-secret" not in repr(channel.settings)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://nowhere.invalid", "not a url", ""])
+async def test_a_server_that_is_not_there_is_a_value_and_no_exception(
+    slack: Slack, session: aiohttp.ClientSession, url: str
+) -> None:
+    for settings in (
+        integration.Settings(webhook_url=SecretStr(f"{url}/{SECRET}" if url else "")),
+        bot(slack).model_copy(update={"api_url": url or "::"}),
+    ):
+        channel = Channel(settings, session)
+        channel.world.fire()
+        (delivery,) = await channel.tick()
+        assert isinstance(delivery, Retry if url.startswith("http") else Refused)
+        assert SECRET not in repr(delivery)
+
+
+async def test_slack_that_hangs_is_tried_again(slack: Slack, session: aiohttp.ClientSession) -> None:
+    channel = Channel(hook(slack), session)
+    channel.world.fire()
+    channel.world.now += MINUTE
+    (due,) = channel.world.due()
+    message = compose(due, [], now=channel.world.now)
+    delivery = await integration.send(
+        channel.settings, message, session=session, render=str, within=timedelta(microseconds=1)
+    )
+    assert delivery == Retry("Slack did not answer in time", reason="contextDeadlineExceeded")
+
+
+async def test_no_secret_is_logged_even_at_debug(
+    slack: Slack, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        for settings in (hook(slack), bot(slack)):
+            channel = Channel(settings, session)
+            channel.world.fire()
+            await channel.tick()
+    ours = [record for record in caplog.records if not record.name.startswith("aiohttp.access")]  # the stand-in's own
+    assert not [record for record in ours if SECRET in record.getMessage() or TOKEN in record.getMessage()]
+
+
+# ----------------------------------------------------------------------------------- limits, escapes
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+async def test_a_forges_text_pings_nobody_and_links_nowhere(
+    slack: Slack, session: aiohttp.ClientSession, text: str
+) -> None:
+    channel = Channel(hook(slack), session)
+    red = alert(project=text or "x", at=T0)
+    red = replace(red, identity=red.identity.merged(Labels({"branch": text})), labels=red.labels.merged({"team": text}))
+    channel.world.put(red)
+    jobs = tuple(replace(job, name=text, reason=text) for job in run(1).jobs * 9)
+    bad = replace(run(1), title=text, branch=text, workflow=text, sha=text, number=text, web_url=text, jobs=jobs)
+    evidence = Evidence(runs=(bad,) * 10, faults=99, samples=100, first_failing=bad, last_green=bad, compare_url=text)
+    shown_item = item(red, text=integration.escape(text), evidence=evidence, annotations={"runbook_url": text})
+    (delivery,) = await channel.tick(items=[shown_item])
+    assert isinstance(delivery, Sent)
+    said = texts(slack.hooked[0])
+    assert set(re.findall(r"<[^<>]*>", said)) == {"<https://k2alert.test|Open in k2alert>"}
+    assert not re.search(r"<(?!https://k2alert)", said)
+    assert all(block["text"]["verbatim"] for block in slack.hooked[0]["attachments"][0]["blocks"])
+
+
+async def test_the_longest_message_stays_within_slacks_limits(slack: Slack, session: aiohttp.ClientSession) -> None:
+    channel = Channel(hook(slack), session)
+    channel.world.route = replace(channel.world.route, group_by=())  # type: ignore[type-var]
+    reds = [channel.world.fire(f"k2/{number}") for number in range(25)]
+    long = run(1, title="&" * 5000, branch="<" * 5000, web_url="https://gitlab.test/" + "x" * 900)
+    evidence = Evidence(runs=(long,) * 10, faults=99, samples=100)
+    markup = "<https://gitlab.test/" + "y" * 80 + "|a link> &amp; "
+    items = [item(red, text=markup * 100, evidence=evidence) for red in reds[:10]]
+    (delivery,) = await channel.tick(items=items)
+    assert isinstance(delivery, Sent)
+    said = texts(slack.hooked[0])
+    assert "and more than fits here" in said
+    assert not re.search(r"<[^<>]*$|&[a-z]*…", said)
+
+
+def test_settings_that_can_send_nothing_are_refused() -> None:
+    for wrong in ({}, {"bot_token": "x"}):
+        with pytest.raises(ValidationError):
+            integration.Settings.model_validate(wrong)

@@ -1,7 +1,7 @@
 """The round: everything a running daemon does each `evaluation_interval`, and what it remembers in between.
 
 1. now = clock(); 2. plan; 3. store the alerts (decided before anyone is told); 4. compose and deliver;
-5. store the log (told, so written), entry by entry. Then the picture for HTTP is drawn anew.
+5. store the log (told, so written), entry by entry. Between 3 and 4 the picture for HTTP is drawn anew.
 With the store down nothing is sent; the next round begins where this one could not go on.
 """
 
@@ -134,9 +134,9 @@ class Rounds:
         made = plan(scene, now=now)
         took = timedelta(seconds=self._time.monotonic() - began)
         await self._keep(made)
+        await self._publish(scene, made, took)  # before telling: who follows a message finds what it says
         await self._tell(scene, made)
         await self._tidy(setting)
-        await self._publish(scene, made, took)
 
     # --------------------------------------------------------------------------------------- 2. plan
 

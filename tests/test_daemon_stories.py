@@ -1,0 +1,110 @@
+"""Whole-daemon stories: real collection over HTTP, a real store, real messages; only the clock is moved."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from tests.support.daemon import PROJECT, World, a_world, daemon, until, until_judged
+from tests.support.slack import TOKEN, Slack, stand_in_slack
+
+RULES = """
+alert_rules:
+  - name: main_is_red
+    condition: consecutive_failures >= 3
+    period: 24h
+    severity: critical
+    match: ['ref_type="default"']
+    message: "{{ consecutive_failures }} in a row on {{ labels.project }}"
+"""
+
+
+def write_config(folder: Path, world: World, slack: Slack, *, rules: str = RULES, more: str = "") -> Path:
+    (folder / "rules.yml").write_text(rules)
+    config = folder / "k2alert.yml"
+    config.write_text(
+        f"""
+sources:
+  - {{type: gitlab, name: gitlab, url: "{world.url}", token: secret-token-1, projects: [{PROJECT}],
+     poll_interval: 100ms, backfill: 2d}}
+store: sqlite:///{folder}/k2alert.db
+evaluation_interval: 100ms
+rule_files: [rules.yml]
+receivers:
+  - name: team
+    slack: {{bot_token: {TOKEN}, api_url: "{slack.api_url}", channel: "#ci"}}
+route: {{receiver: team, group_wait: 0s, group_interval: 1s}}
+{more}
+"""
+    )
+    return config
+
+
+def texts(slack: Slack) -> list[str]:
+    return [post.body["text"] for post in slack.top()]
+
+
+async def test_a_broken_main_is_told_once_and_resolved_once(tmp_path: Path) -> None:
+    async with a_world() as world, stand_in_slack() as slack:
+        for day in range(12):
+            world.run(ago=timedelta(hours=40 - 3 * day))
+        async with daemon(write_config(tmp_path, world, slack), world.clock) as running:
+            await until_judged(running)
+            for _ in range(3):
+                world.clock.move(minutes=10)
+                world.run("failed")
+            await until(lambda: texts(slack), "the first message")
+            (alert,) = await running.alerts()
+            assert alert["annotations"] == {"message": f"3 in a row on {PROJECT}"}
+
+            world.clock.move(minutes=10)
+            world.run()
+            await until(lambda: slack.thread(), "the resolve")
+
+        (post,) = slack.top()
+        assert "RESOLVED" in post.body["text"]
+        assert len(slack.thread()) == 1
+        assert any(f"/{PROJECT}/-/pipelines/1015" in str(edit) for edit in post.edits)
+
+
+async def test_a_restart_in_the_middle_says_nothing_twice_and_forgets_nothing(tmp_path: Path) -> None:
+    async with a_world() as world, stand_in_slack() as slack:
+        world.run(ago=timedelta(hours=5))
+        config = write_config(tmp_path, world, slack)
+        async with daemon(config, world.clock) as running:
+            await until_judged(running)
+            for _ in range(3):
+                world.run("failed")
+                world.clock.move(minutes=1)
+            await until(lambda: texts(slack), "the first message")
+
+        async with daemon(config, world.clock) as running:
+            await until_judged(running)
+            assert [alert["state"] for alert in await running.alerts()] == ["firing"]
+            world.clock.move(minutes=1)
+            world.run()
+            await until(lambda: slack.thread(), "the resolve")
+
+        assert len(texts(slack)) == 1
+        assert len(slack.thread()) == 1
+
+
+async def test_a_bad_rule_file_keeps_the_good_one_and_a_mended_one_is_taken(tmp_path: Path) -> None:
+    async with a_world() as world, stand_in_slack() as slack:
+        world.run(ago=timedelta(hours=5))
+        config = write_config(tmp_path, world, slack)
+        async with daemon(config, world.clock) as running:
+            await until_judged(running)
+            url = f"http://127.0.0.1:{running.port}/-/reload"
+            (tmp_path / "rules.yml").write_text(RULES.replace("period: 24h", "perriod: 24h"))
+            async with running.session.post(url) as answer:
+                assert answer.status == 500
+                assert 'unknown key "perriod"' in await answer.text()
+            assert "k2alert_config_last_reload_successful 0.0" in await running.text("/metrics")
+
+            (tmp_path / "rules.yml").write_text(RULES.replace("main_is_red", "still_red"))
+            async with running.session.post(url) as answer:
+                assert answer.status == 200
+            metrics = await running.text("/metrics")
+
+    assert "k2alert_config_last_reload_successful 1.0" in metrics
+    assert 'k2alert_rule_evaluations_total{rule="still_red"}' in metrics
+    assert 'k2alert_rule_evaluations_total{rule="main_is_red"}' not in metrics

@@ -52,7 +52,7 @@ class Expansion:
 
 
 def expand(data: Any, environ: Mapping[str, str]) -> Expansion:
-    """Replace the references in every text of a main file's data. Where one fails, its text stays as written."""
+    """Replace the references in every text of a main file's data. One that fails stands for no text, and is a fault."""
     expansion = Expansion()
     if isinstance(data, dict):
         expansion.data = {
@@ -71,14 +71,11 @@ def _expand(value: Any, path: DocumentPath, environ: Mapping[str, str], expansio
 
 
 def _expand_text(text: str, path: DocumentPath, environ: Mapping[str, str], expansion: Expansion) -> str:
-    faults = len(expansion.faults)
     pieces: list[str] = []
     end = 0
     for found in _REFERENCE.finditer(text):
         pieces += [text[end : found.start()], _stands_for(found, path, environ, expansion)]
         end = found.end()
-    if len(expansion.faults) > faults:
-        return text
     return "".join([*pieces, text[end:]])
 
 
@@ -105,7 +102,7 @@ def _not_a_reference(inner: str) -> str:
     """What to say of `${…}`; of what is inside only a name is shown, for the rest may be a password."""
     named = _NAME.match(inner)
     which = f"${{{named[0]}…}}" if named else "${…}"
-    return f"{which} is not a reference: write $NAME, ${{NAME}} or ${{file:/path}}, without a default; $$ is a dollar"
+    return f"{which} is not a reference: write $NAME, ${{NAME}} or ${{file:/path}}; $$ is a dollar"
 
 
 def _forms(value: str) -> Iterator[str]:

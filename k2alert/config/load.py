@@ -45,8 +45,8 @@ class Loaded:
     """What the files came to.
 
     `config` is None where there is an error. With only warnings it is there, but where a problem has the code
-    "unset" (an environment variable or a file that a value refers to is not there) the value is the reference
-    itself: good for a rehearsal, not for a run. `watched` has the digest of everything that was looked at.
+    "unset" (an environment variable or a file that a value refers to is not there) that value is empty: good for a
+    rehearsal, not for a run. `watched` has the digest of everything that was looked at.
     """
 
     config: Config | None
@@ -224,6 +224,10 @@ def _files_of(desk: _Desk, pattern: Path, sheet: Sheet, path: tuple[str | int, .
     files = matched(pattern)
     if has_magic(str(pattern)):
         desk.watched[pattern] = names_digest(files)
+    elif not pattern.exists():
+        desk.watched[pattern] = digest(None)
+        sheet.error(path, f"rule_files: there is no file {pattern}")
+        return ()
     if not files:
         sheet.warn(path, "rule_files: no file matches")
     return files

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from k2alert.config.report import did_you_mean, shown
 from k2alert.config.settings import AlertmanagerSettings, NotificationSettings, ReceiverSettings, WebhookSettings
 from k2alert.config.sheet import Sheet
-from k2alert.config.values import check_mail_address, check_server, check_url
+from k2alert.config.values import check_mail_address, check_url
 from k2alert.document import DocumentPath
 from k2alert.notify import email, slack
 from k2alert.notify.route import Integration, Receiver
@@ -155,19 +155,15 @@ def _wrong_channel(text: str, labels: frozenset[str]) -> str:
 
 
 def _wrong_recipient(text: str, labels: frozenset[str]) -> str:
-    return _wrong_template(text, labels) or _wrong_address(_TEMPLATED.sub("x", text), labels)
+    return _wrong_template(text, labels) or _refusal(check_mail_address, _TEMPLATED.sub("x", text))
 
 
-def _wrong_address(text: str, _: frozenset[str]) -> str:
-    return _refusal(check_mail_address, text)
+def _wrong_sender(text: str, _: frozenset[str]) -> str:
+    return "" if text.isprintable() else "must be one line"
 
 
 def _wrong_url(text: str, _: frozenset[str]) -> str:
     return _refusal(check_url, text)
-
-
-def _wrong_server(text: str, _: frozenset[str]) -> str:
-    return _refusal(check_server, text)
 
 
 def _refusal(check: Callable[[str], object], text: str) -> str:
@@ -205,5 +201,5 @@ def _label_of(node: nodes.Node) -> str:
 _TEMPLATED = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
 _ADDRESSES: Mapping[str, Mapping[str, Callable[[str, frozenset[str]], str]]] = {
     "slack": {"channel": _wrong_channel, "webhook_url": _wrong_url, "api_url": _wrong_url},
-    "email": {"from_address": _wrong_address, "to_addresses": _wrong_recipient, "smtp_server": _wrong_server},
+    "email": {"from_address": _wrong_sender, "to_addresses": _wrong_recipient},
 }

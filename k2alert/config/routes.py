@@ -90,9 +90,10 @@ class _Reading:
         return []
 
     def _wrong_intervals(self, own: Mapping[str, Any]) -> list[tuple[DocumentPath, str]]:
-        names = own.get("mute_time_intervals")
+        key = "mute_time_intervals"
+        names = own.get(key)
         return [
-            (("mute_time_intervals", index), f"unknown time interval {shown(name)}{did_you_mean(name, self.intervals)}")
+            ((key, index), f"{key}: unknown time interval {shown(name)}{did_you_mean(name, sorted(self.intervals))}")
             for index, name in enumerate(names if isinstance(names, list) else [])
             if isinstance(name, str) and name not in self.intervals
         ]

@@ -37,7 +37,7 @@ _UNBUILT_OF_SOURCE = {
     "groups": "name the projects",
     "organizations": "name the repositories",
     "reports": "it reads no reports",
-    "webhook_secret": "it asks the forge, and the forge's calls are not heard",
+    "webhook_secret": "webhooks are not heard, projects are polled",
 }
 
 

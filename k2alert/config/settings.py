@@ -61,9 +61,9 @@ class _Source(SourceSettings):
         return globs
 
 
-def _check_path(value: str | int, depth: str, example: str) -> str | int:
-    if isinstance(value, str) and not (re.fullmatch(depth, value) or value.isdecimal()):
-        raise ValueError(f"must be {example}; globs and URLs are not read here")
+def _check_path(value: str | int, pattern: str, example: str) -> str | int:
+    if isinstance(value, str) and not (re.fullmatch(pattern, value) or value.isdecimal()):
+        raise ValueError(f"must be {example}, without globs")
     return value
 
 
@@ -71,16 +71,16 @@ _PART = r"[^\s/*?:]+"
 
 
 def _gitlab_project(value: str | int) -> str | int:
-    return _check_path(value, rf"{_PART}(/{_PART})+", "a path such as group/project, or the project's number")
+    return _check_path(value, rf"{_PART}(/{_PART})+", "group/project or the project's number")
 
 
 def _gitlab_group(value: str | int) -> str | int:
-    return _check_path(value, rf"{_PART}(/{_PART})*", "a path such as group/subgroup, or the group's number")
+    return _check_path(value, rf"{_PART}(/{_PART})*", "group/subgroup or the group's number")
 
 
 def _github_repository(value: str) -> str:
     if not re.fullmatch(rf"{_PART}/{_PART}", value):
-        raise ValueError("must be owner/name; globs and URLs are not read here")
+        raise ValueError("must be owner/name, without globs")
     return value
 
 

@@ -238,6 +238,8 @@ def _text(details: Any) -> str:
     options = context.get("expected", "").replace("'", "")
     near = did_you_mean(details["input"], options.replace(" or ", ", ").split(", ")) if _is_choice(details) else ""
     known: str = _KINDS.get(kind, details["msg"])
+    if kind == "string_type" and isinstance(details["input"], bool | int | float):
+        return f"{known}: put it in quotes"
     return known.format(**{**context, "expected": options}) + near
 
 

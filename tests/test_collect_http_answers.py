@@ -74,6 +74,7 @@ def test_json_is_an_answer() -> None:
         (json.dumps({"message": {"ref": ["bad"]}}).encode(), '404 Not Found: {"ref": ["bad"]}'),
         (json.dumps({"error": "e", "error_description": "why"}).encode(), "404 Not Found: why"),
         (b"[1]", "404 Not Found"),
+        (json.dumps({"message": "404 Project Not Found"}).encode(), "404 Project Not Found"),
     ],
 )
 def test_a_failure_says_what_the_server_said(body: bytes, words: str) -> None:

@@ -35,6 +35,7 @@ _REASONS: Mapping[int, Reason] = {
     410: "not_found",
     429: "rate_limited",
 }
+_STATUSES = frozenset(HTTPStatus)
 _LONGEST_DETAIL = 200
 _YEAR_SECONDS = 366 * 86_400
 _LONGEST_MESSAGE = 10_000  # bytes looked at; far more than any error needs
@@ -53,7 +54,7 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, *, now: da
     wait = retry_after(headers, now=now)
     if reason == "rate_limited" and wait is None:
         wait = _LIMIT_WITHOUT_TIME
-    return Failure(reason, f"{status} {_phrase(status)}{message and ': ' + message}", status, wait)
+    return Failure(reason, _detail(status, message), status, wait)
 
 
 def worth_retrying(failure: Failure) -> bool:
@@ -116,11 +117,11 @@ def _is_limit(headers: Mapping[str, str], message: str) -> bool:
     return "retry-after" in headers or rate_limit_remaining(headers) == 0 or "rate limit" in message.lower()
 
 
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "unknown status"
+def _detail(status: int, message: str) -> str:
+    if message.startswith(f"{status} "):  # GitLab's own messages do: "404 Project Not Found"
+        return message
+    phrase = HTTPStatus(status).phrase if status in _STATUSES else "unknown status"
+    return f"{status} {phrase}: {message}" if message else f"{status} {phrase}"
 
 
 def _message(body: bytes) -> str:

@@ -143,6 +143,7 @@ class Collector:
         self._projects: dict[tuple[str, str], Project] = {}  # as stored; those no longer configured too
         self._looks: dict[asyncio.Task[None], _Source] = {}  # the looks going on
         self._changed = asyncio.Event()
+        self._saving = asyncio.Lock()
 
     # ------------------------------------------------------------------------------------------- life
 
@@ -287,9 +288,9 @@ class Collector:
     async def _make_ask(self, source: _Source, project: Project, now: datetime) -> Ask:
         depth = self._depth() if source.settings.backfill is None else source.settings.backfill
         since = read_since(project, depth=depth, now=now)
-        sweep = source.settings.type == "github" and sweep_due(project, now=now)
-        known = await self._store.known_runs(project.source, project.path, known_since(since, sweep=sweep, now=now))
         first = needs_backfill(project, depth=depth, now=now)
+        sweep = source.settings.type == "github" and (first or sweep_due(project, now=now))
+        known = await self._store.known_runs(project.source, project.path, known_since(since, sweep=sweep, now=now))
         return Ask(project, since, now, known, first=first, sweep=sweep, memory=source.memory)
 
     async def _ask(self, source: _Source, key: str, request: Request) -> Answer:
@@ -309,7 +310,8 @@ class Collector:
             raise
 
     async def _keep(self, runs: Sequence[PipelineRun]) -> None:
-        self._on_saved(await self._store.save(runs))
+        async with self._saving:  # one after the other: a stream must be heard of before what is in it
+            self._on_saved(await self._store.save(runs))
 
     async def _settle(self, source: _Source, ask: Ask, look: Look) -> None:
         """Stores how far the project has been read now."""

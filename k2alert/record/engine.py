@@ -41,7 +41,7 @@ def telling(path: Path) -> Iterator[None]:
     """Turns what SQLite says into one clear line; a bug of ours (a wrong statement's use) stays what it is."""
     try:
         yield
-    except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError):
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise
     except sqlite3.DatabaseError as error:
         raise StoreError(f"store {path}: {error}") from error

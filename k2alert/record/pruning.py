@@ -10,7 +10,7 @@ so that the age of the last green stays known however long ago it was, while dea
 leave nothing behind. Open runs that no look has seen since that time go too: forges keep blocked ones for ever.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from sqlite3 import Connection
 from typing import Any
@@ -92,7 +92,7 @@ def drop_outcomes(con: Connection, before: int, numbers: Sequence[int]) -> Saved
         kept = tuple(row for row in book.outcomes if row.id not in chosen or row.finished >= before)
         return book._replace(outcomes=kept)
 
-    return _shrink_books(con, {number // PER_RUN for number in numbers}, shrink)
+    return _write(con, [(book, shrink(book)) for book in _books_of(con, chosen)])
 
 
 def drop_jobs(con: Connection, before: int) -> Saved | None:
@@ -102,20 +102,18 @@ def drop_jobs(con: Connection, before: int) -> Saved | None:
     def shrink(book: Book) -> Book:
         return book._replace(jobs=tuple(row for row in book.jobs if row.id not in chosen))
 
-    return _shrink_books(con, {number // PER_RUN for number in chosen}, shrink) if chosen else None
+    return _write(con, [(book, shrink(book)) for book in _books_of(con, chosen)]) if chosen else None
 
 
 def drop_runs(con: Connection, before: int, ids: Iterable[int]) -> Saved:
     """Ends those of these runs that still were not seen since then, and drops those without outcomes."""
 
     def end(book: Book) -> Book:
-        if book.run.seen >= before:
-            return book
         return book._replace(run=book.run._replace(state=_FINISHED, started=None), jobs=())
 
-    empty = [(book.run.id,) for book in load_books(con, ids) if book.run.seen < before and not book.outcomes]
-    ended = _shrink_books(con, ids, end)
-    con.executemany(QUERIES["drop_run"], empty)
+    changes = [(book, end(book)) for book in load_books(con, ids) if book.run.seen < before]
+    ended = _write(con, changes)
+    con.executemany(QUERIES["drop_run"], [(book.run.id,) for book, _ in changes if not book.outcomes])
     return ended
 
 
@@ -126,7 +124,11 @@ def drop_history(con: Connection, before: int) -> None:
     con.execute(QUERIES["put_note"], (HORIZON, before))
 
 
-def _shrink_books(con: Connection, ids: Iterable[int], shrink: Callable[[Book], Book]) -> Saved:
-    changes = [(book, shrink(book)) for book in load_books(con, ids)]
+def _books_of(con: Connection, numbers: Iterable[int]) -> list[Book]:
+    """The books of the runs that these outcomes or jobs belong to."""
+    return load_books(con, {number // PER_RUN for number in numbers})
+
+
+def _write(con: Connection, changes: Sequence[tuple[Book, Book]]) -> Saved:
     write_books(con, changes)
     return saved(changes)

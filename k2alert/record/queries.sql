@@ -141,14 +141,13 @@ ORDER BY j.finished, j.id;
 
 -- name: open_runs
 -- Runs that are not finished.
-SELECT id, stream, state, created, started FROM runs WHERE state <> 3 ORDER BY id;
+SELECT id, stream, state, created, started FROM runs WHERE state <> 3;
 
 -- name: open_jobs
 -- Jobs that are not finished, of runs that are not.
 SELECT j.id, j.stream, j.state, coalesce(j.created, r.created), j.started
 FROM jobs AS j CROSS JOIN runs AS r ON r.id = j.id >> 16
-WHERE j.state <> 3 AND r.state <> 3
-ORDER BY j.id;
+WHERE j.state <> 3 AND r.state <> 3;
 
 -- name: known_runs
 -- Runs of a project seen since a time or still open, with the latest finished attempt of each.

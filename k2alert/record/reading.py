@@ -40,7 +40,7 @@ def read_opens(con: Connection) -> list[tuple[Kind, OpenEntry]]:
     return [
         (kind, OpenEntry(stream, str(number), STATES[state], created, started))
         for kind, query in ((Kind.RUN, "open_runs"), (Kind.JOB, "open_jobs"))
-        for number, stream, state, created, started in con.execute(QUERIES[query])
+        for number, stream, state, created, started in sorted(con.execute(QUERIES[query]))
     ]
 
 

@@ -76,6 +76,7 @@ class SqliteStore:
         self._writer = ThreadPoolExecutor(1, "k2alert-store-writer")
         self._reader = ThreadPoolExecutor(1, "k2alert-store-reader")
         self._loads: set[sqlite3.Connection] = set()
+        self._closed = False
         try:
             self._write_con = self._writer.submit(_open_writer, path).result()
         except BaseException:
@@ -197,6 +198,9 @@ class SqliteStore:
 
     async def close(self) -> None:
         """See `Store`. The writer closes last, for the last one to close checkpoints."""
+        if self._closed:
+            return
+        self._closed = True
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._reader, self._close_readers)
         self._reader.shutdown()

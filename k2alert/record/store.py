@@ -131,5 +131,5 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Ends what is running and lets go of the store."""
+        """Ends what is running and lets go of the store; a second time does nothing."""
         ...

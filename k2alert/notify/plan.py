@@ -81,6 +81,11 @@ class Part:
         """Whether it repeats a message for those of its addresses that did not take it."""
         return self.entry.retry_at is not None and not self.news and self.kind is not Kind.REPEAT
 
+    @property
+    def was_true_at_first(self) -> bool:
+        """Whether all its alerts were already true when they were first judged."""
+        return all(alert.initial for alert in self.alerts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
@@ -257,7 +262,7 @@ class _Desk:
         listed = {part.entry.incident for part in parts if LIST_KEY in part.entry.handle}
         loose = [part for part in parts if part.entry.incident not in listed]
         fresh = [part for part in loose if not part.is_remainder and (part.kind is Kind.FIRING or not self.edits)]
-        initial = [part for part in fresh if part.kind is Kind.FIRING and all(alert.initial for alert in part.news)]
+        initial = [part for part in fresh if part.kind is Kind.FIRING and part.was_true_at_first]
         if len(self._recent()) + len(fresh) > STORM_MESSAGES:
             listed |= {part.entry.incident for part in fresh}
         elif len(initial) > 1 or self._recent_lists():

@@ -339,6 +339,8 @@ async def test_at_most_four_projects_of_a_source_are_looked_at_together(world: W
     fake = FakeTime(end=2 * MINUTE)
     async with FaultyServer(slow) as server:
         collector = world.make(settings(server.url, projects=sorted(world.toy.projects)), fake=fake)
+        await collector.load()
+        fake.advance(MINUTE)  # now all nine are due
         await run_until(collector, fake.over.wait)
     assert most == 4
     assert len(world.store.outcomes) == 9

@@ -19,8 +19,11 @@ __all__ = ["STALE_ALERT", "is_complete", "is_stale", "stale_findings", "state_of
 
 STALE_ALERT = "K2AlertSourceStale"
 
+# A machine that slept wakes up with everything stale; it has this long to look before anyone is told.
+_AWAKE = timedelta(minutes=1)
+
 _STALE_TEXT = (
-    "{{ value }} projects of source {{ labels.source }} could not be read for {{ period }}. "
+    "{{ value }} project(s) of source {{ labels.source }} could not be read for {{ period }}. "
     "Their alerts hold still until they can."
 )
 
@@ -84,6 +87,7 @@ def _stale_rule(max_staleness: timedelta) -> Rule:
         window=Window(max_staleness),
         period=format_duration(max_staleness),
         severity=Severity.WARNING,
+        hold=min(_AWAKE, max_staleness),
         message=compile_template(_STALE_TEXT, names=("value", "labels", "period"), functions=()),
         selection=Selection((), ("source",)),
     )

@@ -24,7 +24,7 @@ def write_config(folder: Path, world: World, slack: Slack, *, rules: str = RULES
         f"""
 sources:
   - {{type: gitlab, name: gitlab, url: "{world.url}", token: secret-token-1, projects: [{PROJECT}],
-     poll_interval: 100ms, backfill: 2d}}
+     poll_interval: 100ms, backfill: 2d, max_staleness: 30d}}
 store: sqlite:///{folder}/k2alert.db
 evaluation_interval: 100ms
 rule_files: [rules.yml]

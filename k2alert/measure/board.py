@@ -202,9 +202,10 @@ class Board:
 
         Raises `LookupError` for a selection that was not loaded or a name that is not in the catalogue.
         """
-        if not METRICS[metric].collected:
+        kind = METRICS[metric].kind
+        if kind is None:
             return NO_DATA
-        return FORMULAS[metric](self._series(selection, metric, labels), window, at)
+        return FORMULAS[metric](self._series(selection, kind, labels), window, at)
 
     def label_sets(self, selection: Selection, window: Window, at: int, kind: Kind) -> list[Labels]:
         """The label sets with a fact in the window: a row that counts, or a run or job that is open."""
@@ -215,18 +216,18 @@ class Board:
         self, selection: Selection, metric: str, labels: Labels, window: Window, at: int, limit: int
     ) -> EvidenceRefs:
         """The rows behind the value that `measure` gives for the same arguments."""
-        if not METRICS[metric].collected:
+        kind = METRICS[metric].kind
+        if kind is None:
             return EvidenceRefs(Kind.RUN, (), 0, 0, None, None)
-        return find_evidence(self._series(selection, metric, labels), metric, window, at, limit)
+        return find_evidence(self._series(selection, kind, labels), metric, window, at, limit)
 
     # ----------------------------------------------------------------------------------------------------
 
     def _tables(self, kind: Kind) -> dict[Selection, _Table]:
         return self._jobs if kind is Kind.JOB else self._runs
 
-    def _series(self, selection: Selection, metric: str, labels: Labels) -> Series:
-        tables = self._jobs if METRICS[metric].kind is Kind.JOB else self._runs
-        table = tables[selection]
+    def _series(self, selection: Selection, kind: Kind, labels: Labels) -> Series:
+        table = self._tables(kind)[selection]
         return table.series.get(labels, table.nothing)
 
     def _apply_open(self, change: OpenChange) -> None:

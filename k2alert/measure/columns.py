@@ -4,7 +4,7 @@ A row's result, whether its failure is allowed and whether it was a retry fit in
 is then a table of 256 zeros and ones, and `bytes.translate` marks a whole series with it at the speed of C.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -60,9 +60,16 @@ class Column:
 
     def worth(self, code: int, length: int) -> int:
         """What one row adds, by its code and its length in milliseconds."""
-        if not self.marks[code] or (self.field and length < 0):
-            return 0
-        return length if self.summed else 1
+        return next(iter(self.worths(bytes((code,)), (length,))))
+
+    def worths(self, codes: bytes | bytearray, lengths: Sequence[int]) -> Iterable[int]:
+        """What rows add, by their codes and their lengths in milliseconds."""
+        marks = codes.translate(self.marks)
+        if self.field is None:
+            return marks
+        if self.summed:
+            return [length if mark and length > 0 else 0 for mark, length in zip(marks, lengths, strict=True)]
+        return [1 if mark and length >= 0 else 0 for mark, length in zip(marks, lengths, strict=True)]
 
 
 class Lengths(NamedTuple):

@@ -117,7 +117,7 @@ class Series:
         """When the newest marked row that counts at `at` finished, however long ago."""
         line, sums = self.line, self.line.sums(column)
         high = bisect_right(line.finished, at)
-        found = [line.finished[bisect_left(sums, sums[high]) - 1]] if sums[high] else []
+        found = [line.finished[bisect_left(sums, sums[high]) - 1]] if sums[high] > sums[0] else []
         found.extend(row.finished for row in self._counting(at) if row.worth(column))
         return max(found, default=None)
 
@@ -167,15 +167,16 @@ class Series:
 
     def _last_runs(self, runs: int, high: int, past: Sequence[Row]) -> Span:
         decided = self.line.sums(DECIDED)
-        low = bisect_left(decided, decided[high] - runs + 1) - 1 if decided[high] >= runs else 0
+        first = decided[high] - runs + 1
+        low = bisect_left(decided, first) - 1 if first > decided[0] else 0
         if not past:
             return Span(self.line, low, high)
         tail = Span(self.line, low, high, tuple(past)).newest(DECIDED, runs)
         if len(tail) < runs:
             return Span(self.line, 0, high, tuple(past))
-        first = tail[-1]
-        extra = tuple(row for row in past if row >= first)
-        return Span(self.line, self.line.place(first.finished, first.ref), high, extra)
+        oldest = tail[-1]
+        extra = tuple(row for row in past if row >= oldest)
+        return Span(self.line, self.line.place(oldest.finished, oldest.ref), high, extra)
 
     def _latest_runs(self, runs: int, high: int, counting: Sequence[Row]) -> set[tuple[int, int]]:
         """The runs whose decided jobs finished last.
@@ -201,5 +202,5 @@ class Series:
 
     def _worst(self, span: Span, at: int) -> Streak | None:
         if self._lanes is None:
-            self._lanes = Lanes(chain(self.line.rows(0, len(self.line)), self._past))
+            self._lanes = Lanes(self.line, self._past)
         return self._lanes.worst(span.lanes(DECIDED), at)

@@ -6,11 +6,13 @@ in whatever order the two finish. A series builds its lanes when a streak is fir
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import compress, groupby, repeat
+from operator import itemgetter
 from typing import NamedTuple
 
 from k2alert.measure.columns import DECIDED, SUCCESSFUL
-from k2alert.measure.timeline import Row
+from k2alert.measure.timeline import NEVER, Row, Timeline
 
 __all__ = ["Lanes", "Streak"]
 
@@ -32,6 +34,16 @@ class Streak(NamedTuple):
         return (len(self.failing), self.began, self.failing[-1] if self.failing else 0)
 
 
+class _Run(NamedTuple):
+    """A decided run, in the order in which streaks are read."""
+
+    created: int
+    ref: int
+    finished: int
+    superseded: int
+    green: int
+
+
 class _Lane:
     """The decided runs of one lane by (created, ref), with when each came to count and when it ceased to."""
 
@@ -42,26 +54,30 @@ class _Lane:
         self.refs = array("q")
         self.finished = array("q")
         self.superseded = array("q")
-        self.green = bytearray()
+        self.green = array("B")
 
-    def place(self, row: Row) -> int:
-        low = bisect_left(self.created, row.created)
-        return bisect_left(self.refs, row.ref, low, bisect_right(self.created, row.created, low))
+    @property
+    def columns(self) -> tuple["array[int]", ...]:
+        return (self.created, self.refs, self.finished, self.superseded, self.green)
 
-    def insert(self, row: Row) -> None:
-        index = self.place(row)
-        self.created.insert(index, row.created)
-        self.refs.insert(index, row.ref)
-        self.finished.insert(index, row.finished)
-        self.superseded.insert(index, row.superseded)
-        self.green.insert(index, SUCCESSFUL.marks[row.code])
+    def place(self, created: int, ref: int) -> int:
+        low = bisect_left(self.created, created)
+        return bisect_left(self.refs, ref, low, bisect_right(self.created, created, low))
 
-    def remove(self, row: Row) -> None:
-        index = self.place(row)
-        if index < len(self.refs) and self.refs[index] == row.ref:
-            for column in (self.created, self.refs, self.finished, self.superseded):
+    def extend(self, runs: Iterable[_Run]) -> None:
+        for column, values in zip(self.columns, zip(*runs, strict=True), strict=True):
+            column.extend(values)
+
+    def insert(self, run: _Run) -> None:
+        index = self.place(run.created, run.ref)
+        for column, value in zip(self.columns, run, strict=True):
+            column.insert(index, value)
+
+    def remove(self, run: _Run) -> None:
+        index = self.place(run.created, run.ref)
+        if index < len(self.refs) and self.refs[index] == run.ref:
+            for column in self.columns:
                 del column[index]
-            del self.green[index]
 
     def streak(self, at: int, skew: int) -> Streak:
         """The streak at `at`; what was created later than `at + skew` cannot have finished by then."""
@@ -78,28 +94,44 @@ class _Lane:
 
 
 class Lanes:
-    """All lanes of a series."""
+    """All lanes of a series, made from all its rows."""
 
     __slots__ = ("_lanes", "_skew")
 
-    def __init__(self, rows: Iterable[Row] = ()) -> None:
+    def __init__(self, line: Timeline, past: Sequence[Row]) -> None:
+        self._skew = max([line.skew, *(row.created - row.finished for row in past)])
         self._lanes: dict[int, _Lane] = {}
-        self._skew = 0
-        for row in rows:
-            self.insert(row)
+        runs = _decided_runs(line)
+        for row in past:
+            if row.worth(DECIDED):
+                runs.append((row.lane, _run_of(row)))
+        runs.sort()
+        for lane, of_lane in groupby(runs, key=itemgetter(0)):
+            self._lanes[lane] = _Lane()
+            self._lanes[lane].extend(run for _, run in of_lane)
 
     def insert(self, row: Row) -> None:
         """Take one row in, where it is decided."""
         if row.worth(DECIDED):
             self._skew = max(self._skew, row.created - row.finished)
-            self._lanes.setdefault(row.lane, _Lane()).insert(row)
+            self._lanes.setdefault(row.lane, _Lane()).insert(_run_of(row))
 
     def remove(self, row: Row) -> None:
         """Take one row out."""
         if row.worth(DECIDED) and row.lane in self._lanes:
-            self._lanes[row.lane].remove(row)
+            self._lanes[row.lane].remove(_run_of(row))
 
     def worst(self, lanes: Iterable[int], at: int) -> Streak | None:
         """The worst of the present streaks of some lanes; None where there are no lanes."""
         streaks = (self._lanes[lane].streak(at, self._skew) for lane in lanes)
         return max(streaks, key=lambda streak: streak.severity, default=None)
+
+
+def _run_of(row: Row) -> _Run:
+    return _Run(row.created, row.ref, row.finished, row.superseded, SUCCESSFUL.marks[row.code])
+
+
+def _decided_runs(line: Timeline) -> list[tuple[int, _Run]]:
+    green = line.codes.translate(SUCCESSFUL.marks)
+    runs = map(_Run, line.created, line.refs, line.finished, repeat(NEVER), green)
+    return list(compress(zip(line.lanes, runs, strict=True), line.codes.translate(DECIDED.marks)))

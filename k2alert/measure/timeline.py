@@ -122,10 +122,17 @@ class Timeline:
         index = self.place(finished, ref)
         if index < len(self.refs) and self.finished[index] == finished and self.refs[index] == ref:
             self._delete(index, index + 1)
+            self._cut(index)
 
     def prune(self, before: int) -> None:
-        """Drop what finished before."""
-        self._delete(0, bisect_left(self.finished, before))
+        """Drop what finished before.
+
+        The running sums keep what the dropped rows added up to: only differences of them mean anything.
+        """
+        gone = bisect_left(self.finished, before)
+        self._delete(0, gone)
+        for column, sums in self._sums.items():
+            self._sums[column] = sums[gone:] or array(column.typecode, (0,))
 
     def extend(self, entries: Sequence[Entry], lanes: Iterable[int]) -> None:
         """Append entries, already in order and after all that is here, column by column."""
@@ -133,14 +140,14 @@ class Timeline:
         self.finished.extend(finished)
         self.refs.extend(refs)
         self.codes.extend(map(code_of, results, allowed, retries))
-        self.durations.extend(UNKNOWN if length is None else length for length in durations)
-        self.queues.extend(UNKNOWN if length is None else length for length in queues)
+        self.durations.extend([UNKNOWN if length is None else length for length in durations])
+        self.queues.extend([UNKNOWN if length is None else length for length in queues])
         self.created.extend(created)
         self.lanes.extend(lanes)
         self.skew = max(self.skew, *map(int.__sub__, created, finished))
 
     def sums(self, column: Column) -> "array[int]":
-        """The running sums of a column: item n is what the first n rows add up to."""
+        """The running sums of a column: item n less item m is what the rows from place m up to n add up to."""
         sums = self._sums.get(column)
         if sums is None:
             sums = self._sums[column] = array(column.typecode, (0,))
@@ -148,22 +155,19 @@ class Timeline:
             self._fill(sums, column)
         return sums
 
-    def lengths(self, field: Field) -> "array[int]":
+    def lengths(self, field: Field | None) -> "array[int]":
         """All lengths of one field, in milliseconds."""
         return self.queues if field == "queued" else self.durations
 
     def _fill(self, sums: "array[int]", column: Column) -> None:
         done = len(sums) - 1
-        worths: Iterable[int] = self.codes[done:].translate(column.marks)
-        if column.field is not None:
-            worths = map(column.worth, self.codes[done:], self.lengths(column.field)[done:])
+        worths = column.worths(self.codes[done:], self.lengths(column.field)[done:])
         sums.extend(islice(accumulate(worths, initial=sums[done]), 1, None))
 
     def _delete(self, low: int, high: int) -> None:
         for column in (self.finished, self.refs, self.durations, self.queues, self.created, self.lanes):
             del column[low:high]
         del self.codes[low:high]
-        self._cut(low)
 
     def _cut(self, index: int) -> None:
         for sums in self._sums.values():

@@ -15,7 +15,7 @@ import yaml
 
 from k2alert.model import Place, Problem
 
-__all__ = ["Document", "DocumentPath", "parse_document"]
+__all__ = ["LARGEST_FILE", "Document", "DocumentPath", "parse_document"]
 
 DocumentPath = tuple[str | int, ...]
 

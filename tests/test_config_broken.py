@@ -87,6 +87,11 @@ BROKEN = [
         id="GitLab has no repositories",
     ),
     pytest.param(
+        "sources:\n  - {type: gitlab, name: g, app: {id: 1, private_key: k, installation_id: 2}}\n",
+        ["2:34: app: must be left out here"],
+        id="GitLab has no apps",
+    ),
+    pytest.param(
         "sources:\n  - {type: gitlba, name: g}\n",
         [
             '2:12: type: must be gitlab or github; did you mean "gitlab"?',
@@ -368,6 +373,11 @@ BROKEN = [
         id="two rules of one name",
     ),
     pytest.param(
+        rule_but("name: red", "name: K2AlertSourceStale"),
+        ["2:11: name: K2AlertSourceStale is k2alert's own"],
+        id="a rule with the name of the built-in one",
+    ),
+    pytest.param(
         WITH_RECEIVERS + "route: {receiver: taem}\n",
         [
             '6:19: receiver: there is no receiver "taem"; did you mean "team"?',
@@ -436,7 +446,7 @@ BROKEN = [
         [
             "2:24: smtp_server: not host or host:port",
             "2:52: to_addresses: must be one mail address, such as team@example.com",
-            "2:75: from_address: must be one line",
+            "2:75: from_address: not a mail address",
         ],
         id="mail addresses that hold a header",
     ),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from k2alert.config.watch import read_start
 from k2alert.document import DocumentPath
 
 __all__ = ["Expansion", "Fault", "expand"]
@@ -116,23 +117,23 @@ def _of_file(name: str, expansion: Expansion) -> tuple[str, str, bool]:
     if not name.startswith("/") or "\0" in name:
         return "", f"${{file:{name}}} must name an absolute path", False
     path = Path(name)
-    expansion.files[path] = None
-    try:
-        content = _read_secret(path)
-        text = content.decode("utf-8")
-    except OSError as error:
-        return "", f"${{file:{name}}} cannot be read: {error.strerror or error}", True
-    except UnicodeDecodeError:
-        return "", f"${{file:{name}}} is not UTF-8", True
+    content, wrong = _read_secret(path)
     expansion.files[path] = content
-    return text.removesuffix("\n").removesuffix("\r"), f"${{file:{name}}} is empty", True
+    if wrong or content is None:
+        return "", f"${{file:{name}}} cannot be read: {wrong}", True
+    text = content.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    return text, f"${{file:{name}}} is empty", True
 
 
-def _read_secret(path: Path) -> bytes:
-    if path.exists() and not path.is_file():
-        raise OSError("not a regular file")
-    with path.open("rb") as file:
-        content = file.read(_LARGEST_SECRET + 1)
-    if len(content) > _LARGEST_SECRET:
-        raise OSError(f"larger than {_LARGEST_SECRET // 1000} kB")
-    return content
+def _read_secret(path: Path) -> tuple[bytes | None, str]:
+    """A file's content (None where there is none to read) and why it is no secret, "" where it may be one."""
+    try:
+        if path.exists() and not path.is_file():
+            return None, "not a regular file"
+        content = read_start(path)
+        content.decode("utf-8")
+    except OSError as error:
+        return None, error.strerror or str(error)
+    except UnicodeDecodeError:
+        return content, "not UTF-8"
+    return content, f"larger than {_LARGEST_SECRET // 1000} kB" if len(content) > _LARGEST_SECRET else ""

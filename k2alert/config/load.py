@@ -27,7 +27,7 @@ from k2alert.config.sections import (
 )
 from k2alert.config.settings import BasicSettings, MainFile, RuleFile
 from k2alert.config.sheet import Sheet, known_keys
-from k2alert.config.watch import digest, matched, names_digest
+from k2alert.config.watch import digest, matched, names_digest, read_start
 from k2alert.document import Document, parse_document
 from k2alert.labels import Labels
 from k2alert.model import Metric, Place, Problem, Rule
@@ -135,7 +135,7 @@ class _Desk:
 
 def _read(path: Path) -> tuple[bytes | None, str]:
     try:
-        return path.read_bytes(), ""
+        return read_start(path), ""
     except OSError as error:
         return None, error.strerror or str(error)
 

@@ -45,7 +45,7 @@ class Config:
     """Everything the files say. `hash` changes when any of them does."""
 
     sources: tuple[SourceSettings, ...] = ()
-    store: str = "sqlite:///k2alert.db"
+    store: str = field(default="sqlite:///k2alert.db", repr=False)  # it may hold a password
     retention: timedelta = timedelta(days=35)
     evaluation_interval: timedelta = timedelta(seconds=30)
     web: Web = field(default_factory=Web)

@@ -65,8 +65,9 @@ class _Reading:
 
     def mapping(self, path: DocumentPath, model: type[BaseModel]) -> dict[str, Any] | None:
         """What is written at the path where it is a mapping; its keys and their form checked."""
-        self.sheet.read(model, path) if self._at(path) is not None else None
-        found = self._at(path)
+        found = self.sheet.at(path)
+        if found is not None:
+            self.sheet.read(model, path)
         return found if isinstance(found, dict) else None
 
     def receiver(self, path: DocumentPath, defaults: Mapping[str, Mapping[str, Any]]) -> Receiver | None:
@@ -138,12 +139,6 @@ class _Reading:
                 if wrong:
                     self.sheet.error(path, f"{key}: {wrong}")
 
-    def _at(self, path: DocumentPath) -> Any:
-        value = self.sheet.data
-        for part in path:
-            value = value[part] if isinstance(part, int) else value.get(part)
-        return value
-
 
 # ------------------------------------------------------------------------------------------ addresses
 
@@ -156,10 +151,6 @@ def _wrong_channel(text: str, labels: frozenset[str]) -> str:
 
 def _wrong_recipient(text: str, labels: frozenset[str]) -> str:
     return _wrong_template(text, labels) or _refusal(check_mail_address, _TEMPLATED.sub("x", text))
-
-
-def _wrong_sender(text: str, _: frozenset[str]) -> str:
-    return "" if text.isprintable() else "must be one line"
 
 
 def _wrong_url(text: str, _: frozenset[str]) -> str:
@@ -201,5 +192,5 @@ def _label_of(node: nodes.Node) -> str:
 _TEMPLATED = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
 _ADDRESSES: Mapping[str, Mapping[str, Callable[[str, frozenset[str]], str]]] = {
     "slack": {"channel": _wrong_channel, "webhook_url": _wrong_url, "api_url": _wrong_url},
-    "email": {"from_address": _wrong_sender, "to_addresses": _wrong_recipient},
+    "email": {"to_addresses": _wrong_recipient},
 }

@@ -29,6 +29,7 @@ __all__ = ["RuleScope", "read_rules"]
 
 OWN_LABELS = ("alertname", "severity", "source")
 """Labels of an alert that only the rule's own keys set."""
+BUILT_IN_RULE = "K2AlertSourceStale"
 _MERGED = ("labels", "annotations")
 _DEFAULTS: DocumentPath = ("defaults",)
 # What a rule is checked against while its own period cannot be read: short, so that nothing else is said of it.
@@ -161,6 +162,8 @@ class _Reading:
         name = self.data.get("name")
         if not isinstance(name, str):
             return
+        if name == BUILT_IN_RULE:
+            self.sheet.error(self.at("name"), f"name: {BUILT_IN_RULE} is k2alert's own")
         place = self.sheet.place(self.at("name"))
         first = self.scope.names.setdefault(name, place)
         if first != place:

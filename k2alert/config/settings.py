@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema, field_validator
 
-from k2alert.collect.settings import Settings, SourceSettings
+from k2alert.collect.settings import AppSettings, ReportSettings, Settings, SourceSettings
 from k2alert.config.model import Web
 from k2alert.config.values import (
     LABEL_NAME,
@@ -35,6 +35,14 @@ from k2alert.model import NoDataPolicy, Severity
 class _Source(SourceSettings):
     """The parts of a source that are the same for every forge, checked more closely."""
 
+    name: str = Field(min_length=1, max_length=100, description="Unique; the label `source`.")
+    token: SecretStr | None = Field(default=None, description="What it signs in with; it only reads.")
+    exclude: tuple[str, ...] = Field(default=(), description='Globs on the project path: "k2/archive-*"')
+    max_requests_per_minute: int | None = Field(default=None, ge=1, description="Default: none but the forge's own.")
+    ca_file: str | None = Field(default=None, description="Certificates to trust, in a PEM file.")
+    reports: ReportSettings = Field(
+        default=ReportSettings(), description="Report files to read from job artifacts (globs)."
+    )
     url: BaseUrl = Field(default="", description="Where the forge is; default: the public one.")
     poll_interval: PositiveDuration = Field(
         default=timedelta(seconds=60), description="The longest time between two looks at a project."
@@ -87,7 +95,7 @@ def _github_repository(value: str) -> str:
 class GitlabSource(_Source):
     """A GitLab to read."""
 
-    type: Literal["gitlab"]
+    type: Literal["gitlab"] = Field(description="The kind of forge.")
     projects: tuple[Annotated[str | int, AfterValidator(_gitlab_project)], ...] = Field(
         default=(), description="Paths or numbers of projects."
     )
@@ -95,18 +103,14 @@ class GitlabSource(_Source):
         default=(), description="Groups, expanded to their projects."
     )
 
-    @field_validator("app")
-    @classmethod
-    def _no_app(cls, app: Any) -> Any:
-        if app is not None:
-            raise ValueError("is for GitHub only: give GitLab a `token`")
-        return app
+    app: None = Field(default=None, description="For GitHub only.")
 
 
 class GithubSource(_Source):
     """A GitHub to read."""
 
-    type: Literal["github"]
+    type: Literal["github"] = Field(description="The kind of forge.")
+    app: AppSettings | None = Field(default=None, description="A GitHub App to sign in as, instead of a token.")
     projects: tuple[Annotated[str, AfterValidator(_github_repository)], ...] = Field(
         default=(), alias="repositories", description="Repositories as owner/name."
     )
@@ -236,15 +240,19 @@ class ProjectLabelsSettings(Settings):
     """Labels for the projects that match."""
 
     match: tuple[MatcherText, ...] = Field(default=(), description="Matchers on `source` and `project`.")
-    labels: dict[LabelName, str]
+    labels: dict[LabelName, str] = Field(description="The labels they get.")
 
 
 class ExportSettings(Settings):
     """Which CI gauges exist on /metrics."""
 
-    windows: tuple[PositiveDuration, ...] = (timedelta(hours=24), timedelta(days=7))
-    by: tuple[LabelName, ...] = ("project",)
-    match: tuple[MatcherText, ...] = (parse_matcher('ref_type="default"'),)
+    windows: tuple[PositiveDuration, ...] = Field(
+        default=(timedelta(hours=24), timedelta(days=7)), description="One gauge for each."
+    )
+    by: tuple[LabelName, ...] = Field(default=("project",), description="One gauge for each set of these labels.")
+    match: tuple[MatcherText, ...] = Field(
+        default=(parse_matcher('ref_type="default"'),), description="Which facts count."
+    )
     labels: tuple[LabelName, ...] = Field(default=(), description="Names of project_labels to put on the gauges.")
 
 
@@ -259,7 +267,7 @@ class BasicSettings(Settings):
         default=timedelta(seconds=30), description="The time between two evaluations of the rules."
     )
     rule_files: tuple[str, ...] = Field(default=(), description="Files of rules, relative to this one; globs.")
-    web: WebSettings = WebSettings()
+    web: WebSettings = Field(default=WebSettings(), description="The HTTP server.")
     labels: dict[LabelName, str] = Field(default={}, description="Added to every alert.")
     export: ExportSettings = Field(default=ExportSettings(), description="Which CI gauges exist.")
 
@@ -297,8 +305,10 @@ class MainFile(BasicSettings, RuleFile):
     project_labels: tuple[ProjectLabelsSettings, ...] = Field(
         default=(), description="Labels of projects; later entries win."
     )
-    notifications: NotificationSettings | None = None
-    receivers: tuple[ReceiverSettings, ...] = ()
-    route: RouteSettings | None = None
-    inhibit_rules: tuple[InhibitRule, ...] = ()
-    time_intervals: tuple[TimeInterval, ...] = ()
+    notifications: NotificationSettings | None = Field(
+        default=None, description="Alone: a receiver `default` that hears every alert; with receivers: their defaults."
+    )
+    receivers: tuple[ReceiverSettings, ...] = Field(default=(), description="Who hears.")
+    route: RouteSettings | None = Field(default=None, description="Which alerts go to whom.")
+    inhibit_rules: tuple[InhibitRule, ...] = Field(default=(), description="Alerts that keep others quiet.")
+    time_intervals: tuple[TimeInterval, ...] = Field(default=(), description="Named times, as in Alertmanager.")

@@ -34,6 +34,7 @@ _KINDS = {
     "string_pattern_mismatch": "is not written as it should be",
     "string_too_short": "must not be empty",
     "too_short": "must not be empty",
+    "none_required": "must be left out here",
     "literal_error": "must be {expected}",
     "enum": "must be {expected}",
     "greater_than_equal": "must be at least {ge}",
@@ -75,7 +76,7 @@ class Sheet:
 
     def items(self, path: DocumentPath) -> Iterator[tuple[DocumentPath, Any]]:
         """The items of a list, each with its path; of anything else that is there, a problem."""
-        value = self._at(path)
+        value = self.at(path)
         if isinstance(value, list):
             for index, item in enumerate(value):
                 yield (*path, index), item
@@ -90,7 +91,7 @@ class Sheet:
         `data` stands in for what is written there, and `bases` are then the paths it was put together from, in the
         order in which to look for a key.
         """
-        data = self._at(path) if data is None else data
+        data = self.at(path) if data is None else data
         try:
             return model.model_validate(data)
         except ValidationError as error:
@@ -117,7 +118,8 @@ class Sheet:
         """Report what a model said of the data at the path, save what it lacks and what it is as a whole."""
         self._explain(error, model, data, (path,), partial=True)
 
-    def _at(self, path: DocumentPath) -> Any:
+    def at(self, path: DocumentPath) -> Any:
+        """What is written at the path, expanded; None where nothing is."""
         value = self.data
         for part in path:
             value = value[part] if isinstance(part, int) or part in value else None

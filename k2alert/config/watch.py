@@ -9,10 +9,11 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-__all__ = ["digest", "fingerprint", "matched", "names_digest", "read_file"]
+from k2alert.document import LARGEST_FILE
+
+__all__ = ["digest", "fingerprint", "matched", "names_digest", "read_start"]
 
 _ABSENT = ""
-_LARGEST_WATCHED = 1_000_001  # bytes; a larger file is not read by anyone here
 
 
 def fingerprint(paths: Iterable[Path]) -> Mapping[Path, str]:
@@ -40,15 +41,18 @@ def names_digest(names: Iterable[Path]) -> str:
 def _of_path(path: Path) -> str:
     if glob.has_magic(str(path)) and not path.is_file():
         return names_digest(matched(path))
-    return digest(read_file(path))
+    return digest(_read(path))
 
 
-def read_file(path: Path) -> bytes | None:
+def read_start(path: Path) -> bytes:
+    """A file's content, up to a byte more than any file that is read here may have. Raises `OSError`."""
+    with path.open("rb") as file:
+        return file.read(LARGEST_FILE + 1)
+
+
+def _read(path: Path) -> bytes | None:
     """A regular file's content, None where there is none to read."""
     try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            return file.read(_LARGEST_WATCHED)
+        return read_start(path) if path.is_file() else None
     except OSError:
         return None

@@ -75,9 +75,10 @@ def standings(
     group that its routes lead to, for each integration.
     """
     places = _Places(log, receivers)
-    concerned = (alert for alert in alerts.values() if places.concern(alert))
-    for alert in sorted(concerned, key=lambda alert: (fired_at(alert), alert.key)):
-        places.put(alert, routes_for(route, alert.labels) if route is not None else ())
+    concerned = [(fired_at(alert), key) for key, alert in alerts.items() if places.concern(key, alert)]
+    for _, key in sorted(concerned):
+        alert = alerts[key]
+        places.put(key, alert, routes_for(route, alert.labels) if route is not None else ())
     return tuple(places.standings(alerts))
 
 
@@ -112,22 +113,23 @@ class _Places:
             if state is AlertState.FIRING:
                 self._held.setdefault(key, {})[who] = slot
 
-    def concern(self, alert: Alert) -> bool:
+    def concern(self, key: str, alert: Alert) -> bool:
         """Whether anyone has heard of it or should."""
-        return _is_news(alert) or alert.key in self._held
+        return _is_news(alert) or key in self._held
 
-    def put(self, alert: Alert, routes: Iterable[Route]) -> None:
+    def put(self, key: str, alert: Alert, routes: Iterable[Route]) -> None:
         """Puts the alert into its place for every integration that has heard of it or should."""
-        held = self._held.get(alert.key, {})
+        held = self._held.get(key, {})
         placed: set[tuple[str, str]] = set()
         for route, who in self._listeners(routes):
             if who in placed or not (who in held or _is_news(alert)):
                 continue
             placed.add(who)
-            self._put(alert, route, held.get(who) or (*who, _group_key(route, alert.labels)))
+            place = self._place(alert, route, held.get(who) or (*who, _group_key(route, alert.labels)))
+            place.alerts[key] = alert
         for who, slot in held.items():
             if who not in placed:
-                self._places[slot].alerts[alert.key] = alert
+                self._places[slot].alerts[key] = alert
 
     def _listeners(self, routes: Iterable[Route]) -> Iterator[tuple[Route, tuple[str, str]]]:
         for route in routes:
@@ -135,10 +137,12 @@ class _Places:
             for integration in receiver.integrations if receiver is not None else ():
                 yield route, (route.receiver, integration.name)
 
-    def _put(self, alert: Alert, route: Route, slot: _Slot) -> None:
-        place = self._places.setdefault(slot, _Place(group_labels=_group_labels(route, alert.labels)))
+    def _place(self, alert: Alert, route: Route, slot: _Slot) -> _Place:
+        if slot not in self._places:
+            self._places[slot] = _Place(group_labels=_group_labels(route, alert.labels))
+        place = self._places[slot]
         place.route = place.route or route
-        place.alerts[alert.key] = alert
+        return place
 
     def standings(self, alerts: Mapping[str, Alert]) -> Iterator[Standing]:
         for slot, place in self._places.items():
@@ -154,18 +158,18 @@ def _is_news(alert: Alert) -> bool:
 
 def _stand(integration: Integration, entry: LogEntry, place: _Place, alerts: Mapping[str, Alert]) -> Standing:
     told_firing = {key for key, state in entry.told.items() if state is AlertState.FIRING}
-    firing = tuple(alert for key, alert in place.alerts.items() if _is_news(alert))
-    held = tuple(alert for key, alert in place.alerts.items() if key in told_firing and alert.unknown)
-    open_keys = {alert.key for alert in (*firing, *held)}
+    firing = {key: alert for key, alert in place.alerts.items() if _is_news(alert)}
+    held = {key: alert for key, alert in place.alerts.items() if key in told_firing and alert.unknown}
+    over = told_firing - firing.keys() - held.keys()
     return Standing(
         integration=integration,
         entry=entry,
         route=place.route,
         alerts=tuple(alerts.values()),
-        firing=firing,
-        held=held,
-        new=tuple(alert for alert in firing if alert.key not in told_firing),
-        ended=tuple(alert for key, alert in alerts.items() if key in told_firing - open_keys),
+        firing=tuple(firing.values()),
+        held=tuple(held.values()),
+        new=tuple(alert for key, alert in firing.items() if key not in told_firing),
+        ended=tuple(alert for key, alert in alerts.items() if key in over),
         lost=len(told_firing - alerts.keys()),
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from k2alert.config.model import Config
 from k2alert.measure.board import Board
 from k2alert.model import Kind, Metric, OpenChange, Rule, Saved, Selection
-from k2alert.record.store import Store
+from k2alert.record.store import Reader
 
 __all__ = ["export_selection", "fill_board", "make_board"]
 
@@ -18,7 +18,7 @@ def make_board(config: Config, metrics: Mapping[str, Metric]) -> Board:
     return board
 
 
-async def fill_board(board: Board, store: Store, on_progress: Callable[[int], None] = lambda _: None) -> int:
+async def fill_board(board: Board, store: Reader, on_progress: Callable[[int], None] = lambda _: None) -> int:
     """Reads everything recorded into the board, and says how many rows that was.
 
     Nothing may be recorded meanwhile: whoever calls holds the saves back.

@@ -5,10 +5,10 @@ In: a store's URL. Out: a `Store`, behind which an engine keeps all that must ou
 
 from pathlib import Path
 
-from k2alert.record.sqlite import SqliteStore
-from k2alert.record.store import RunTotal, Store, StoreError
+from k2alert.record.sqlite import SqliteReader, SqliteStore
+from k2alert.record.store import Reader, RunTotal, Store, StoreError
 
-__all__ = ["RunTotal", "Store", "StoreError", "open_store"]
+__all__ = ["Reader", "RunTotal", "Store", "StoreError", "look_into_store", "open_store"]
 
 _SQLITE = "sqlite:///"
 
@@ -19,10 +19,19 @@ def open_store(url: str) -> Store:
     Blocks for as long as that takes. Raises `StoreError` with one line that says what is wrong: another process has
     it, its folder is missing, it is no database, its schema is newer than this k2alert.
     """
+    return SqliteStore(_path_of(url))
+
+
+def look_into_store(url: str) -> Reader:
+    """The store for reading only, beside a daemon that may have it. Raises `StoreError` as `open_store` does."""
+    return SqliteReader(_path_of(url))
+
+
+def _path_of(url: str) -> Path:
     path = url.removeprefix(_SQLITE)
     if not url.startswith(_SQLITE) or not path or "?" in path:
         raise StoreError(f"not a store: {_without_login(url)!r} (write it as sqlite:///k2alert.db)")
-    return SqliteStore(Path(path))
+    return Path(path)
 
 
 def _without_login(url: str) -> str:

@@ -17,7 +17,17 @@ from pathlib import Path
 from k2alert.record.statements import MIGRATIONS, QUERIES, Migration, split_statements
 from k2alert.record.store import StoreError
 
-__all__ = ["connect_reader", "connect_writer", "has_wal_bug", "lock_file", "migrate", "telling", "transaction"]
+__all__ = [
+    "check_schema",
+    "connect_onlooker",
+    "connect_reader",
+    "connect_writer",
+    "has_wal_bug",
+    "lock_file",
+    "migrate",
+    "telling",
+    "transaction",
+]
 
 _BUSY_SECONDS = 5.0  # someone may look at the file with the sqlite3 shell
 _FIXED_IN = (3, 51, 3)
@@ -98,6 +108,30 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     con.execute("PRAGMA query_only = 1")
     con.execute("PRAGMA wal_autocheckpoint = 0")
     return con
+
+
+def connect_onlooker(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write, for a process that looks on while another may have the store."""
+    if not path.is_file():
+        raise StoreError(f"store {path}: there is none")
+    with telling(path):
+        con = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
+        )
+        con.execute("PRAGMA query_only = 1")
+        return con
+
+
+def check_schema(con: sqlite3.Connection, path: Path) -> None:
+    """Refuses a store that is not of the schema this k2alert reads; only a daemon brings one forward."""
+    known = max((step.version for step in MIGRATIONS), default=0)
+    with telling(path):
+        tables = {row[0] for row in con.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "schema_version" not in tables:
+            raise StoreError(f"store {path}: not a store of k2alert's")
+        (found,) = con.execute("SELECT max(version) FROM schema_version").fetchone()
+    if found != known:
+        raise StoreError(f"store {path}: its schema is version {found}, this k2alert reads version {known}")
 
 
 @contextmanager

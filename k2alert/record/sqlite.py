@@ -31,6 +31,8 @@ from k2alert.model import (
 )
 from k2alert.record import pruning
 from k2alert.record.engine import (
+    check_schema,
+    connect_onlooker,
     connect_reader,
     connect_writer,
     has_wal_bug,
@@ -58,7 +60,7 @@ from k2alert.record.states import (
 from k2alert.record.store import RunTotal
 from k2alert.times import to_ms
 
-__all__ = ["SqliteStore"]
+__all__ = ["SqliteReader", "SqliteStore"]
 
 _log = logging.getLogger(__name__)
 
@@ -67,30 +69,22 @@ Ts = TypeVarTuple("Ts")
 Step = tuple[str, Sequence[Sequence[Any]]]  # a statement, and the rows to run it with
 
 
-class SqliteStore:
-    """`Store` in one SQLite file. Opening takes the lock and brings the schema forward; raises `StoreError`."""
+class SqliteReader:
+    """The reading half of `Store`: it takes no lock and changes nothing, so it may look on while a daemon writes.
+
+    Opening raises `StoreError` where there is no store, or one of another schema.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = lock_file(path)
-        self._writer = ThreadPoolExecutor(1, "k2alert-store-writer")
         self._reader = ThreadPoolExecutor(1, "k2alert-store-reader")
         self._loads: set[sqlite3.Connection] = set()
         self._closed = False
         try:
-            self._write_con = self._writer.submit(_open_writer, path).result()
+            self._read_con = self._reader.submit(self._open).result()
         except BaseException:
-            self._writer.shutdown()
-            os.close(self._lock)
+            self._reader.shutdown()
             raise
-        self._read_con = self._reader.submit(connect_reader, path).result()
-        _tell_version(path)
-
-    # ------------------------------------------------------------------------------------------ facts
-
-    async def save(self, runs: Sequence[PipelineRun]) -> Saved:
-        """See `Store`."""
-        return await self._write(save_runs, runs) if runs else Saved()
 
     async def streams(self) -> list[Stream]:
         """See `Store`."""
@@ -120,59 +114,19 @@ class SqliteStore:
         """See `Store`."""
         return await self._rows(total_of, "all_totals")
 
-    async def prune(self, before: datetime) -> Saved:
-        """See `Store`. In many small transactions, each of which leaves the store whole."""
-        limit = to_ms(before)
-        parts: list[Saved] = []
-        while part := await self._write(pruning.drop_jobs, limit):
-            parts.append(part)
-        old = [number async for chunk in self._load(pruning.find_old_outcomes, limit) for number in chunk]
-        for chunk in _chunks(old):
-            parts.append(await self._write(pruning.drop_outcomes, limit, chunk))
-        for chunk in _chunks(await self._read(pruning.find_old_runs, limit)):
-            parts.append(await self._write(pruning.drop_runs, limit, chunk))
-        await self._write(pruning.drop_history, limit)
-        entries = tuple(change for part in parts for change in part.entries)
-        return Saved((), entries, tuple(change for part in parts for change in part.opens))
-
-    # --------------------------------------------------------------------------------------- projects
-
     async def projects(self) -> list[Project]:
         """See `Store`."""
         return await self._rows(project_of, "all_projects")
 
-    async def save_project(self, project: Project) -> None:
-        """See `Store`."""
-        await self._write(_run_all, [("put_project", [project_row(project)])])
-
-    async def forget_projects(self, keys: Sequence[tuple[str, str]]) -> None:
-        """See `Store`."""
-        await self._write(_run_all, [("drop_project", keys)])
-
-    # ----------------------------------------------------------------------------------------- alerts
-
     async def alerts(self) -> list[Alert]:
         """See `Store`."""
         return await self._rows(alert_of, "all_alerts")
-
-    async def save_alerts(
-        self, alerts: Sequence[Alert], *, dropped: Sequence[str] = (), transitions: Sequence[Transition] = ()
-    ) -> None:
-        """See `Store`."""
-        steps: list[Step] = [
-            ("drop_alert", [(key,) for key in dropped]),
-            ("put_alert", [alert_row(alert) for alert in alerts]),
-            ("add_transition", [transition_row(edge) for edge in transitions]),
-        ]
-        await self._write(_run_all, steps)
 
     async def transitions(self, rule: str | None = None, limit: int = 1000) -> list[Transition]:
         """See `Store`."""
         if rule is None:
             return await self._rows(transition_of, "last_transitions", limit)
         return await self._rows(transition_of, "last_transitions_of_rule", rule, limit)
-
-    # ------------------------------------------------------------------------------- notification log
 
     async def log(self) -> list[LogEntry]:
         """See `Store`."""
@@ -182,45 +136,30 @@ class SqliteStore:
         """See `Store`."""
         return await self._rows(log_entry_of, "last_notifications", limit)
 
-    async def save_log(self, entry: LogEntry) -> None:
-        """See `Store`."""
-        await self._write(_run_all, [("put_notification", [log_row(entry)])])
-
-    async def drop_log(self, keys: Sequence[tuple[str, str, str]]) -> None:
-        """See `Store`."""
-        await self._write(_run_all, [("drop_notification", keys)])
-
-    # ---------------------------------------------------------------------------------------- the file
-
-    async def ping(self) -> None:
-        """See `Store`."""
-        await self._write(_touch)
-
     async def close(self) -> None:
-        """See `Store`. The writer closes last, for the last one to close checkpoints."""
+        """See `Store`."""
         if self._closed:
             return
         self._closed = True
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._reader, self._close_readers)
+        await asyncio.get_running_loop().run_in_executor(self._reader, self._close_readers)
         self._reader.shutdown()
-        await loop.run_in_executor(self._writer, self._write_con.close)
-        self._writer.shutdown()
-        os.close(self._lock)
 
     def _close_readers(self) -> None:
         for con in (*self._loads, self._read_con):
             con.close()
         self._loads.clear()
 
-    # ----------------------------------------------------------------------------------------- threads
+    def _open(self) -> sqlite3.Connection:
+        con = self._connect()
+        try:
+            check_schema(con, self._path)
+        except BaseException:
+            con.close()
+            raise
+        return con
 
-    async def _write(self, work: Callable[[sqlite3.Connection, *Ts], T], *args: *Ts) -> T:
-        def write() -> T:
-            with telling(self._path), transaction(self._write_con, "BEGIN IMMEDIATE"):
-                return work(self._write_con, *args)
-
-        return await asyncio.get_running_loop().run_in_executor(self._writer, write)
+    def _connect(self) -> sqlite3.Connection:
+        return connect_onlooker(self._path)
 
     async def _read(self, work: Callable[[sqlite3.Connection, *Ts], T], *args: *Ts) -> T:
         def read() -> T:
@@ -249,7 +188,7 @@ class SqliteStore:
 
     def _open_load(self) -> sqlite3.Connection:
         with telling(self._path):
-            con = connect_reader(self._path)
+            con = self._connect()
             self._loads.add(con)
             con.execute("BEGIN")
             return con
@@ -261,6 +200,91 @@ class SqliteStore:
     def _close_load(self, con: sqlite3.Connection) -> None:
         self._loads.discard(con)
         con.close()
+
+
+class SqliteStore(SqliteReader):
+    """`Store` in one SQLite file. Opening takes the lock and brings the schema forward; raises `StoreError`."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = lock_file(path)
+        self._writer = ThreadPoolExecutor(1, "k2alert-store-writer")
+        try:
+            self._write_con = self._writer.submit(_open_writer, path).result()
+        except BaseException:
+            self._writer.shutdown()
+            os.close(self._lock)
+            raise
+        super().__init__(path)
+        _tell_version(path)
+
+    def _connect(self) -> sqlite3.Connection:
+        return connect_reader(self._path)
+
+    async def close(self) -> None:
+        """See `Store`. The writer closes last, for the last one to close checkpoints."""
+        if self._closed:
+            return
+        await super().close()
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._write_con.close)
+        self._writer.shutdown()
+        os.close(self._lock)
+
+    async def save(self, runs: Sequence[PipelineRun]) -> Saved:
+        """See `Store`."""
+        return await self._write(save_runs, runs) if runs else Saved()
+
+    async def prune(self, before: datetime) -> Saved:
+        """See `Store`. In many small transactions, each of which leaves the store whole."""
+        limit = to_ms(before)
+        parts: list[Saved] = []
+        while part := await self._write(pruning.drop_jobs, limit):
+            parts.append(part)
+        old = [number async for chunk in self._load(pruning.find_old_outcomes, limit) for number in chunk]
+        for chunk in _chunks(old):
+            parts.append(await self._write(pruning.drop_outcomes, limit, chunk))
+        for chunk in _chunks(await self._read(pruning.find_old_runs, limit)):
+            parts.append(await self._write(pruning.drop_runs, limit, chunk))
+        await self._write(pruning.drop_history, limit)
+        entries = tuple(change for part in parts for change in part.entries)
+        return Saved((), entries, tuple(change for part in parts for change in part.opens))
+
+    async def save_project(self, project: Project) -> None:
+        """See `Store`."""
+        await self._write(_run_all, [("put_project", [project_row(project)])])
+
+    async def forget_projects(self, keys: Sequence[tuple[str, str]]) -> None:
+        """See `Store`."""
+        await self._write(_run_all, [("drop_project", keys)])
+
+    async def save_alerts(
+        self, alerts: Sequence[Alert], *, dropped: Sequence[str] = (), transitions: Sequence[Transition] = ()
+    ) -> None:
+        """See `Store`."""
+        steps: list[Step] = [
+            ("drop_alert", [(key,) for key in dropped]),
+            ("put_alert", [alert_row(alert) for alert in alerts]),
+            ("add_transition", [transition_row(edge) for edge in transitions]),
+        ]
+        await self._write(_run_all, steps)
+
+    async def save_log(self, entry: LogEntry) -> None:
+        """See `Store`."""
+        await self._write(_run_all, [("put_notification", [log_row(entry)])])
+
+    async def drop_log(self, keys: Sequence[tuple[str, str, str]]) -> None:
+        """See `Store`."""
+        await self._write(_run_all, [("drop_notification", keys)])
+
+    async def ping(self) -> None:
+        """See `Store`."""
+        await self._write(_touch)
+
+    async def _write(self, work: Callable[[sqlite3.Connection, *Ts], T], *args: *Ts) -> T:
+        def write() -> T:
+            with telling(self._path), transaction(self._write_con, "BEGIN IMMEDIATE"):
+                return work(self._write_con, *args)
+
+        return await asyncio.get_running_loop().run_in_executor(self._writer, write)
 
 
 def _open_writer(path: Path) -> sqlite3.Connection:

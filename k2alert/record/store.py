@@ -26,7 +26,7 @@ from k2alert.model import (
     Transition,
 )
 
-__all__ = ["RunTotal", "Store", "StoreError"]
+__all__ = ["Reader", "RunTotal", "Store", "StoreError"]
 
 
 class StoreError(Exception):
@@ -45,12 +45,8 @@ class RunTotal(NamedTuple):
     timed_runs: int
 
 
-class Store(Protocol):
-    """All that is remembered. Every method raises `StoreError` when the engine can't do it; nothing is half done."""
-
-    async def save(self, runs: Sequence[PipelineRun]) -> Saved:
-        """Records what looks at runs said; saying it again changes nothing (see `merge.py` for the rules)."""
-        ...
+class Reader(Protocol):
+    """What can be asked of a store. Every method raises `StoreError` when the engine can't do it."""
 
     async def streams(self) -> list[Stream]:
         """Every stream, by number."""
@@ -72,14 +68,6 @@ class Store(Protocol):
         """Every project that is read, by source and key."""
         ...
 
-    async def save_project(self, project: Project) -> None:
-        """Keeps a project as it is now; source and key tell projects apart."""
-        ...
-
-    async def forget_projects(self, keys: Sequence[tuple[str, str]]) -> None:
-        """Forgets departed projects, by (source, key). Their facts go by retention."""
-        ...
-
     async def run_evidence(self, refs: Sequence[int]) -> dict[int, RunEvidence]:
         """The runs behind run entries, with the failed jobs that counted then; unknown refs are left out."""
         ...
@@ -90,12 +78,6 @@ class Store(Protocol):
 
     async def alerts(self) -> list[Alert]:
         """Every alert, inactive ones too."""
-        ...
-
-    async def save_alerts(
-        self, alerts: Sequence[Alert], *, dropped: Sequence[str] = (), transitions: Sequence[Transition] = ()
-    ) -> None:
-        """Keeps alerts as they are now, forgets those with the `dropped` keys, and adds edges, all or nothing."""
         ...
 
     async def transitions(self, rule: str | None = None, limit: int = 1000) -> list[Transition]:
@@ -110,6 +92,36 @@ class Store(Protocol):
         """The log entries last sent, dropped ones too, the newest first."""
         ...
 
+    async def totals(self) -> list[RunTotal]:
+        """Every finished attempt ever recorded, counted once; neither restarts nor retention take any away."""
+        ...
+
+    async def close(self) -> None:
+        """Ends what is running and lets go of the store; a second time does nothing."""
+        ...
+
+
+class Store(Reader, Protocol):
+    """All that is remembered. Every method raises `StoreError` when the engine can't do it; nothing is half done."""
+
+    async def save(self, runs: Sequence[PipelineRun]) -> Saved:
+        """Records what looks at runs said; saying it again changes nothing (see `merge.py` for the rules)."""
+        ...
+
+    async def save_project(self, project: Project) -> None:
+        """Keeps a project as it is now; source and key tell projects apart."""
+        ...
+
+    async def forget_projects(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Forgets departed projects, by (source, key). Their facts go by retention."""
+        ...
+
+    async def save_alerts(
+        self, alerts: Sequence[Alert], *, dropped: Sequence[str] = (), transitions: Sequence[Transition] = ()
+    ) -> None:
+        """Keeps alerts as they are now, forgets those with the `dropped` keys, and adds edges, all or nothing."""
+        ...
+
     async def save_log(self, entry: LogEntry) -> None:
         """Keeps a log entry as it is now."""
         ...
@@ -118,18 +130,10 @@ class Store(Protocol):
         """Takes entries with these keys out of `log()`; they stay in the history until retention ends."""
         ...
 
-    async def totals(self) -> list[RunTotal]:
-        """Every finished attempt ever recorded, counted once; neither restarts nor retention take any away."""
-        ...
-
     async def prune(self, before: datetime) -> Saved:
         """Forgets what ended before a time, save what ages and streaks still need (see `pruning.py`)."""
         ...
 
     async def ping(self) -> None:
         """Returns if the store can be written to."""
-        ...
-
-    async def close(self) -> None:
-        """Ends what is running and lets go of the store; a second time does nothing."""
         ...

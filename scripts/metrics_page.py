@@ -1,0 +1,49 @@
+"""The catalogue of metrics as a page of the docs: `make docs` writes it, a test holds it to the code."""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from k2alert.measure.catalogue import METRICS
+from k2alert.model import Metric
+
+_HEAD = """# Metrics
+
+Every name that conditions, messages and `value()` can use. This page is written by `make docs` from the catalogue that
+`k2alert metrics` prints too.
+
+**Unit** is the unit in conditions; the gauge on `/metrics` is in base units (seconds, ratios). **Kind** says what
+`min_samples` means for it: *ratio*, *mean* and *quantile* metrics have no data with fewer samples; counts, streaks,
+ages and states are never short. All can be grouped `by` the labels of their section, and by your `project_labels`.
+
+What counts when, to the last run, is in [collecting.md](collecting.md); what conditions can do with these names, in
+[rules.md](rules.md).
+"""
+_UNCOLLECTED = """## Not collected yet
+
+These names are reserved. A rule on one is valid, `k2alert check` warns that nothing collects it, and it has no data.
+"""
+
+
+def page(metrics: Iterable[Metric] = METRICS.values()) -> str:
+    """The whole page."""
+    known = list(metrics)
+    collected = [metric for metric in known if metric.collected]
+    later = [metric for metric in known if not metric.collected]
+    return "\n".join([_HEAD, *_sections(collected, 2), _UNCOLLECTED, *_sections(later, 3)]).rstrip("\n") + "\n"
+
+
+def _sections(metrics: Iterable[Metric], level: int) -> Iterator[str]:
+    """A table for each run of metrics that can be grouped by the same labels."""
+    for labels, alike in groupby(metrics, key=lambda metric: metric.labels):
+        names = ", ".join(f"`{name}`" for name in sorted(labels))
+        yield f"{'#' * level} By {names}\n"
+        yield "| name | unit | kind | gauge | meaning |\n|---|---|---|---|---|"
+        yield "".join(_row(metric) for metric in alike)
+
+
+def _row(metric: Metric) -> str:
+    return f"| `{metric.name}` | {metric.unit} | {metric.needs.value} | `{metric.gauge}` | {metric.help} |\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")

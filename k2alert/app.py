@@ -9,7 +9,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +21,7 @@ from pydantic import SecretStr
 
 from k2alert import __version__
 from k2alert.collect import SOURCES
-from k2alert.collect.collector import Collector
+from k2alert.collect.collector import CannotRecord, Collector
 from k2alert.collect.http import Time
 from k2alert.config.load import Loaded, load
 from k2alert.config.model import Config
@@ -31,7 +33,7 @@ from k2alert.expose.view import View
 from k2alert.logs import Secrets
 from k2alert.loops import Work, repeat, run_together
 from k2alert.measure.catalogue import METRICS
-from k2alert.model import PipelineRun, Project, Saved
+from k2alert.model import KnownRun, PipelineRun, Project, Saved
 from k2alert.recall import fill_board, make_board
 from k2alert.record import Store, StoreError, open_store
 from k2alert.rounds import Rounds, Setting
@@ -173,6 +175,7 @@ class _Daemon:
         rows = await fill_board(self._setting.board, self._store)
         await self._rounds.load()
         await self._collector.load()
+        await self._forget_departed()
         self._loaded = True
         took = round(self._time.monotonic() - began, 3)
         _LOG.info("the history is in memory", extra={"rows": rows, "seconds": took})
@@ -182,6 +185,13 @@ class _Daemon:
 
     def _interval(self) -> timedelta:
         return self._setting.config.evaluation_interval
+
+    async def _forget_departed(self) -> None:
+        """A project that comes back is read anew: what happened meanwhile is not known."""
+        here = {(project.source, project.key) for project in self._collector.project_states()}
+        stored = {(project.source, project.key) for project in await self._store.projects()}
+        if stored - here:
+            await self._store.forget_projects(sorted(stored - here))
 
     # --------------------------------------------------------------------------------------- facts
 
@@ -204,9 +214,10 @@ class _Daemon:
 
     def _count_sources(self) -> None:
         for source, stats in self._collector.stats().items():
-            for (_, code), number in _by_code(stats.asked.requests).items():
+            for code, number in _by_code(stats.asked.requests).items():
                 before = self._counted.get((source, code), 0)
-                self._self_metrics.count_requests(source, code, max(0, number - before))
+                # A reconfigured source counts from zero again.
+                self._self_metrics.count_requests(source, code, number - before if number >= before else number)
                 self._counted[source, code] = number
             self._self_metrics.set_source(
                 source, remaining=stats.asked.rate_limit_remaining, success_at=stats.last_success
@@ -243,7 +254,7 @@ class _Daemon:
         """Reads the files again; what is wrong with them, and then everything stays as it was."""
         async with self._reloading:
             loaded = await asyncio.to_thread(_load, self._options)
-            self._watched = loaded.watched
+            self._watched = {**self._watched, **loaded.watched}  # one that cannot be read names no rule files
             try:
                 config = _runnable(loaded)
                 await self._replace(config)
@@ -270,6 +281,7 @@ class _Daemon:
             self._rounds.replace_setting(self._setting)
         self._use(config)
         await self._collector.reconfigure(config.sources)
+        await self._forget_departed()
 
     # --------------------------------------------------------------------------------------- HTTP
 
@@ -303,16 +315,38 @@ class _Recorder:
         self._store = store
         self._lock = lock
         self._take = take
-        self.projects = store.projects
-        self.save_project = store.save_project
-        self.known_runs = store.known_runs
 
     async def save(self, runs: Sequence[PipelineRun]) -> Saved:
         """Records, and tells memory what that changed."""
         async with self._lock:
-            saved = await self._store.save(runs)
+            with _telling():
+                saved = await self._store.save(runs)
             self._take(saved)
         return saved
+
+    async def projects(self) -> list[Project]:
+        """Every project ever read."""
+        with _telling():
+            return await self._store.projects()
+
+    async def save_project(self, project: Project) -> None:
+        """Keeps a project as it is now."""
+        with _telling():
+            await self._store.save_project(project)
+
+    async def known_runs(self, source: str, project: str, since: datetime) -> dict[str, KnownRun]:
+        """What is recorded of a project's runs."""
+        with _telling():
+            return await self._store.known_runs(source, project, since)
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Says in the collector's words that the store is down."""
+    try:
+        yield
+    except StoreError as error:
+        raise CannotRecord(str(error)) from error
 
 
 def _load(options: Options) -> Loaded:
@@ -329,11 +363,11 @@ def _runnable(loaded: Loaded) -> Config:
     return loaded.config
 
 
-def _by_code(requests: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
-    """Requests by ("", code): the kind of request is not a label."""
-    found: dict[tuple[str, str], int] = {}
+def _by_code(requests: Mapping[tuple[str, str], int]) -> Mapping[str, int]:
+    """Requests by code alone: the kind of request is not a label."""
+    found: Counter[str] = Counter()
     for (_, code), number in requests.items():
-        found["", code] = found.get(("", code), 0) + number
+        found[code] += number
     return found
 
 

@@ -74,9 +74,8 @@ def plan(scene: Scene, *, now: datetime) -> Plan:
 
 def due_now(scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -> tuple[Due, ...]:
     """What the receivers are due to hear of these alerts."""
-    heard = {alert.key: alert for alert in alerts.values() if alert.state in (AlertState.FIRING, AlertState.ENDED)}
     return due(
-        alerts=heard,
+        alerts={alert.key: alert for alert in alerts.values()},
         log=scene.log,
         route=scene.config.route,
         receivers=scene.config.receivers,

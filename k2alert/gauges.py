@@ -31,7 +31,7 @@ def ci_families(
         else:
             window = Window(max(config.export.windows))
             found = measures.label_sets(selection, window, at, kind) if fitting else ()
-            label_sets = [(identity, _shown(config, identity)) for identity in found]
+            label_sets = [(identity, _shown(config, identity)) for identity in found if _is_read(identity, projects)]
         yield from gauge_families(fitting, measures, selection, label_sets, config.export.windows, at=at)
 
 
@@ -46,6 +46,13 @@ def _of_projects(config: Config, projects: Sequence[Project], names: set[str]) -
             identity = labels.only(by)
             found[identity] = identity.merged(labels.only(config.export.labels))
     return list(found.items())
+
+
+def _is_read(identity: Labels, projects: Sequence[Project]) -> bool:
+    """Whether the label set's project is one of these (one without a project is of all of them)."""
+    if "project" not in identity:
+        return True
+    return any((project.source, project.path) == (identity["source"], identity["project"]) for project in projects)
 
 
 def _shown(config: Config, identity: Labels) -> Labels:

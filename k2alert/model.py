@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from k2alert.labels import Labels, Matcher
@@ -518,7 +519,12 @@ class Alert:
     @property
     def key(self) -> str:
         """The fingerprint of its identity: stable over restarts and edits of the rule."""
-        return self.identity.merged({"alertname": self.rule}).fingerprint
+        return _alert_key(self.rule, self.identity)
+
+
+@lru_cache(maxsize=100_000)  # asked for every alert in every round
+def _alert_key(rule: str, identity: Labels) -> str:
+    return identity.merged({"alertname": rule}).fingerprint
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ from k2alert.notify.message import shown
 from k2alert.notify.outcome import finished, record_outcome, settled
 from k2alert.notify.text import clean
 from k2alert.record.store import Store, StoreError
-from k2alert.stale import state_of
+from k2alert.stale import is_current, state_of
 from k2alert.telling import Known, evidence_of, message_of, wanted, words_of
 from k2alert.universe import Universe, make_universe
 
@@ -267,8 +267,7 @@ class Rounds:
                 del self._memory.log[key]
 
     def _by_key(self) -> dict[str, Alert]:
-        states = (AlertState.FIRING, AlertState.ENDED)
-        return {alert.key: alert for alert in self._memory.alerts.values() if alert.state in states}
+        return {alert.key: alert for alert in self._memory.alerts.values()}
 
     # --------------------------------------------------------------------------------------- publish
 
@@ -293,7 +292,9 @@ class Rounds:
 
     async def _families(self, scene: Scene, made: Plan) -> list[Family]:
         families = []
-        for family in ci_families(scene.config, self._metrics, scene.measures, scene.projects, now=made.now):
+        sources = {source.name: source for source in scene.config.sources}
+        read = [project for project in scene.projects if is_current(project, sources[project.source], now=made.now)]
+        for family in ci_families(scene.config, self._metrics, scene.measures, read, now=made.now):
             families.append(family)
             await asyncio.sleep(0)  # a thousand projects take a while; others may work in between
         totals = [RunTotals(*row) for row in await self._store.totals()]

@@ -15,7 +15,7 @@ from k2alert.model import Finding, Project, ProjectState, Rule, Selection, Sever
 from k2alert.template import compile_template
 from k2alert.times import format_duration
 
-__all__ = ["STALE_ALERT", "is_complete", "is_stale", "stale_findings", "state_of"]
+__all__ = ["STALE_ALERT", "is_complete", "is_current", "is_stale", "stale_findings", "state_of"]
 
 STALE_ALERT = "K2AlertSourceStale"
 
@@ -30,10 +30,15 @@ _STALE_TEXT = (
 
 def is_complete(project: Project, source: SourceSettings, look_back: timedelta, *, now: datetime) -> bool:
     """Whether what is recorded of the project covers the look-back (or `backfill`, where shorter) up to now."""
-    if project.covered_since is None or project.complete_at is None:
+    if project.covered_since is None or not is_current(project, source, now=now):
         return False
     needed = look_back if source.backfill is None else min(look_back, source.backfill)
-    return project.covered_since <= now - needed and now - project.complete_at <= source.max_staleness
+    return project.covered_since <= now - needed
+
+
+def is_current(project: Project, source: SourceSettings, *, now: datetime) -> bool:
+    """Whether the project was read to the end lately; if not, its numbers are not shown, least of all as zero."""
+    return project.complete_at is not None and now - project.complete_at <= source.max_staleness
 
 
 def is_stale(project: Project, source: SourceSettings, started_at: datetime, *, now: datetime) -> bool:

@@ -15,7 +15,6 @@ from k2alert.collect import SOURCES
 from k2alert.collect.collector import Collector
 from k2alert.collect.flow import Ask, Flow, Forge
 from k2alert.collect.http import Limits
-from k2alert.collect.schedule import state_of
 from k2alert.collect.settings import SourceSettings
 from k2alert.model import ProjectState, Saved
 from tests.support.fake_time import T0, FakeTime
@@ -33,6 +32,7 @@ from tests.support.faults import (
     truncated,
 )
 from tests.support.memory_store import MemoryStore
+from tests.support.staleness import state_of
 from tests.support.toy_forge import TOY, ToyRun, ToyServer
 
 TOKEN = "glpat-very-secret-0123456789"

@@ -13,11 +13,11 @@ from k2alert.collect.schedule import (
     next_look,
     read_since,
     settle,
-    state_of,
     sweep_due,
 )
 from k2alert.model import Project, ProjectState
 from tests.support.fake_time import T0
+from tests.support.staleness import state_of
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)

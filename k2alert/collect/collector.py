@@ -31,10 +31,14 @@ from k2alert.collect.schedule import (
 from k2alert.collect.settings import SourceSettings
 from k2alert.model import KnownRun, PipelineRun, Project, Saved
 
-__all__ = ["Collector", "SourceStats", "Store"]
+__all__ = ["CannotRecord", "Collector", "SourceStats", "Store"]
 
 _LOG = logging.getLogger(__name__)
 _MOST_LOOKS = 4  # at once at one source: enough to hide the network, few enough for any forge
+
+
+class CannotRecord(Exception):
+    """The store can't take facts now; nothing of the batch is kept. One clear line."""
 
 
 class Store(Protocol):
@@ -53,7 +57,7 @@ class Store(Protocol):
         ...
 
     async def save(self, runs: Sequence[PipelineRun]) -> Saved:
-        """Records what a look says of runs; saying it again changes nothing."""
+        """Records what a look says of runs; saying it again changes nothing. Raises `CannotRecord`."""
         ...
 
 
@@ -250,6 +254,8 @@ class Collector:
         try:
             look = await self.look(source.name, key)
             retry_after = look.failure.retry_after if look.failure else None
+        except CannotRecord:
+            retry_after = None  # whoever looks after the store says so; the look is made again in its turn
         except Exception as error:
             self._note_bug(source, key, error)
         finally:

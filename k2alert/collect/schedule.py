@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from k2alert.collect.flow import Failure, Look
-from k2alert.model import Project, ProjectState
+from k2alert.model import Project
 
 __all__ = [
     "OVERLAP",
@@ -19,7 +19,6 @@ __all__ = [
     "read_since",
     "settle",
     "settle_failure",
-    "state_of",
     "sweep_due",
 ]
 
@@ -123,19 +122,3 @@ def settle_failure(project: Project, failure: Failure) -> Project:
     """The project after one more look that failed."""
     forbidden = failure.reason in ("auth", "forbidden", "not_found")
     return replace(project, failure=failure.detail, forbidden=forbidden, failures=project.failures + 1)
-
-
-def state_of(project: Project, *, now: datetime, max_staleness: timedelta) -> ProjectState:
-    """What is known of a project: only `OK` may be judged (contract §6).
-
-    A backfill counts as going on while the forge answers; a project that the forge has not answered for longer
-    than `max_staleness` is stale, whether it was ever read or not.
-    """
-    if project.forbidden:
-        return ProjectState.FORBIDDEN
-    if project.covered_since is None:
-        heard = project.success_at or project.first_seen_at
-        return ProjectState.BACKFILLING if now - heard <= max_staleness else ProjectState.STALE
-    if project.complete_at is None or now - project.complete_at > max_staleness:
-        return ProjectState.STALE
-    return ProjectState.OK

@@ -1,8 +1,14 @@
 """Whole-daemon stories: real collection over HTTP, a real store, real messages; only the clock is moved."""
 
+import asyncio
+import json
 from datetime import timedelta
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from k2alert.cli import main
+from k2alert.times import iso
 from tests.support.daemon import PROJECT, World, a_world, daemon, until, until_judged
 from tests.support.slack import TOKEN, Slack, stand_in_slack
 
@@ -108,3 +114,45 @@ async def test_a_bad_rule_file_keeps_the_good_one_and_a_mended_one_is_taken(tmp_
     assert "k2alert_config_last_reload_successful 1.0" in metrics
     assert 'k2alert_rule_evaluations_total{rule="still_red"}' in metrics
     assert 'k2alert_rule_evaluations_total{rule="main_is_red"}' not in metrics
+
+
+async def explained(config: Path, *arguments: str) -> tuple[int, str]:
+    """What `k2alert explain` prints, beside the daemon that has the store."""
+    command = ["explain", *arguments, "--config", str(config)]
+    result = await asyncio.to_thread(CliRunner().invoke, main, command, catch_exceptions=False)
+    return result.exit_code, result.output
+
+
+async def test_explain_says_why_and_who_was_told_while_the_daemon_runs(tmp_path: Path) -> None:
+    async with a_world() as world, stand_in_slack() as slack:
+        world.run(ago=timedelta(hours=5))
+        config = write_config(tmp_path, world, slack)
+        async with daemon(config, world.clock) as running:
+            await until_judged(running)
+            quiet = await explained(config, "main_is_red")
+            early = world.clock.now()
+            world.clock.move(minutes=1)
+            for _ in range(3):
+                world.run("failed")
+                world.clock.move(seconds=1)
+            await until(lambda: texts(slack), "the first message")
+            at = iso(world.clock.now())
+            status, firing = await explained(config, "main_is_red", f"project={PROJECT}", "--message", "--at", at)
+            before = await explained(config, "main_is_red", "--at", iso(early))
+            unknown = await explained(config, "main_is_rad")
+            nowhere = await explained(config, "main_is_red", "project=other")
+            _, as_json = await explained(config, "main_is_red", "--output", "json")
+
+    assert quiet[0] == 0
+    assert "the condition does not hold" in quiet[1]
+    assert status == 0
+    assert "consecutive_failures = 3 runs  (4 samples, 24h)" in firing
+    assert "the condition holds since" in firing
+    assert "route      root to receiver team" in firing
+    assert "told       team by slack[0]" in firing
+    assert f"message    3 in a row on {PROJECT}" in firing
+    assert firing.count("evidence   failure main") == 3
+    assert "consecutive_failures = 0 runs" in before[1]
+    assert unknown == (1, "k2alert: no rule 'main_is_rad'; there are: main_is_red\n")
+    assert nowhere == (1, "k2alert: rule 'main_is_red' has no label set with project=other\n")
+    assert json.loads(as_json)[0]["values"][0]["name"] == "consecutive_failures"

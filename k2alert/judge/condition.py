@@ -8,7 +8,7 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from k2alert.judge.evaluate import Names, Value, evaluate
 from k2alert.judge.grammar import Checker, Type, Use
@@ -16,7 +16,7 @@ from k2alert.judge.syntax import ConditionError, parse
 from k2alert.model import Metric, Window
 from k2alert.template import Call, Template, TemplateError
 
-__all__ = ["Condition", "ConditionError", "check_message", "compile_condition"]
+__all__ = ["Condition", "ConditionError", "Term", "check_message", "compile_condition"]
 
 _SIGNS: Mapping[type[ast.cmpop], str] = {
     ast.Lt: "<",
@@ -27,6 +27,14 @@ _SIGNS: Mapping[type[ast.cmpop], str] = {
     ast.NotEq: "!=",
 }
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+
+
+class Term(NamedTuple):
+    """One metric or metric call of a condition, as written, and its value."""
+
+    text: str
+    use: Use
+    value: Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,7 @@ class Condition:
     _tree: ast.expr = field(compare=False, repr=False)
     _value: ast.expr | None = field(compare=False, repr=False)
     _threshold: ast.expr | None = field(compare=False, repr=False)
+    _uses: tuple[tuple[Use, ast.expr], ...] = field(default=(), compare=False, repr=False)
 
     def __str__(self) -> str:
         return self.text
@@ -59,6 +68,10 @@ class Condition:
     def value(self, names: Names) -> Value:
         """What `first` comes to."""
         return None if self._value is None else evaluate(self._value, names)
+
+    def terms(self, names: Names) -> tuple[Term, ...]:
+        """Every metric and metric call, in reading order, with what it comes to; also those that are never reached."""
+        return tuple(Term(ast.unparse(node), use, evaluate(node, names)) for use, node in self._uses)
 
     def threshold(self, names: Names) -> float | int | None:
         """The number that `first` is itself compared with (in a chain, the one to its right), or None."""
@@ -91,6 +104,7 @@ def compile_condition(
         operator=operator,
         _value=place,
         _threshold=threshold,
+        _uses=tuple(uses),
     )
 
 

@@ -17,7 +17,6 @@ from k2alert.alert.lifecycle import AlertId, forget
 from k2alert.collect.http import Time
 from k2alert.config.model import Config
 from k2alert.cycle import Plan, Scene, plan
-from k2alert.delivery import Delivered, deliver_all
 from k2alert.expose.exposition import Family, RunTotals, render, rule_families, run_families
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.view import Snapshot
@@ -38,6 +37,7 @@ from k2alert.model import (
     Rule,
     Transition,
 )
+from k2alert.notify.delivery import Delivered, deliver_all
 from k2alert.notify.message import shown
 from k2alert.notify.outcome import finished, record_outcome, settled
 from k2alert.notify.text import clean

@@ -1,0 +1,335 @@
+"""One evaluation as a pure function, and what it rests on: label sets, completeness, words."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from k2alert.collect.settings import SourceSettings
+from k2alert.config.load import load
+from k2alert.config.model import Config
+from k2alert.cycle import Plan, Scene, plan
+from k2alert.gauges import ci_families
+from k2alert.labels import Labels
+from k2alert.measure.catalogue import METRICS
+from k2alert.model import (
+    RESULTS,
+    Alert,
+    AlertState,
+    EndReason,
+    Entry,
+    EvidenceRefs,
+    Kind,
+    Project,
+    ProjectState,
+    Result,
+    RunEvidence,
+    Stream,
+    Truth,
+)
+from k2alert.notify.plan import Kind as Why
+from k2alert.recall import make_board
+from k2alert.stale import STALE_ALERT, is_complete, is_stale, state_of
+from k2alert.telling import Known, evidence_of, value_text
+from k2alert.times import to_ms
+from k2alert.universe import make_universe
+
+T0 = datetime(2026, 1, 10, tzinfo=UTC)
+DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
+SOURCE = SourceSettings(type="gitlab", name="gitlab", projects=("pay/api", "pay/web", "ops/infra"))
+
+MAIN = """
+sources:
+  - {type: gitlab, name: gitlab, url: "http://127.0.0.1", token: abcdefgh, projects: [pay/api, pay/web, ops/infra]}
+rule_files: [rules.yml]
+labels: {cluster: prod}
+project_labels:
+  - {match: ['project=~"pay/.*"'], labels: {team: payments}}
+receivers: [{name: team, slack: {webhook_url: "https://hooks.example/x/y", channel: "#ci"}}]
+route: {receiver: team, group_wait: 0s}
+"""
+RED = """
+alert_rules:
+  - name: main_is_red
+    condition: consecutive_failures >= 2
+    period: 24h
+    severity: critical
+    message: "{{ consecutive_failures }} in a row"
+"""
+
+
+def project(path: str, **changed: object) -> Project:
+    read = Project(
+        source="gitlab",
+        key=path,
+        path=path,
+        web_url=f"https://gitlab.example/{path}",
+        first_seen_at=T0 - 30 * DAY,
+        covered_since=T0 - 30 * DAY,
+        complete_at=T0,
+        success_at=T0,
+    )
+    return replace(read, **changed)
+
+
+PROJECTS = (project("pay/api"), project("pay/web"), project("ops/infra"))
+
+
+class Bench:
+    """A scene over runs written as text: `pay/api main ++--` ends a run a minute, the last one a minute ago."""
+
+    def __init__(self, folder: Path, rules: str, *lines: str, projects: tuple[Project, ...] = PROJECTS) -> None:
+        (folder / "k2alert.yml").write_text(MAIN)
+        (folder / "rules.yml").write_text(rules)
+        loaded = load(folder / "k2alert.yml", environ={}, metrics=METRICS)
+        assert loaded.config is not None, loaded.problems
+        self.config: Config = loaded.config
+        board = make_board(self.config, METRICS)
+        entries = []
+        for number, line in enumerate(lines):
+            path, branch, results = line.split()
+            labels = {"source": "gitlab", "project": path, "ref_type": "default", "branch": branch, "event": "push"}
+            board.add_streams([Stream(number, Kind.RUN, Labels(labels))])
+            for place, result in enumerate(results):
+                ended = to_ms(T0 - (len(results) - place) * MINUTE)
+                code = RESULTS.index(Result.SUCCESS if result == "+" else Result.FAILURE)
+                entries.append(Entry(number, len(entries), ended - 1, ended, None, code, 60_000, 0, False, False))
+        board.load(Kind.RUN, sorted(entries, key=lambda entry: (entry.finished, entry.ref)))
+        board.load(Kind.JOB, ())
+        self.scene = Scene(
+            config=self.config,
+            metrics=METRICS,
+            measures=board,
+            universe=make_universe(self.config, projects),
+            projects=projects,
+            alerts={},
+            log=(),
+            started_at=T0 - DAY,
+        )
+
+    def plan(self) -> Plan:
+        return plan(self.scene, now=T0)
+
+
+def states(made: Plan) -> dict[str, str]:
+    return {
+        ",".join(value for name, value in identity.items() if name != "source"): alert.state.value
+        for (rule, identity), alert in made.step.alerts.items()
+        if rule != STALE_ALERT
+    }
+
+
+def test_every_known_project_is_judged_also_one_without_a_run(tmp_path: Path) -> None:
+    made = Bench(tmp_path, RED, "pay/api main ++--", "pay/web main --++").plan()
+
+    assert states(made) == {"pay/api": "firing", "pay/web": "inactive", "ops/infra": "inactive"}
+
+
+def test_an_alert_carries_every_kind_of_label(tmp_path: Path) -> None:
+    made = Bench(tmp_path, RED, "pay/api main --").plan()
+
+    (due,) = made.due
+    (alert,) = due.parts[0].alerts
+    assert (due.kind, due.receiver) == (Why.FIRING, "team")
+    assert dict(alert.labels) == {
+        "alertname": "main_is_red",
+        "cluster": "prod",
+        "project": "pay/api",
+        "severity": "critical",
+        "source": "gitlab",
+        "team": "payments",
+    }
+
+
+@pytest.mark.parametrize(
+    ("by", "found"),
+    [
+        ("[project]", {"pay/api": "firing", "pay/web": "inactive", "ops/infra": "inactive"}),
+        ("[team]", {"payments": "firing", "": "inactive"}),
+        ("[source]", {"": "firing"}),
+        ("[project, branch]", {"main,pay/api": "firing", "main,pay/web": "inactive"}),
+        ("[workflow]", {"": "firing"}),
+    ],
+)
+def test_label_sets(tmp_path: Path, by: str, found: dict[str, str]) -> None:
+    rules = RED + f"    by: {by}\n"
+
+    assert states(Bench(tmp_path, rules, "pay/api main --", "pay/web main ++").plan()) == found
+
+
+def test_matchers_on_projects_decide_who_is_judged(tmp_path: Path) -> None:
+    rules = RED + "    match: ['team=\"payments\"', 'branch=\"main\"']\n"
+
+    made = Bench(tmp_path, rules, "pay/api main --", "pay/web dev --", "ops/infra main --").plan()
+
+    assert states(made) == {"pay/api": "firing", "pay/web": "inactive"}
+
+
+def test_a_project_that_is_not_read_is_unknown_and_keeps_its_alert(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, RED, "pay/api main --", "pay/web main --")
+    fired = bench.plan().step.alerts
+    unread = (project("pay/api", complete_at=T0 - DAY), project("pay/web"), project("ops/infra", covered_since=None))
+    bench.scene = replace(bench.scene, projects=unread, alerts=fired)
+
+    made = bench.plan()
+
+    truths = {finding.identity.get("project"): finding.truth for finding in made.findings}
+    assert truths["pay/api"] is truths["ops/infra"] is Truth.UNKNOWN
+    assert truths["pay/web"] is Truth.TRUE
+    assert states(made)["pay/api"] == "firing"
+    (stale,) = (alert for (rule, _), alert in made.step.alerts.items() if rule == STALE_ALERT)
+    assert (stale.state, stale.value) == (AlertState.PENDING, 1)
+
+
+def test_a_project_that_left_closes_its_alert(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, RED, "pay/api main --")
+    fired = bench.plan().step.alerts
+    left = PROJECTS[1:]
+    bench.scene = replace(bench.scene, projects=left, universe=make_universe(bench.config, left), alerts=fired)
+
+    (gone,) = (alert for alert in bench.plan().step.alerts.values() if alert.state is AlertState.ENDED)
+
+    assert (gone.identity["project"], gone.reason) == ("pay/api", EndReason.PROJECT_GONE)
+
+
+def test_a_bug_in_one_rule_leaves_it_unknown_and_the_others_judged(tmp_path: Path) -> None:
+    second = RED.replace("alert_rules:", "").replace("main_is_red", "also_red")
+    bench = Bench(tmp_path, RED + second, "pay/api main --")
+    broken = SimpleNamespace(metrics=frozenset({"consecutive_failures"}), first=None)  # cannot be evaluated
+    rules = (replace(bench.config.rules[0], condition=broken), bench.config.rules[1])
+    bench.scene = replace(bench.scene, config=replace(bench.config, rules=rules))
+
+    made = bench.plan()
+
+    found = {(finding.rule.name, finding.identity.get("project")): finding for finding in made.findings}
+    assert found["main_is_red", "pay/api"].truth is Truth.UNKNOWN
+    assert "AttributeError" in found["main_is_red", "pay/api"].error
+    assert found["also_red", "pay/api"].truth is Truth.TRUE
+
+
+def test_a_plan_changes_nothing_it_was_given(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, RED, "pay/api main --", "pay/web main +")
+
+    assert bench.plan() == bench.plan()
+    assert bench.scene.alerts == {}
+
+
+# ------------------------------------------------------------------------------------------ completeness
+
+MINUTES_15 = timedelta(minutes=15)
+COMPLETE = {
+    "read lately and deep enough": (project("a"), 7, True),
+    "not read yet": (project("a", covered_since=None), 7, False),
+    "read too long ago": (project("a", complete_at=T0 - MINUTES_15 - MINUTE), 7, False),
+    "not deep enough for this rule": (project("a", covered_since=T0 - 7 * DAY), 14, False),
+    "deep enough for that one": (project("a", covered_since=T0 - 7 * DAY), 7, True),
+}
+
+
+@pytest.mark.parametrize(("known", "days", "complete"), COMPLETE.values(), ids=COMPLETE)
+def test_completeness(known: Project, days: int, complete: bool) -> None:
+    assert is_complete(known, SOURCE, days * DAY, now=T0) is complete
+
+
+def test_a_shorter_backfill_than_the_look_back_is_enough() -> None:
+    source = SOURCE.model_copy(update={"backfill": 2 * DAY})
+
+    assert is_complete(project("a", covered_since=T0 - 2 * DAY), source, 14 * DAY, now=T0)
+
+
+STALE = {
+    "read lately": (project("a"), -60, False),
+    "not read for long": (project("a", complete_at=T0 - 60 * MINUTE), -60, True),
+    "but this process has only begun": (project("a", complete_at=T0 - 60 * MINUTE), -5, False),
+    "never read": (project("a", covered_since=None, complete_at=None, success_at=None), -60, True),
+    "a backfill that goes on": (project("a", covered_since=None, complete_at=None), -60, False),
+}
+
+
+@pytest.mark.parametrize(("known", "started", "stale"), STALE.values(), ids=STALE)
+def test_staleness(known: Project, started: int, stale: bool) -> None:
+    assert is_stale(known, SOURCE, T0 + started * MINUTE, now=T0) is stale
+
+
+def test_a_refused_project_is_counted_as_forbidden() -> None:
+    assert state_of(project("a", forbidden=True), SOURCE, T0, now=T0) is ProjectState.FORBIDDEN
+
+
+# ------------------------------------------------------------------------------------------ words, gauges
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("success_rate", 0.923, "92.3%"),
+        ("success_rate", 1.0, "100%"),
+        ("avg_duration_minutes", 31.4567, "31.46 min"),
+        ("consecutive_failures", 3, "3 runs"),
+        ("coverage", 81.25, "81.25%"),
+        ("health_score", 0.5, "0.5"),
+        ("success_rate", None, ""),
+        ("runner_minutes", 123456.7, "123457 min"),
+    ],
+)
+def test_values_are_shown_in_their_unit(metric: str, value: float | None, text: str) -> None:
+    assert value_text(value, METRICS[metric]) == text
+
+
+def run(number: int, sha: str) -> RunEvidence:
+    return RunEvidence(
+        project="pay/api",
+        id=str(number),
+        number="",
+        workflow="",
+        branch="main",
+        sha=sha,
+        title="",
+        result=Result.FAILURE,
+        finished_at=T0,
+        duration=None,
+        web_url="",
+    )
+
+
+@pytest.mark.parametrize(
+    ("forge", "green", "url"),
+    [
+        ("gitlab", 1, "https://gitlab.example/pay/api/-/compare/aaa...bbb"),
+        ("github", 1, "https://gitlab.example/pay/api/compare/aaa...bbb"),
+        ("gitlab", None, ""),
+    ],
+)
+def test_evidence_links_the_changes_from_green_to_red(forge: str, green: int | None, url: str) -> None:
+    refs = EvidenceRefs(Kind.RUN, (3, 2, 99), 5, 8, 2, green)
+    known = Known(runs={1: run(1, "aaa"), 2: run(2, "bbb"), 3: run(3, "ccc")}, jobs={})
+
+    evidence = evidence_of(refs, known, project("pay/api"), forge)
+
+    assert [found.id for found in evidence.runs] == ["3", "2"]
+    assert (evidence.more, evidence.compare_url) == (3, url)
+
+
+def test_gauges_show_projects_that_are_read_and_no_others(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, RED, "pay/api main ++-", "pay/web main ++")
+
+    families = {
+        family.name: family.samples
+        for family in ci_families(bench.config, METRICS, bench.scene.measures, PROJECTS[:1], now=T0)
+    }
+
+    assert {sample.labels for sample in families["k2alert_ci_success_ratio"]} == {
+        '{project="pay/api",source="gitlab",window="24h"}',
+        '{project="pay/api",source="gitlab",window="7d"}',
+    }
+    assert [sample.value for sample in families["k2alert_ci_success_ratio"]] == [2 / 3, 2 / 3]
+    assert [sample.labels for sample in families["k2alert_ci_runs_running"]] == ['{project="pay/api",source="gitlab"}']
+    assert "k2alert_ci_coverage_ratio" not in families
+
+
+def test_an_inactive_alert_is_not_shown_to_anyone(tmp_path: Path) -> None:
+    made = Bench(tmp_path, RED, "pay/api main +").plan()
+
+    assert made.due == ()
+    assert all(isinstance(alert, Alert) for alert in made.step.alerts.values())

@@ -6,6 +6,7 @@ It shares nothing with `k2alert.measure` but the nouns. Where the two disagree, 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from fractions import Fraction
+from functools import cache
 
 from k2alert.labels import Labels
 from k2alert.model import (
@@ -34,6 +35,7 @@ class Oracle:
         self.project_labels = project_labels
         self.entries: dict[Kind, Facts] = {Kind.RUN: [], Kind.JOB: []}
         self.opens: dict[Kind, list[OpenEntry]] = {Kind.RUN: [], Kind.JOB: []}
+        self.is_in = cache(self._is_in)
 
     def labels(self, stream: int, result: str) -> dict[str, str]:
         own = self.streams[stream].labels
@@ -42,7 +44,7 @@ class Oracle:
     def series(self, selection: Selection, labels: Labels, kind: Kind) -> Facts:
         return [e for e in self.entries[kind] if self.is_in(selection, labels, e.stream, str(RESULTS[e.result]))]
 
-    def is_in(self, selection: Selection, labels: Labels, stream: int, result: str) -> bool:
+    def _is_in(self, selection: Selection, labels: Labels, stream: int, result: str) -> bool:
         all_labels = self.labels(stream, result)
         by = {"source", *selection.by}
         return all(m.matches(all_labels) for m in selection.match) and labels == Labels(

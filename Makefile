@@ -1,6 +1,7 @@
 # Every chore of the project, the same for people and for CI. `make` alone lists them.
 
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+# Which Python to use; by default the newest that we are tested with.
+PYTHON ?=
 JOBS ?= 2
 PYTEST = .venv/bin/python -m pytest -n $(JOBS)
 COMPILE_GROUP = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade
@@ -65,7 +66,7 @@ clean: ## remove the environment and the caches
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
-	@scripts/venv "$(PYTHON)"
+	@scripts/venv $(PYTHON)
 
 # The demo needs only what the daemon needs.
 .venv/.runtime: requirements.lock | .venv/bin/python

@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
-from k2alert.config.load import load
+from k2alert.config.load import load, load_rules
 from k2alert.measure.catalogue import METRICS
+from k2alert.model import Rule
 from k2alert.rehearse.demo import CONFIG
 
 SPEED = "4"
@@ -41,8 +42,8 @@ def lines_until(process: subprocess.Popen[str], wanted: str) -> Iterator[str]:
 
 
 def test_the_story_is_told_to_slack_and_by_mail_and_ends(tmp_path: Path) -> None:
-    process = start(tmp_path)
-    out, err = process.communicate(timeout=100)
+    with start(tmp_path) as process:
+        out, err = process.communicate(timeout=100)
     assert (process.returncode, err) == (0, "")
     for incident in ("main_is_red · shop/checkout", "pipelines_are_slow · mobile/app"):
         name = incident.replace(" ·", "")
@@ -64,10 +65,10 @@ def test_the_story_is_told_to_slack_and_by_mail_and_ends(tmp_path: Path) -> None
 
 
 def test_ctrl_c_ends_it_cleanly_in_the_middle_of_the_story(tmp_path: Path) -> None:
-    process = start(tmp_path, "--keep")
-    assert list(lines_until(process, "[FIRING:1]"))
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    with start(tmp_path, "--keep") as process:
+        assert list(lines_until(process, "[FIRING:1]"))
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (0, "")
     assert list(tmp_path.iterdir()) == []
 
@@ -84,3 +85,24 @@ def test_its_configuration_has_no_problem_but_what_nothing_collects_yet() -> Non
     loaded = load(CONFIG, environ=environ, metrics=METRICS)
     assert loaded.runnable
     assert {problem.code for problem in loaded.problems} <= {"no-collector"}
+
+
+def judged_by(rules: Iterable[Rule]) -> dict[str, tuple[object, ...]]:
+    """Everything of the rules that decides what fires and what is said."""
+    return {
+        rule.name: (
+            rule.condition.text,
+            rule.clear and rule.clear.text,
+            *(rule.window, rule.selection, rule.severity, rule.min_samples, rule.hold, rule.no_data),
+            rule.message.source if rule.message else "",
+        )
+        for rule in rules
+    }
+
+
+def test_its_rules_hold_the_shipped_ones_as_they_are() -> None:
+    shipped = sorted((Path(__file__).parents[1] / "rules").glob("*.yml"))
+    theirs = judged_by(load_rules(shipped, metrics=METRICS).rules)
+    ours = judged_by(load_rules([CONFIG.with_name("demo_rules.yml")], metrics=METRICS).rules)
+    assert len(theirs) == 4
+    assert {name: ours.get(name) for name in theirs} == theirs

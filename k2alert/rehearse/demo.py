@@ -41,7 +41,7 @@ _SEED = 20260105
 # For the people in the demo it is always a Wednesday afternoon, so that every showing is alike.
 _AFTERNOON = datetime(2026, 1, 14, 15, 20, tzinfo=UTC)
 _TICK = timedelta(seconds=1)
-_PATIENCE = 30  # ticks that the last messages of the story may take
+_PATIENCE = 60  # ticks that the last messages of the story may take
 _MOST_SPEED = 10.0  # faster, and the daemon's rounds would run into each other
 
 Progress = Callable[[Project, int, int | None], None]

@@ -20,7 +20,7 @@ def shared_data() -> Path:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """With K2ALERT_NO_SKIP=1 a skipped test is a failed run; `-ra` lists them. Only absent shared data may be missed."""
+    """With K2ALERT_NO_SKIP=1 a skip fails the run (`-ra` lists them), save for shared data that is not here."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("K2ALERT_NO_SKIP") != "1" or reporter is None or hasattr(session.config, "workerinput"):
         return

@@ -83,7 +83,7 @@ def window_ends(runs: Sequence[Ended], lengths: Iterable[int]) -> list[int]:
     longest = max(lengths := tuple(lengths))
     first, last = min(run.finished for run in runs), max(run.finished for run in runs) + longest
     moves = {run.finished + shift for run in runs for shift in (0, *lengths)}
-    midnights = range(first - first % DAY, last + 2 * DAY, DAY)
+    midnights = range(first - first % DAY, last + DAY, DAY)
     return sorted({*moves, *(at - 1 for at in moves), *midnights})
 
 

@@ -5,7 +5,6 @@ board and the cycle that judges rules. Only the clock is set, for these historie
 """
 
 import random
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -29,12 +28,12 @@ from k2alert.measure.catalogue import METRICS
 from k2alert.model import Entry, EntryChange, Kind, Saved, Window
 from k2alert.recall import export_selection, fill_board, make_board
 from k2alert.record import Store, open_store
-from k2alert.times import from_ms
+from k2alert.times import from_ms, parse_instant, to_ms
 from k2alert.universe import make_universe
 from tests.support.brute_force import DAY, WEEK, Ended, Expected, ended_of, expect, window_ends
 from tests.support.history import History, make_app
 
-__all__ = ["Comparison", "Replay", "compare", "compare_findings", "ended_runs", "replaying"]
+__all__ = ["Comparison", "Replay", "compare", "compare_findings", "ended_runs", "replaying", "unfold"]
 
 LENGTHS = (DAY, WEEK)
 _NAMES = Expected._fields
@@ -142,6 +141,36 @@ async def replaying(history: History, folder: Path, *, graphql: bool = True) -> 
             await replay.stop()
 
 
+async def unfold(replay: Replay, looks: int, *, whole_seconds: bool = False) -> Comparison:
+    """The history as it happened, seen in so many looks: after each, the windows that end now.
+
+    A look sees the runs whose end their forge tells by then; a GitHub run is told to be completed some seconds after
+    its last job.
+    """
+    done = Comparison()
+    history, selection = replay.history, replay.config.rules[0].selection
+    told = {path: _told(history, path, whole_seconds) for path in history.projects}
+    for number in range(1, looks + 1):
+        now = history.begins + (history.ends - history.begins) * number / looks
+        await replay.look(now)
+        at = to_ms(now)
+        for project, length in product(history.projects, LENGTHS):
+            wanted = expect([run for since, run in told[project] if since <= now], length, at)
+            labels, window = Labels({"source": "forge", "project": project}), Window(timedelta(milliseconds=length))
+            found = [replay.board.measure(selection, name, labels, window, at).value for name in _NAMES]
+            done.take(f"{project}, {length // DAY} d to {now}, as seen then", found, wanted)
+    return done
+
+
+def _told(history: History, project: str, whole_seconds: bool) -> list[tuple[datetime, Ended]]:
+    found = []
+    for row in history.rows:
+        run = ended_of(row, whole_seconds=whole_seconds) if row["project"] == project else None
+        if run is not None:
+            found.append((max(parse_instant(row["finished_at"]), parse_instant(row["updated_at"])), run))
+    return found
+
+
 def ended_runs(
     history: History, project: str, *, default_branch: bool = False, whole_seconds: bool = False
 ) -> list[Ended]:
@@ -151,8 +180,8 @@ def ended_runs(
     return [run for row in wanted if (run := ended_of(row, whole_seconds=whole_seconds)) is not None]
 
 
-def compare(boards: Sequence[Board], replay: Replay, *, whole_seconds: bool = False) -> Comparison:
-    """Every window that ends where a value may change, on each of these boards.
+def compare(boards: Sequence[Board], replay: Replay, *, whole_seconds: bool = False, every: int = 1) -> Comparison:
+    """Every window that ends where a value may change (or every so-manieth of them), on each of these boards.
 
     For every project, over all its runs (as rules count them) and over those of its default branch (as gauges do).
     """
@@ -163,7 +192,7 @@ def compare(boards: Sequence[Board], replay: Replay, *, whole_seconds: bool = Fa
                 replay.history, project, default_branch=bool(selection.match), whole_seconds=whole_seconds
             )
             labels = Labels({"source": "forge", "project": project})
-            for length, at in product(LENGTHS, window_ends(runs, LENGTHS)):
+            for length, at in product(LENGTHS, window_ends(runs, LENGTHS)[::every]):
                 window, wanted = Window(timedelta(milliseconds=length)), expect(runs, length, at)
                 for board in boards:
                     found = [board.measure(selection, name, labels, window, at).value for name in _NAMES]
@@ -196,11 +225,6 @@ async def compare_findings(replay: Replay, ats: Iterable[int], *, whole_seconds:
                 values = [found[project, f"{name}_{length // DAY}d"] for name in _NAMES]
                 done.take(f"rules on {project} at {from_ms(at)}", values, expect(runs[project], length, at))
     return done
-
-
-def seconds_since(began: float) -> float:
-    """How long ago that was, by the clock that only runs forward."""
-    return time.perf_counter() - began
 
 
 def _configure(history: History, url: str, folder: Path) -> Config:

@@ -86,15 +86,16 @@ def due_now(scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -> 
 
 def judge_all(scene: Scene, *, now: datetime) -> Iterator[Finding]:
     """Every rule's findings, in the order of the files."""
-    complete = _Complete(scene, now)
+    at = to_ms(now)
+    complete = {look_back: _complete(scene, look_back, now) for look_back in {r.look_back for r in scene.config.rules}}
     for rule in scene.config.rules:
         for target in _targets(scene, rule, now):
-            yield _judge(scene, rule, target, complete, now)
+            yield _judge(scene, rule, target, complete[rule.look_back], at)
 
 
 def judge_one(scene: Scene, rule: Rule, target: Target, *, now: datetime) -> Finding:
     """One rule judged for one label set, as the cycle does it."""
-    return _judge(scene, rule, target, _Complete(scene, now), now)
+    return _judge(scene, rule, target, _complete(scene, rule.look_back, now), to_ms(now))
 
 
 def targets_of(scene: Scene, rule: Rule, *, now: datetime) -> tuple[Target, ...]:
@@ -102,8 +103,8 @@ def targets_of(scene: Scene, rule: Rule, *, now: datetime) -> tuple[Target, ...]
     return tuple(_targets(scene, rule, now))
 
 
-def _judge(scene: Scene, rule: Rule, target: Target, complete: "_Complete", now: datetime) -> Finding:
-    if not complete.all(target.members, rule.look_back):
+def _judge(scene: Scene, rule: Rule, target: Target, complete: frozenset[ProjectId], at: int) -> Finding:
+    if not complete.issuperset(target.members):
         return Finding(rule=rule, identity=target.identity, labels=target.labels, truth=Truth.UNKNOWN)
     try:
         return judge(
@@ -112,7 +113,7 @@ def _judge(scene: Scene, rule: Rule, target: Target, complete: "_Complete", now:
             labels=target.labels,
             measures=scene.measures,
             metrics=scene.metrics,
-            at=to_ms(now),
+            at=at,
         )
     except Exception:  # a bug in one rule must not silence the others: it is unknown, and says so
         return Finding(
@@ -124,27 +125,14 @@ def _judge(scene: Scene, rule: Rule, target: Target, complete: "_Complete", now:
         )
 
 
-class _Complete:
-    """Which projects' data is complete enough to be judged, asked once for each project and look-back."""
-
-    def __init__(self, scene: Scene, now: datetime) -> None:
-        sources = {source.name: source for source in scene.config.sources}
-        self._projects = {(project.source, project.path): project for project in scene.projects}
-        self._sources = sources
-        self._now = now
-        self._known: dict[tuple[ProjectId, timedelta], bool] = {}
-
-    def all(self, members: Iterable[ProjectId], look_back: timedelta) -> bool:
-        return all(self._one(member, look_back) for member in members)
-
-    def _one(self, member: ProjectId, look_back: timedelta) -> bool:
-        asked = (member, look_back)
-        if asked not in self._known:
-            project, source = self._projects.get(member), self._sources.get(member[0])
-            self._known[asked] = (
-                project is not None and source is not None and is_complete(project, source, look_back, now=self._now)
-            )
-        return self._known[asked]
+def _complete(scene: Scene, look_back: timedelta, now: datetime) -> frozenset[ProjectId]:
+    """The projects whose data is complete enough to be judged over the look-back."""
+    sources = {source.name: source for source in scene.config.sources}
+    return frozenset(
+        (project.source, project.path)
+        for project in scene.projects
+        if project.source in sources and is_complete(project, sources[project.source], look_back, now=now)
+    )
 
 
 def _targets(scene: Scene, rule: Rule, now: datetime) -> Iterable[Target]:

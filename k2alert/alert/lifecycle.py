@@ -5,8 +5,10 @@ edges go out. Pure: one instant, no I/O. The rules of each step are contract §2
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
+from typing import Any
 
 from k2alert.labels import Labels
 from k2alert.model import Alert, AlertState, EndReason, Finding, NoDataPolicy, Rule, Transition, Truth
@@ -21,6 +23,10 @@ NO_DATA_LIMIT = timedelta(days=7)
 
 # Labels that every fact has: an identity without one of them that its rule groups by is of an earlier `by`.
 _NEVER_EMPTY = frozenset({"source", "project", "ref_type", "branch", "event", "job"})
+
+# What only describes the present value is not worth a write.
+_DESCRIPTIVE = frozenset({"value", "threshold", "samples", "unknown"})
+_stored = attrgetter(*(field.name for field in fields(Alert) if field.name not in _DESCRIPTIVE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ def step(
             dropped.append(alert)
         else:
             after[identity] = _depart(alert, rules.get(alert.rule), now)
-    edges = [(before.get(identity), alert) for identity, alert in after.items() if before.get(identity) is not alert]
+    edges = [(old, alert) for identity, alert in after.items() if (old := before.get(identity)) is not alert]
     return Step(
         alerts=after,
         changed=tuple(alert for old, alert in edges if old is None or _is_material(old, alert)),
@@ -88,7 +94,7 @@ def forget(alerts: Mapping[AlertId, Alert], heard: Callable[[Alert], bool]) -> t
 def _move(alert: Alert | None, finding: Finding, now: datetime) -> Alert | None:
     truth = finding.truth
     if truth is Truth.UNKNOWN:
-        return alert if alert is None or alert.unknown else replace(alert, unknown=True)
+        return None if alert is None else _with(alert, unknown=True)
     holds = _holds(finding)
     if alert is None:
         born = _born(finding)
@@ -99,7 +105,7 @@ def _move(alert: Alert | None, finding: Finding, now: datetime) -> Alert | None:
         return _promote(_described(alert, finding), finding, now) if holds else _inactive(alert)
     if holds:
         return _begin(alert, finding, now, initial=False)
-    return replace(alert, unknown=False) if alert.unknown else alert
+    return _with(alert, unknown=False)
 
 
 def _holds(finding: Finding) -> bool:
@@ -121,16 +127,22 @@ def _born(finding: Finding) -> Alert:
 
 def _described(alert: Alert, finding: Finding) -> Alert:
     """The same alert with what may be edited at any time: labels, severity, and the value of now."""
-    value = alert.value if finding.truth is Truth.NO_DATA else finding.value
-    return replace(
+    return _with(
         alert,
         labels=finding.labels,
         severity=finding.rule.severity,
-        value=value,
+        value=alert.value if finding.truth is Truth.NO_DATA else finding.value,
         threshold=finding.threshold if finding.threshold is not None else alert.threshold,
         samples=finding.samples,
         unknown=False,
     )
+
+
+def _with(alert: Alert, **changes: Any) -> Alert:
+    """The alert with these fields; itself where it has them, so that most rounds make nothing new and write nothing."""
+    if all(getattr(alert, name) == value for name, value in changes.items()):
+        return alert
+    return replace(alert, **changes)
 
 
 def _inactive(alert: Alert) -> Alert:
@@ -166,12 +178,12 @@ def _move_firing(alert: Alert, finding: Finding, now: datetime) -> Alert:
         return _move_without_data(alert, finding.rule, now)
     alert = _credit_no_data(alert, now)
     if finding.truth is Truth.TRUE:
-        return replace(alert, quiet_since=None)
+        return _with(alert, quiet_since=None)
     if finding.rule.clear is not None and finding.clears is not Truth.TRUE:
         return alert
     quiet_since = alert.quiet_since or now
     if now - quiet_since < finding.rule.keep_firing_for:
-        return replace(alert, quiet_since=quiet_since)
+        return _with(alert, quiet_since=quiet_since)
     return _end(alert, EndReason.RECOVERED, now)
 
 
@@ -181,7 +193,7 @@ def _move_without_data(alert: Alert, rule: Rule, now: datetime) -> Alert:
         return _end(alert, EndReason.NO_DATA, now)
     if rule.no_data is NoDataPolicy.KEEP and now - since >= NO_DATA_LIMIT:
         return _end(alert, EndReason.NO_DATA, now)
-    return replace(alert, no_data_since=since)
+    return _with(alert, no_data_since=since)
 
 
 def _credit_no_data(alert: Alert, now: datetime) -> Alert:
@@ -211,9 +223,8 @@ def _has_shape(identity: Labels, by: tuple[str, ...]) -> bool:
 
 
 def _is_material(old: Alert, new: Alert) -> bool:
-    """Whether the stored alert is out of date: what only describes the present value is not worth a write."""
-    described = replace(new, value=old.value, threshold=old.threshold, samples=old.samples, unknown=old.unknown)
-    return described != old
+    """Whether the stored alert is out of date."""
+    return bool(_stored(old) != _stored(new))
 
 
 def _edges(edges: Iterable[tuple[Alert | None, Alert]], now: datetime) -> Iterable[Transition]:

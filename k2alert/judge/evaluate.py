@@ -37,6 +37,8 @@ def evaluate(tree: ast.expr, names: Names) -> Any:
     """What a checked tree comes to. Division by zero, overflow and not-a-number are no data."""
     if isinstance(tree, ast.Name):
         return names[tree.id]
+    if isinstance(tree, ast.Constant):
+        return tree.value
     return _THREAD.evaluator.run(tree, names)
 
 

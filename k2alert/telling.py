@@ -20,6 +20,7 @@ from k2alert.model import (
     EvidenceRefs,
     Kind,
     Metric,
+    Needs,
     Project,
     Rule,
     RunEvidence,
@@ -201,4 +202,8 @@ def _threshold_text(alert: Alert, rule: Rule, metric: Metric | None) -> str:
     condition: Condition | None = rule.condition
     if condition is None or alert.threshold is None or not condition.operator:
         return ""
-    return f"{condition.operator} {value_text(alert.threshold, metric)}"
+    if alert.state is not AlertState.FIRING:
+        return ""  # a value that recovered is not compared any more
+    counted = metric is not None and metric.needs in (Needs.COUNT, Needs.STREAK)  # "3 runs >= 3" says it once
+    shown = _short(alert.threshold) if counted else value_text(alert.threshold, metric)
+    return f"{condition.operator} {shown}"

@@ -1,7 +1,8 @@
 """The round: everything a running daemon does each `evaluation_interval`, and what it remembers in between.
 
-1. now = clock(); 2. plan; 3. store the alerts (decided before anyone is told); 4. compose and deliver;
-5. store the log (told, so written), entry by entry. Between 3 and 4 the picture for HTTP is drawn anew.
+1. now = clock(); 2. plan; 3. store the alerts (decided before anyone is told); 4. compose and deliver, each message
+stored as tried before it goes; 5. store the log (told, so written), entry by entry. Between 3 and 4 the picture for
+HTTP is drawn anew.
 With the store down nothing is sent; the next round begins where this one could not go on.
 """
 
@@ -39,7 +40,8 @@ from k2alert.model import (
 )
 from k2alert.notify.delivery import Delivered, deliver_all
 from k2alert.notify.message import shown
-from k2alert.notify.outcome import finished, record_outcome, settled
+from k2alert.notify.outcome import finished, record_attempt, record_outcome, settled
+from k2alert.notify.plan import Due
 from k2alert.notify.text import clean
 from k2alert.record.store import Store, StoreError
 from k2alert.stale import is_current, state_of
@@ -182,7 +184,13 @@ class Rounds:
         dues = [(due, shown(due)) for due in made.due]
         evidence = await self._evidence(scene, [alert for _, alerts in dues for alert in alerts], rules, made.now)
         messages = [(due, message_of(scene, due, alerts, rules, evidence, now=made.now)) for due, alerts in dues]
-        await deliver_all(messages, session=self._session, monotonic=self._time.monotonic, log=self._write_log)
+        await deliver_all(
+            messages,
+            session=self._session,
+            monotonic=self._time.monotonic,
+            attempt=self._write_attempt,
+            log=self._write_log,
+        )
 
     async def _evidence(
         self, scene: Scene, alerts: Iterable[Alert], rules: Mapping[str, Rule], now: datetime
@@ -212,6 +220,11 @@ class Rounds:
             runs=await self._store.run_evidence(sorted(of_runs)) if of_runs else {},
             jobs=await self._store.job_evidence(sorted(of_jobs)) if of_jobs else {},
         )
+
+    async def _write_attempt(self, due: Due) -> None:
+        """In the store only: memory will know how it went."""
+        for entry in record_attempt(due, now=self._time.now()):
+            await self._store.save_log(entry)
 
     async def _write_log(self, tried: Delivered) -> None:
         due, delivery = tried.due, tried.delivery

@@ -38,23 +38,33 @@ async def deliver_all(
     *,
     session: aiohttp.ClientSession,
     monotonic: Callable[[], float],
+    attempt: Callable[[Due], Awaitable[None]],
     log: Callable[[Delivered], Awaitable[None]],
     within: timedelta = WITHIN,
 ) -> None:
-    """Delivers the messages and calls `log` after each, before the next one to the same integration."""
+    """Delivers the messages; calls `attempt` before each and `log` after it, before the next to that integration.
+
+    What either raises ends that integration's row; the others go on to their end, then the first is raised.
+    """
     desks: dict[tuple[str, str], list[tuple[Due, Message]]] = {}
     for due, message in messages:
         desks.setdefault((due.receiver, due.integration.name), []).append((due, message))
 
     async def work(queue: list[tuple[Due, Message]]) -> None:
         for due, message in queue:
+            await attempt(due)
             began = monotonic()
             delivery = await _deliver(due, message, session, within)
             await log(Delivered(due, message, delivery, timedelta(seconds=monotonic() - began)))
 
-    async with asyncio.TaskGroup() as tasks:
-        for (receiver, integration), queue in desks.items():
-            tasks.create_task(work(queue), name=f"tell {receiver} by {integration}")
+    rows = [
+        asyncio.create_task(work(queue), name=f"tell {receiver} by {integration}")
+        for (receiver, integration), queue in desks.items()
+    ]
+    # Not a TaskGroup: with one row it would break off the messages of all others.
+    for end in await asyncio.gather(*rows, return_exceptions=True):
+        if isinstance(end, BaseException):
+            raise end
 
 
 async def _deliver(due: Due, message: Message, session: aiohttp.ClientSession, within: timedelta) -> Delivery:

@@ -13,7 +13,7 @@ from k2alert.notify.plan import ENDS, LIST_KEY, Due, Part, Told
 from k2alert.notify.route import Integration, Receiver, Route
 from k2alert.notify.standing import Standing, heard, standings
 
-__all__ = ["backoff", "finished", "record_outcome", "settled"]
+__all__ = ["backoff", "finished", "record_attempt", "record_outcome", "settled"]
 
 FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(minutes=15)
@@ -21,9 +21,32 @@ GIVE_UP_AFTER = timedelta(hours=24)
 """How long one message is tried, counted in waits: time in which k2alert does not run does not count."""
 
 
+_TRIED_KEY = "*tried"
+"""The key in a log entry's handle that says that somebody may have taken a message; no address looks like it."""
+
+
 def backoff(failures: int) -> timedelta:
     """How long to wait after so many failures in a row: 10 s, doubled each time, at most 15 min."""
     return min(FIRST_WAIT * (1 << min(failures - 1, 20)), LONGEST_WAIT)
+
+
+def record_attempt(due: Due, *, now: datetime) -> tuple[LogEntry, ...]:
+    """The log entries while nobody knows yet how the delivery goes: somebody may have taken it, others have not.
+
+    Stored before the delivery, and replaced by its outcome. Whoever finds them, after a crash, says it again if it
+    is still so; if it is not, who may have heard of the beginning hears of the end.
+    """
+    return tuple(
+        replace(
+            part.entry,
+            told=part.told,
+            first_sent_at=part.entry.first_sent_at or now,
+            last_sent_at=now,
+            handle=_merged(part.entry, {_TRIED_KEY: due.mark}, due.list_id),
+            retry_at=now,
+        )
+        for part in due.parts
+    )
 
 
 def record_outcome(due: Due, delivery: Delivery, *, now: datetime) -> tuple[LogEntry, ...]:

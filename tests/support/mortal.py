@@ -1,0 +1,81 @@
+"""The daemon as a process of its own, which is killed and started again."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 30.0
+
+
+@dataclass
+class Mortal:
+    """`k2alert run` as a process; `life` counts its lives, `killed_at` says when each ended, on the loop's clock."""
+
+    config: Path
+    life: int = 0
+    killed_at: dict[int, float] = field(default_factory=dict)
+    _process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Begins another life; does not wait until it is ready."""
+        self.life += 1
+        with self._log(self.life).open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "k2alert", "run", "--config", str(self.config)),
+                *("--listen", "127.0.0.1:0", "--log-format", "json"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stderr=log,
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])},
+            )
+
+    async def kill(self) -> None:
+        """Ends this life at once."""
+        assert self._process is not None
+        self.killed_at[self.life] = asyncio.get_running_loop().time()
+        os.kill(self._process.pid, signal.SIGKILL)
+        assert await self._process.wait() == -signal.SIGKILL, "it had died before: see its log"
+        await asyncio.sleep(0.1)  # what it sent is still on its way to the servers in this process
+
+    async def stop(self) -> int:
+        """Asks it to end; its exit code."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.terminate()
+        return await self._process.wait()
+
+    async def ready(self) -> int:
+        """Waits until this life has the history in memory; its port."""
+        deadline = time.monotonic() + PATIENCE
+        while not self._is_ready():
+            assert self._process is not None
+            assert self._process.returncode is None, "it has died by itself: see its log"
+            assert time.monotonic() < deadline, "it does not become ready"
+            await asyncio.sleep(0.02)
+        return self._port()
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """What all lives have logged; the last line of each may have been cut by its end."""
+        for life in range(1, self.life + 1):
+            yield from self._lines(life)
+
+    def _log(self, life: int) -> Path:
+        return self.config.with_suffix(f".{life}.log")
+
+    def _lines(self, life: int) -> Iterator[dict[str, Any]]:
+        whole, _, _ = self._log(life).read_text().rpartition("\n")
+        for line in whole.splitlines():
+            yield json.loads(line)
+
+    def _is_ready(self) -> bool:
+        return any(line["msg"] == "the history is in memory" for line in self._lines(self.life))
+
+    def _port(self) -> int:
+        said = (str(line["msg"]) for line in self._lines(self.life))
+        return int(next(line for line in said if line.startswith("listening on port ")).rpartition(" ")[2])

@@ -55,7 +55,7 @@ class Report:
 
 
 async def replay_history(data: Path, name: str, *, graphql: bool = True, looks: int = LOOKS, every: int = 1) -> Report:
-    """One history, all its comparisons, of the windows at rest only every so-manieth.
+    """One history, all its comparisons; of the windows at rest only one in `every`.
 
     `graphql` off reads a GitLab that has only REST; `looks` is how often the unfolding history is looked at.
     """

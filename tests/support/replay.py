@@ -181,7 +181,7 @@ def ended_runs(
 
 
 def compare(boards: Sequence[Board], replay: Replay, *, whole_seconds: bool = False, every: int = 1) -> Comparison:
-    """Every window that ends where a value may change (or every so-manieth of them), on each of these boards.
+    """Every window that ends where a value may change (or one in `every` of them), on each of these boards.
 
     For every project, over all its runs (as rules count them) and over those of its default branch (as gauges do).
     """

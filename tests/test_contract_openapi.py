@@ -1,0 +1,243 @@
+"""k2alert against the forges' own documents: whole looks, over HTTP, by the collector and client that run in the daemon.
+
+Every request must be one that the forge's OpenAPI document allows, and every answer of the stand-ins one that it
+describes; each story goes through a backfill, open runs, failing jobs, long lists, re-runs and a restart. GraphQL is
+in no such document and is not checked; what is asked over REST beside it is.
+"""
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from k2alert.collect import SOURCES
+from k2alert.collect.collector import Collector
+from k2alert.collect.flow import Failure
+from k2alert.collect.settings import SourceSettings
+from k2alert.model import RESULTS, Entry, Kind, Result
+from k2alert.record import Store, open_store
+from k2alert.rehearse import gitlab_standin as gitlab
+from tests.support import github_standin as github
+from tests.support.fake_time import T0, FakeTime
+from tests.support.openapi import OpenApi, validating
+
+MINUTE = timedelta(minutes=1)
+MANY = 120  # more than a page
+
+
+@dataclass
+class Desk:
+    """A collector with one source, and its store, both real; `asked` counts requests by kind and code."""
+
+    settings: SourceSettings
+    store_url: str
+    fake: FakeTime
+    asked: Counter[tuple[str, str]]
+    store: Store | None = None
+    collector: Collector | None = None
+
+    async def open(self) -> None:
+        self.store = open_store(self.store_url)
+        self.collector = Collector(
+            [self.settings],
+            forges=SOURCES,
+            store=self.store,
+            time=self.fake.time,
+            depth=lambda: timedelta(days=7),
+            version="1",
+            on_saved=lambda _: None,
+        )
+        await self.collector.load()
+
+    async def close(self) -> None:
+        assert self.collector is not None
+        assert self.store is not None
+        self.asked.update(self.collector.stats()["forge"].asked.requests)
+        await self.collector.close()
+        await self.store.close()
+
+    async def look(self, key: str = "k2/app") -> Failure | None:
+        assert self.collector is not None
+        return (await self.collector.look("forge", key)).failure
+
+    async def results(self, kind: Kind) -> Counter[Result]:
+        """How many recorded rows came to each result."""
+        assert self.store is not None
+        rows: list[Entry] = [entry async for batch in self.store.entries(kind) for entry in batch]
+        return Counter(RESULTS[row.result] for row in rows)
+
+
+@asynccontextmanager
+async def collecting(app: web.Application, folder: Path, fake: FakeTime, **source: Any) -> AsyncIterator[Desk]:
+    async with TestServer(app) as server:
+        url = str(server.make_url(""))
+        wish = {"name": "forge", "url": url, "token": "s3cret", "projects": ["k2/app", "k2/gone"]}
+        settings = SourceSettings.model_validate(wish | source)
+        desk = Desk(settings, f"sqlite:///{folder}/k2alert.db", fake, Counter())
+        await desk.open()
+        try:
+            yield desk
+        finally:
+            await desk.close()
+
+
+# ---------------------------------------------------------------------------------------------------- GitLab
+
+
+@pytest.fixture(scope="module")
+def gitlab_document(shared_data: Path) -> OpenApi:
+    """GitLab's document, which says nothing of `GET /projects/:id`."""
+    return OpenApi(shared_data / "api/gitlab-ci-openapi.json", prefix="/api/v4", beyond=["/projects/[^/]+"])
+
+
+def pipeline(number: int, start: float, end: float | None, status: str = "success", **more: Any) -> Any:
+    """A pipeline from `start` to `end` (minutes after T0) with one job, unless `jobs` says otherwise."""
+    started = T0 + start * MINUTE
+    finished = None if end is None else T0 + end * MINUTE
+    jobs = more.pop("jobs", (gitlab_job(1000 * number, start, end, status),))
+    return gitlab.StandinPipeline(
+        id=number, created_at=started, started_at=started, finished_at=finished, status=status, jobs=jobs, **more
+    )
+
+
+def gitlab_job(number: int, start: float, end: float | None, status: str = "success", **more: Any) -> Any:
+    at = T0 + start * MINUTE
+    finished = None if end is None else T0 + end * MINUTE
+    name = more.pop("name", "test")
+    return gitlab.StandinJob(
+        id=number, name=name, created_at=at, started_at=at, finished_at=finished, status=status, **more
+    )
+
+
+@pytest.mark.parametrize("graphql", [False, True])
+async def test_a_gitlab_source_keeps_to_the_document(gitlab_document: OpenApi, tmp_path: Path, graphql: bool) -> None:
+    fake, problems = FakeTime(), list[str]()
+    forge = gitlab.StandinGitLab(lambda: fake.now, token="s3cret", graphql=graphql)
+    forge.add_project("k2/app", id=42)
+    broken = (
+        gitlab_job(1, -90, -85, "failed", failure_reason="runner_system_failure"),
+        gitlab_job(2, -85, -80, "failed", allow_failure=True, name="lint"),
+        *(gitlab_job(10 + n, -90, -80, name=f"unit {n}/{MANY}") for n in range(MANY)),
+    )
+    forge.put(
+        "k2/app",
+        *(pipeline(n, -1000 + n, -990 + n) for n in range(1, MANY + 1)),
+        pipeline(500, -90, -80, "failed", jobs=broken),
+        pipeline(501, -80, -70, "canceled", ref="v1.0", tag=True),
+        pipeline(502, -70, None, "manual", ref="refs/merge-requests/5/head", source="merge_request_event"),
+        pipeline(503, -20, 10, "failed"),  # runs when it is first seen
+        pipeline(504, 5, 25, source="schedule", name="Nightly"),  # is yet to come
+    )
+    app = forge.app(middlewares=[validating(gitlab_document, problems)])
+    async with collecting(app, tmp_path, fake, type="gitlab") as desk:
+        assert await desk.look() is None
+        fake.advance(15 * MINUTE)
+        assert await desk.look() is None
+        retried = gitlab_job(3, 16, 20)
+        forge.put("k2/app", pipeline(500, -90, 20, jobs=(*broken, retried)))
+        await desk.close()
+        fake.advance(30 * MINUTE)
+        await desk.open()
+        assert await desk.look() is None
+        refused = await desk.look("k2/gone")
+        runs, jobs = await desk.results(Kind.RUN), await desk.results(Kind.JOB)
+    assert problems == []
+    assert refused is not None
+    assert refused.reason == "not_found"
+    # Number 500 finished twice, in error and well; its broken job was retried.
+    assert runs == {Result.SUCCESS: MANY + 2, Result.ERROR: 1, Result.FAILURE: 1, Result.CANCELLATION: 1}
+    assert jobs == {
+        Result.SUCCESS: MANY + MANY + 2,
+        Result.ERROR: 1,
+        Result.FAILURE: 2,
+        Result.CANCELLATION: 1,
+    }
+    kinds = {kind for kind, code in desk.asked if code == "200"}
+    assert kinds == ({"graphql", "jobs"} if graphql else {"project", "pipelines", "pipeline", "jobs"})
+
+
+# ---------------------------------------------------------------------------------------------------- GitHub
+
+
+@pytest.fixture(scope="module")
+def github_document(shared_data: Path) -> OpenApi:
+    """GitHub's document, save that it calls `created` one instant where it means a range of them."""
+    document = json.loads((shared_data / "api/github-actions-openapi.json").read_text())
+    (created,) = (each for each in document["components"]["parameters"].values() if each["name"] == "created")
+    del created["schema"]["format"]
+    return OpenApi(document)
+
+
+def attempt(number: int, start: float, end: float, conclusion: str = "success", jobs: int = 1) -> Any:
+    """An attempt from `start` to `end` (minutes after T0) whose jobs come to its conclusion."""
+    from_, to = T0 + start * MINUTE, T0 + end * MINUTE
+    first_id = int(10_000_000 + 1000 * start + number)
+    made = [
+        github.StandinJob(first_id + n, f"test {n}", from_, to, conclusion, created_at=from_)
+        for n in range(1, jobs + 1)
+    ]
+    return github.StandinAttempt(number, from_, to, conclusion, made)
+
+
+def run(number: int, *attempts: Any, **more: Any) -> Any:
+    return github.StandinRun(id=number, created_at=attempts[0].started_at, attempts=list(attempts), **more)
+
+
+async def test_a_github_source_keeps_to_the_document(github_document: OpenApi, tmp_path: Path) -> None:
+    fake, problems = FakeTime(), list[str]()
+    repository = github.StandinRepository(
+        "k2/app",
+        [
+            *(run(n, attempt(1, -1000 + n, -990 + n)) for n in range(1, MANY + 1)),
+            run(500, attempt(1, -90, -80, "failure", jobs=MANY), attempt(2, 10, 14)),  # is run again
+            run(501, attempt(1, -80, -70, "cancelled"), head_branch="v1.0"),
+            run(502, attempt(1, -70, -60, "timed_out"), event="pull_request", head_branch="fix", pull_requests=(12,)),
+            run(503, attempt(1, -60, -50, "startup_failure", jobs=0), head_branch="feature/x"),
+            run(504, attempt(1, -20, 10, "failure"), event="schedule"),  # runs when it is first seen
+            run(505, attempt(1, 5, 25), event="pull_request", head_branch="main", owner="ada"),  # is yet to come
+            run(506, attempt(1, -3000, -2990, "failure"), attempt(2, 20, 22)),  # between two looks: the sweep's
+            run(507, attempt(1, -200, -190, "failure"), attempt(2, -100, -95)),  # was run again before we looked
+        ],
+        tags={"v1.0"},
+        branches={"feature/x"},
+    )
+    forge = github.StandinGitHub(lambda: fake.now, [repository], token="s3cret")
+    app = forge.make_app([validating(github_document, problems)])
+    async with collecting(app, tmp_path, fake, type="github") as desk:
+        assert await desk.look() is None
+        fake.advance(15 * MINUTE)
+        assert await desk.look() is None
+        await desk.close()
+        fake.advance(timedelta(days=1))
+        await desk.open()
+        assert await desk.look() is None
+        assert problems == []
+        refused = await desk.look("k2/gone")
+        runs, jobs = await desk.results(Kind.RUN), await desk.results(Kind.JOB)
+    # GitHub answers so, though its document does not say it.
+    assert problems == ["GET /repos/k2/gone/actions/runs: 404: not a status of the document"]
+    assert refused is not None
+    assert refused.reason == "not_found"
+    assert runs == {
+        Result.SUCCESS: MANY + 4,
+        Result.FAILURE: 4,
+        Result.CANCELLATION: 1,
+        Result.TIMEOUT: 1,
+        Result.ERROR: 1,
+    }
+    assert jobs == {
+        Result.SUCCESS: MANY + 4,
+        Result.FAILURE: MANY + 3,
+        Result.CANCELLATION: 1,
+        Result.TIMEOUT: 1,
+    }
+    kinds = {kind for kind, code in desk.asked if code == "200"}
+    assert kinds == {"project", "workflow_runs", "run", "jobs", "attempt", "ref"}

@@ -129,6 +129,12 @@ def test_a_window_of_runs_holds_all_the_jobs_of_those_runs() -> None:
     assert ask(board, "failed_jobs", 20, window=Window(runs=2)) == Measured(6, 9)
 
 
+def test_a_job_that_the_forge_says_ended_before_its_run_began_is_still_one_of_its_jobs() -> None:
+    hasty = run(1, "-", stream=TEST, created=10, finished=8)
+    board = board_with(hasty, run(2, stream=LINT, created=10, finished=12), kind=Kind.JOB)
+    assert ask(board, "failed_jobs", 20, window=Window(runs=1)) == Measured(1, 2)
+
+
 # --------------------------------------------------------------------------------------------- formulas
 
 
@@ -236,6 +242,15 @@ def test_a_coarser_by_takes_the_worst_workflow_and_branch() -> None:
     )
 
 
+def test_a_streak_forgets_a_red_run_that_a_green_rerun_beyond_the_selection_superseded() -> None:
+    reds = Selection((parse_matcher('result="failure"'),), ("project",))
+    healed = run(1, "-", finished=10, superseded=42)
+    green = run(2, "+", created=5, finished=42, retry=True)
+    board = board_with(healed, green, run(3, "-", finished=30), selection=reds)
+    quarter = Window(length=timedelta(minutes=15))
+    assert [ask(board, "consecutive_failures", at, window=quarter, by=reds).value for at in (40, 43, 40)] == [2, 1, 2]
+
+
 # ------------------------------------------------------------------------------------------ what is open
 
 
@@ -338,6 +353,14 @@ def test_what_is_pruned_is_forgotten_with_the_series_it_leaves_empty() -> None:
     board.apply(Saved(entries=[EntryChange(Kind.RUN, None, run(10, "-", stream=OTHER, finished=50))]))
     lib = Labels({"source": "gitlab", "project": "k2/lib"})
     assert ask(board, "failed_pipelines", 100, labels=lib).value == 1
+
+
+def test_pruning_more_than_was_ever_added_up_leaves_nothing_stale() -> None:
+    board = board_with(*runs("+"))
+    assert ask(board, "success_rate", 100) == Measured(1.0, 1)
+    board.apply(Saved(entries=[EntryChange(Kind.RUN, None, entry) for entry in runs("++---", first=2)]))
+    board.prune(50 * MINUTE)
+    assert ask(board, "success_rate", 100) == Measured(0.0, 2)
 
 
 # --------------------------------------------------------------------------------------------- evidence

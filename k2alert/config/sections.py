@@ -36,6 +36,7 @@ _UNBUILT_OF_SOURCE = {
     "app": "it signs in with a token only",
     "groups": "name the projects",
     "organizations": "name the repositories",
+    "exclude": "every project that is named is read",
     "reports": "it reads no reports",
     "webhook_secret": "webhooks are not heard, projects are polled",
 }

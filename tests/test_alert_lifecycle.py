@@ -212,3 +212,14 @@ def test_edges_tell_the_whole_story(letters: str) -> None:
             assert alert.state is state
         if not made.alerts:
             state = AlertState.INACTIVE
+
+
+@pytest.mark.parametrize("letter", ["T", "F", ".", "?"])
+@pytest.mark.parametrize("begun", ["F", "T", "FT", "TF"])
+@pytest.mark.parametrize("changed", [{}, {"hold": 9 * MINUTE}, {"keep_firing_for": 9 * MINUTE}])
+def test_a_round_that_finds_the_same_again_makes_and_writes_nothing(
+    letter: str, begun: str, changed: dict[str, object]
+) -> None:
+    *_, before, again = live(make_rule(**changed), begun + letter * 3)
+    assert [made is kept for made, kept in zip(again.alerts.values(), before.alerts.values(), strict=True)] == [True]
+    assert (again.changed, again.dropped, again.transitions) == ((), (), ())

@@ -48,29 +48,31 @@ def step(
 ) -> Step:
     """Moves every alert by one round.
 
-    1. Each finding moves its own alert, or begins one.
+    1. Each finding moves its own alert, or begins one; no two findings are of the same.
     2. Each alert without a finding lost its rule, its `by` or its project: if open it ends for that reason,
        otherwise it is dropped.
     """
     after: dict[AlertId, Alert] = {}
+    edges: list[tuple[Alert | None, Alert]] = []
+    left = dict(before)
     for finding in findings:
         identity = (finding.rule.name, finding.identity)
-        alert = _move(before.get(identity), finding, now)
+        old = left.pop(identity, None)
+        alert = _move(old, finding, now)
         if alert is not None:
             after[identity] = alert
-    dropped: list[Alert] = []
-    for identity, alert in before.items():
-        if identity in after:
-            continue
-        if alert.state is AlertState.INACTIVE:
-            dropped.append(alert)
-        else:
-            after[identity] = _depart(alert, rules.get(alert.rule), now)
-    edges = [(old, alert) for identity, alert in after.items() if (old := before.get(identity)) is not alert]
+            if alert is not old:
+                edges.append((old, alert))
+    dropped = tuple(alert for alert in left.values() if alert.state is AlertState.INACTIVE)
+    for identity, old in left.items():
+        if old.state is not AlertState.INACTIVE:
+            alert = after[identity] = _depart(old, rules.get(old.rule), now)
+            if alert is not old:
+                edges.append((old, alert))
     return Step(
         alerts=after,
         changed=tuple(alert for old, alert in edges if old is None or _is_material(old, alert)),
-        dropped=tuple(dropped),
+        dropped=dropped,
         transitions=tuple(_edges(edges, now)),
     )
 
@@ -105,7 +107,7 @@ def _move(alert: Alert | None, finding: Finding, now: datetime) -> Alert | None:
         return _promote(_described(alert, finding), finding, now) if holds else _inactive(alert)
     if holds:
         return _begin(alert, finding, now, initial=False)
-    return _with(alert, unknown=False)
+    return replace(alert, unknown=False) if alert.unknown else alert
 
 
 def _holds(finding: Finding) -> bool:

@@ -95,7 +95,7 @@ class Scope:
     def _measure(self, name: str, window: Window, at: int) -> Measured:
         metric, rule = self._metrics[name], self._rule
         found = self._measures.measure(rule.selection, name, self._identity, window, at)
-        short = metric.needs.samples and found.samples < rule.min_samples
+        short = found.samples < rule.min_samples and metric.needs.samples
         return Measured(None, found.samples) if short else found
 
     def _value(self, name: str, window: str | None = None, offset: str = "0") -> Number:

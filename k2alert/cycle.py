@@ -1,8 +1,8 @@
 """One evaluation, from facts to notifications, as pure functions: read this first.
 
 `plan` takes the state of things at one instant and says what the alerts become and who is due to be told;
-`compose` turns what is due into messages, once the store has looked up the evidence. Nothing here does I/O,
-reads a clock or changes what it was given. The round around it (app.py) is:
+telling.py turns what is due into messages, once the store has looked up the evidence. Nothing here does I/O,
+reads a clock or changes what it was given. The round around it (rounds.py) is:
 
 1. now = clock(); 2. plan(...); 3. store the alerts (decided before anyone is told); 4. compose and deliver;
 5. store the log (told, so written).

@@ -18,7 +18,7 @@ from k2alert.alert.lifecycle import AlertId, forget
 from k2alert.collect.http import Time
 from k2alert.config.model import Config
 from k2alert.cycle import Plan, Scene, plan
-from k2alert.expose.exposition import Family, RunTotals, render, rule_families, run_families
+from k2alert.expose.exposition import Family, RunTotals, joined, render, rule_families, run_families
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.view import Snapshot
 from k2alert.gauges import ci_families
@@ -304,17 +304,17 @@ class Rounds:
         self._count(scene, made, took, dropped)
 
     async def _families(self, scene: Scene, made: Plan) -> list[Family]:
-        families = []
         sources = {source.name: source for source in scene.config.sources}
         read = [project for project in scene.projects if is_current(project, sources[project.source], now=made.now)]
-        for family in ci_families(scene.config, self._metrics, scene.measures, read, now=made.now):
-            families.append(family)
+        parts = []
+        for part in ci_families(scene.config, self._metrics, scene.measures, read, now=made.now):
+            parts.append(part)
             await asyncio.sleep(0)  # a thousand projects take a while; others may work in between
         totals = [RunTotals(*row) for row in await self._store.totals()]
         return [
             *rule_families(scene.config.rules, made.findings, made.step.alerts),
             *run_families(totals),
-            *families,
+            *joined(parts),
         ]
 
     def _words(

@@ -11,6 +11,7 @@ from k2alert.collect.settings import SourceSettings
 from k2alert.config.load import load
 from k2alert.config.model import Config
 from k2alert.cycle import Plan, Scene, plan
+from k2alert.expose.exposition import joined
 from k2alert.gauges import ci_families
 from k2alert.labels import Labels
 from k2alert.measure.catalogue import METRICS
@@ -316,7 +317,7 @@ def test_gauges_show_projects_that_are_read_and_no_others(tmp_path: Path) -> Non
 
     families = {
         family.name: family.samples
-        for family in ci_families(bench.config, METRICS, bench.scene.measures, PROJECTS[:1], now=T0)
+        for family in joined(ci_families(bench.config, METRICS, bench.scene.measures, PROJECTS[:1], now=T0))
     }
 
     assert {sample.labels for sample in families["k2alert_ci_success_ratio"]} == {
@@ -333,3 +334,15 @@ def test_an_inactive_alert_is_not_shown_to_anyone(tmp_path: Path) -> None:
 
     assert made.due == ()
     assert all(isinstance(alert, Alert) for alert in made.step.alerts.values())
+
+
+def test_a_family_of_many_projects_is_still_one(tmp_path: Path) -> None:
+    many = tuple(project(f"pay/{number}") for number in range(45))
+    bench = Bench(tmp_path, RED, "pay/1 main +-", projects=many)
+
+    families = joined(ci_families(bench.config, METRICS, bench.scene.measures, many, now=T0))
+
+    names = [family.name for family in families]
+    assert len(names) == len(set(names))
+    finished = next(family for family in families if family.name == "k2alert_ci_runs_finished")
+    assert len(finished.samples) == 2 * len(many)

@@ -5,7 +5,7 @@ and would have to be kept in step with projects that come and go.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal, NamedTuple
 
@@ -17,6 +17,7 @@ __all__ = [
     "Family",
     "RunTotals",
     "gauge_families",
+    "joined",
     "render",
     "rule_families",
     "run_families",
@@ -129,6 +130,14 @@ def rule_families(
             for (name, severity, state), count in counts.items()
         ],
     )
+
+
+def joined(parts: Iterable[Family]) -> list[Family]:
+    """Families that came in parts, each whole: a format allows a family once."""
+    found: dict[str, list[Family]] = {}
+    for part in parts:
+        found.setdefault(part.name, []).append(part)
+    return [replace(same[0], samples=[sample for part in same for sample in part.samples]) for same in found.values()]
 
 
 def render(families: Iterable[Family], *, most: int) -> tuple[bytes, bytes, int]:

@@ -16,9 +16,13 @@ PATIENCE = 30.0
 
 @dataclass
 class Mortal:
-    """`k2alert run` as a process; `life` counts its lives, `killed_at` says when each ended, on the loop's clock."""
+    """`k2alert run` as a process, in its file's folder.
+
+    `life` counts its lives; `killed_at` says when each was ended, on the loop's clock.
+    """
 
     config: Path
+    environ: dict[str, str] = field(default_factory=dict)
     life: int = 0
     killed_at: dict[int, float] = field(default_factory=dict)
     _process: asyncio.subprocess.Process | None = None
@@ -32,7 +36,8 @@ class Mortal:
                 *("--listen", "127.0.0.1:0", "--log-format", "json"),
                 stdin=asyncio.subprocess.DEVNULL,
                 stderr=log,
-                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])},
+                cwd=self.config.parent,
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2]), **self.environ},
             )
 
     async def kill(self) -> None:

@@ -39,8 +39,6 @@ from k2alert.universe import ProjectId, Target, Universe, alert_labels
 
 __all__ = ["Plan", "Scene", "due_now", "judge_all", "judge_one", "plan", "targets_of"]
 
-_TOLD = (AlertState.FIRING, AlertState.ENDED)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:

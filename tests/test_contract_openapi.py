@@ -1,4 +1,4 @@
-"""k2alert against the forges' own documents: whole looks, over HTTP, by the collector and client that run in the daemon.
+"""k2alert against the forges' own documents: whole looks, over HTTP, by the daemon's own collector and client.
 
 Every request must be one that the forge's OpenAPI document allows, and every answer of the stand-ins one that it
 describes; each story goes through a backfill, open runs, failing jobs, long lists, re-runs and a restart. GraphQL is

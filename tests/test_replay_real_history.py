@@ -1,6 +1,6 @@
 """Real histories, collected over HTTP into SQLite and measured, equal brute force over their lines to the last digit.
 
-The same code as `benchmarks/replay.py`, with a fifth of the windows and fewer looks at the unfolding histories.
+The same code as `benchmarks/replay.py`, with a fifth of the windows; the larger histories unfold only there.
 """
 
 from collections import Counter
@@ -11,13 +11,13 @@ import pytest
 from benchmarks.replay import Report, replay_history
 from tests.support.brute_force import DAY, Ended, ended_of, expect, window_ends
 from tests.support.history import HISTORIES, read_history
-from tests.support.replay import Comparison
+from tests.support.replay import Comparison, compare, replaying
 
 LOOKS, EVERY = 15, 5
 
 
-async def replayed(shared_data: Path, name: str, *, graphql: bool = True) -> Report:
-    report = await replay_history(shared_data, name, graphql=graphql, looks=LOOKS, every=EVERY)
+async def replayed(shared_data: Path, name: str, *, graphql: bool = True, looks: int = LOOKS) -> Report:
+    report = await replay_history(shared_data, name, graphql=graphql, looks=looks, every=EVERY)
     assert report.differences == []
     return report
 
@@ -29,13 +29,13 @@ async def test_bitcoins_history_and_its_published_figures_come_out(shared_data: 
 
 
 async def test_ratis_comes_out_with_its_reruns(shared_data: Path) -> None:
-    report = await replayed(shared_data, "ratis")
+    report = await replayed(shared_data, "ratis", looks=0)
     # 28 jobs do not count: 26 of attempts before the one that the file has, and 2 without an end.
     assert (report.runs, report.ended, report.jobs) == (793, 793, 9_708 - 28)
 
 
 async def test_ozone_comes_out_without_the_runs_that_have_no_conclusion(shared_data: Path) -> None:
-    report = await replayed(shared_data, "ozone")
+    report = await replayed(shared_data, "ozone", looks=0)
     assert (report.runs, report.ended, report.jobs) == (1_845, 1_845 - 66, 28_527 - 12)
 
 
@@ -68,6 +68,13 @@ def test_brute_force_counts_by_the_contracts_words() -> None:
 def test_windows_end_where_values_change_and_a_millisecond_before() -> None:
     ends = window_ends([Ended(DAY + 5, 0, True)], [DAY])
     assert ends == [DAY, DAY + 4, DAY + 5, 2 * DAY, 2 * DAY + 4, 2 * DAY + 5, 3 * DAY]
+
+
+async def test_what_is_wrong_by_less_than_a_second_is_noticed(shared_data: Path, tmp_path: Path) -> None:
+    async with replaying(read_history(shared_data, "datadog"), tmp_path) as replay:
+        await replay.look(replay.history.ends)
+        assert compare([replay.board], replay, whole_seconds=True, every=EVERY).differences == []
+        assert compare([replay.board], replay, whole_seconds=False, every=EVERY).differences  # GraphQL cuts them off
 
 
 def test_a_difference_is_told() -> None:

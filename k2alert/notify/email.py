@@ -314,5 +314,13 @@ async def _transmit(
         password=password,
         use_tls=settings.tls == "implicit",
         start_tls=settings.tls == "starttls",
-        tls_context=None if settings.tls == "none" else ssl.create_default_context(cafile=settings.ca_file),
+        tls_context=None if settings.tls == "none" else _trust(settings),
     )
+
+
+def _trust(settings: Settings) -> ssl.SSLContext:
+    """The system's certificates, and those of `ca_file` too."""
+    context = ssl.create_default_context()
+    if settings.ca_file is not None:
+        context.load_verify_locations(cafile=settings.ca_file)
+    return context

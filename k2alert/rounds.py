@@ -9,7 +9,7 @@ With the store down nothing is sent; the next round begins where this one could 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import aiohttp
@@ -17,7 +17,7 @@ import aiohttp
 from k2alert.alert.lifecycle import AlertId, forget
 from k2alert.collect.http import Time
 from k2alert.config.model import Config
-from k2alert.cycle import Plan, Scene, plan
+from k2alert.cycle import Plan, Scene, due_now, plan
 from k2alert.expose.exposition import Family, RunTotals, joined, render, rule_families, run_families
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.view import Snapshot
@@ -40,7 +40,7 @@ from k2alert.model import (
 )
 from k2alert.notify.delivery import Delivered, deliver_all
 from k2alert.notify.message import shown
-from k2alert.notify.outcome import finished, record_attempt, record_outcome, settled
+from k2alert.notify.outcome import finished, in_flight, record_attempt, record_outcome, settled
 from k2alert.notify.plan import Due
 from k2alert.notify.text import clean
 from k2alert.record.store import Store, StoreError
@@ -102,6 +102,7 @@ class Rounds:
         self._memory = _Memory()
         self._universe: Universe | None = None
         self._store_told = False
+        self._resumed = False
         self.snapshot: Snapshot | None = None
 
     # --------------------------------------------------------------------------------------- life
@@ -132,6 +133,7 @@ class Rounds:
     async def _round(self) -> None:
         await self._save_unsaved()
         setting, now, began = self._setting, self._time.now(), self._time.monotonic()
+        await self._resume(now)
         scene = self._scene(setting)
         made = plan(scene, now=now)
         took = timedelta(seconds=self._time.monotonic() - began)
@@ -139,6 +141,20 @@ class Rounds:
         await self._publish(scene, made, took)  # before telling: who follows a message finds what it says
         await self._tell(scene, made)
         await self._tidy(setting)
+
+    async def _resume(self, now: datetime) -> None:
+        """Once, before anything is judged: says again what was in flight when the last process died.
+
+        Nobody knows who heard it. If it were judged first, an end could be told of what nobody heard begin, or a
+        beginning that was heard could be forgotten with its end.
+        """
+        if self._resumed:
+            return
+        scene = self._scene(self._setting)
+        due = [one for one in due_now(scene, self._memory.alerts, now=now) if in_flight(one)]
+        if due:
+            await self._tell(scene, replace(plan(scene, now=now), due=tuple(due)))
+        self._resumed = True
 
     # --------------------------------------------------------------------------------------- 2. plan
 

@@ -13,7 +13,7 @@ from k2alert.notify.plan import ENDS, LIST_KEY, Due, Part, Told
 from k2alert.notify.route import Integration, Receiver, Route
 from k2alert.notify.standing import Standing, heard, standings
 
-__all__ = ["backoff", "finished", "record_attempt", "record_outcome", "settled"]
+__all__ = ["backoff", "finished", "in_flight", "record_attempt", "record_outcome", "settled"]
 
 FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(minutes=15)
@@ -33,8 +33,8 @@ def backoff(failures: int) -> timedelta:
 def record_attempt(due: Due, *, now: datetime) -> tuple[LogEntry, ...]:
     """The log entries while nobody knows yet how the delivery goes: somebody may have taken it, others have not.
 
-    Stored before the delivery, and replaced by its outcome. Whoever finds them, after a crash, says it again if it
-    is still so; if it is not, who may have heard of the beginning hears of the end.
+    Stored before the delivery, and replaced by its outcome. Whoever finds them, after a crash, says it again; and who
+    may have heard of the beginning hears of the end.
     """
     return tuple(
         replace(
@@ -47,6 +47,11 @@ def record_attempt(due: Due, *, now: datetime) -> tuple[LogEntry, ...]:
         )
         for part in due.parts
     )
+
+
+def in_flight(due: Due) -> bool:
+    """Whether it was being delivered when the process died that stored the attempt."""
+    return any(_TRIED_KEY in part.entry.handle for part in due.parts)
 
 
 def record_outcome(due: Due, delivery: Delivery, *, now: datetime) -> tuple[LogEntry, ...]:
@@ -113,7 +118,8 @@ def _put_off(part: Part, list_id: str, delivery: Retry, now: datetime) -> LogEnt
 
 
 def _merged(entry: LogEntry, handle: Mapping[str, str], list_id: str) -> dict[str, str]:
-    return {**entry.handle, **handle, **({LIST_KEY: list_id} if list_id else {})}
+    known = {address: left for address, left in entry.handle.items() if address != _TRIED_KEY}
+    return {**known, **handle, **({LIST_KEY: list_id} if list_id else {})}
 
 
 def _failing_since(failures: int) -> timedelta:

@@ -34,10 +34,15 @@ class Said(NamedTuple):
 
 @dataclass
 class Ears(Slack):
-    """Everything that was said. `on_said` is called after a message was taken and before that is answered."""
+    """Everything that was said.
+
+    `on_asked` is called with each message before it is taken: True, and it is not. `on_said` is called after it was
+    taken, before that is answered.
+    """
 
     said: list[Said] = field(default_factory=list)
     life: Callable[[], int] = lambda: 0
+    on_asked: Callable[[], Awaitable[bool]] | None = None
     on_said: Callable[[Said], Awaitable[None]] | None = None
     smtp_port: int = 0
 
@@ -54,13 +59,20 @@ class Ears(Slack):
         if self.on_said is not None:
             await self.on_said(said)
 
+    async def refuses(self) -> bool:
+        return self.on_asked is not None and await self.on_asked()
+
     async def hook(self, request: web.Request) -> web.Response:
+        if await self.refuses():
+            return web.Response(status=503)
         answer = await super().hook(request)
         body = self.hooked[-1]
         await self.hear("webhook", body["channel"].removeprefix("#"), _state(body["text"]))
         return answer
 
     async def api(self, request: web.Request) -> web.Response:
+        if await self.refuses():
+            return web.Response(status=503)
         answer = await super().api(request)
         body: dict[str, Any] = await request.json()
         if request.match_info["method"] == "chat.postMessage" and answer.status == 200:
@@ -69,6 +81,8 @@ class Ears(Slack):
         return answer
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        if await self.refuses():
+            return "451 Not now"
         mail = message_from_bytes(envelope.original_content or b"", policy=policy.default)
         await self.hear("mail", envelope.rcpt_tos[0].partition("@")[0], str(mail["X-K2Alert-State"]))
         return "250 OK"

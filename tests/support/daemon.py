@@ -120,9 +120,16 @@ async def until(happened: Callable[[], object], what: str) -> None:
         await asyncio.sleep(0.02)
 
 
+async def until_seen(running: Running, line: str) -> None:
+    """Until /metrics says so."""
+    deadline = time.monotonic() + PATIENCE
+    while line not in (text := await running.text("/metrics")).splitlines():
+        name = line.partition("{")[0]
+        found = [other for other in text.splitlines() if other.startswith(name)]
+        assert time.monotonic() < deadline, f"waited in vain for {line}, there is {found}"
+        await asyncio.sleep(0.05)
+
+
 async def until_judged(running: Running) -> None:
     """Until every project has been read, and a round has seen it so."""
-    deadline = time.monotonic() + PATIENCE
-    while 'k2alert_projects{source="gitlab",state="ok"} 1.0' not in await running.text("/metrics"):
-        assert time.monotonic() < deadline, "the projects were never read"
-        await asyncio.sleep(0.05)
+    await until_seen(running, 'k2alert_projects{source="gitlab",state="ok"} 1.0')

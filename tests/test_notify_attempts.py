@@ -12,7 +12,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from k2alert.notify.delivery import deliver_all
+from k2alert.model import Retry, Sent
+from k2alert.notify.delivery import Delivered, deliver_all
 from k2alert.notify.message import compose, shown
 from k2alert.notify.outcome import record_attempt
 from k2alert.notify.plan import Due
@@ -120,6 +121,29 @@ async def test_a_row_that_cannot_be_stored_ends_and_the_others_go_on() -> None:
             await deliver_all(messages, session=session, monotonic=lambda: 0.0, attempt=attempt, log=log)
         assert len(slack.hooked) == 1
     assert told == ["told"]
+
+
+async def test_a_bug_met_in_telling_one_silences_nobody_else_and_is_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    went: dict[str, object] = {}
+
+    async def attempt(_: Due) -> None:
+        return None
+
+    async def log(tried: Delivered) -> None:
+        went[tried.due.integration.name] = tried.delivery
+
+    async with stand_in_slack() as slack, aiohttp.ClientSession() as session:
+        works = Integration("slack", "slack[1]", Settings.model_validate({"webhook_url": slack.hook_url}))
+        world = World(receivers={"team": Receiver("team", (Integration("slack", "slack[0]", Told()), works))})
+        world.fire()
+        world.now += MINUTE
+        messages = [(due, compose(due, (), now=world.now)) for due in world.due() if shown(due)]
+        await deliver_all(messages, session=session, monotonic=lambda: 0.0, attempt=attempt, log=log)
+    assert went["slack[0]"] == Retry("bug: AttributeError")
+    assert isinstance(went["slack[1]"], Sent)
+    assert "telling met a bug" in caplog.text
 
 
 async def test_a_store_that_fails_while_telling_ends_no_daemon_and_nothing_is_said_twice(

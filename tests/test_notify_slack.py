@@ -225,11 +225,15 @@ async def test_the_message_says_what_a_person_needs(slack: Slack, session: aioht
     ]
 
 
+ENDLESS_ZONE = f"Mon, 05 Jan 2026 12:00:42 +{'9' * 30}"
+
 ANSWERS = {
     "asked to wait": (Scripted(status=429, headers={"Retry-After": "7"}), Retry),
     "broken": (Scripted(status=500), Retry),
     "a gateway's page": (Scripted(status=502, body="<html>", content_type="text/html"), Retry),
     "a login page instead of Slack": (Scripted(body="<!DOCTYPE html>", content_type="text/html"), Retry),
+    "a charset that is none": (Scripted(body="6f6b", content_type="text/plain; charset=hex"), Retry),
+    "a wait that is no time": (Scripted(status=503, headers={"Retry-After": ENDLESS_ZONE}), Retry),
     "no service": (Scripted(status=404, body="no_service", content_type="text/plain"), Refused),
     "archived": (Scripted(status=410, body="channel_is_archived", content_type="text/plain"), Refused),
     "prohibited": (Scripted(status=403, body="action_prohibited", content_type="text/plain"), Refused),
@@ -257,6 +261,9 @@ API_ANSWERS = {
     "plain text": (Scripted(body="hello", content_type="text/plain"), None),
     "half of an answer": (Scripted(body='{"ok":'), None),
     "a list": (Scripted(body="[1]"), None),
+    "brackets without end": (Scripted(body="[" * 100_000), None),
+    "a charset that is none": (Scripted(body="{}", content_type="application/json; charset=hex"), None),
+    "a wait that is no time": (Scripted(status=503, body="{}", headers={"Retry-After": ENDLESS_ZONE}), None),
     "a broken one that is no JSON": (Scripted(status=503, body="{"), None),
 }
 

@@ -81,6 +81,7 @@ def test_urls_end_where_we_say(url: str, shown: str) -> None:
         ("Mon, 05 Jan 2026 10:02:00 GMT", 120),
         ("Mon, 05 Jan 2026 09:00:00 GMT", 0),
         ("soon", None),
+        (f"Mon, 05 Jan 2026 10:02:00 +{'9' * 30}", None),
         ("-1", None),
         ("inf", None),
         ("", None),

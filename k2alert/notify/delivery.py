@@ -5,19 +5,22 @@ nobody else. What may go wrong is a value (`Retry`, `Refused`), and no address o
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
 import aiohttp
 
-from k2alert.model import Alert, Delivery
+from k2alert.model import Alert, Delivery, Retry
 from k2alert.notify import INTEGRATIONS
 from k2alert.notify.address import render_address
 from k2alert.notify.message import Message
 from k2alert.notify.plan import Due
 
 __all__ = ["Delivered", "deliver_all", "due_alerts"]
+
+_LOG = logging.getLogger(__name__)
 
 WITHIN = timedelta(seconds=10)
 """How long one call of a receiver may take: a round waits for it."""
@@ -69,13 +72,17 @@ async def deliver_all(
 
 async def _deliver(due: Due, message: Message, session: aiohttp.ClientSession, within: timedelta) -> Delivery:
     kind = INTEGRATIONS[due.integration.kind]
-    return await kind.send(
-        due.integration.settings,
-        message,
-        session=session,
-        render=render_address(due_alerts(due)),
-        within=within,
-    )
+    try:
+        return await kind.send(
+            due.integration.settings,
+            message,
+            session=session,
+            render=render_address(due_alerts(due)),
+            within=within,
+        )
+    except Exception as error:  # a bug met in telling one must not silence the others: it is logged, and tried again
+        _LOG.exception("telling met a bug", extra={"receiver": due.receiver, "integration": due.integration.name})
+        return Retry(f"bug: {type(error).__name__}")
 
 
 def due_alerts(due: Due) -> tuple[Alert, ...]:

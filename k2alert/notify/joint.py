@@ -52,6 +52,6 @@ def retry_after(value: str | None, *, now: datetime) -> timedelta | None:
 def _until(value: str, now: datetime) -> timedelta | None:
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # a zone may have any number of digits
         return None
     return max(at - now, timedelta(0)) if at.tzinfo is not None else None

@@ -395,5 +395,7 @@ async def _ask(call: Callable[[], Awaitable[Answer]], within: timedelta) -> Answ
         return Retry("Slack did not answer in time", reason="contextDeadlineExceeded")
     except aiohttp.InvalidURL:
         return Refused("webhook_url or api_url is not a URL")
-    except (aiohttp.ClientError, OSError, UnicodeDecodeError) as error:
+    except (aiohttp.ClientError, OSError) as error:
         return Retry(f"no answer from Slack ({type(error).__name__})")
+    except (ValueError, LookupError, RecursionError) as error:  # a charset or JSON that nobody can read
+        return Retry(f"{_UNREADABLE} from Slack ({type(error).__name__})", reason="serverError")

@@ -108,9 +108,8 @@ def _refusal(word: str) -> web.Response:
 
 
 def _scripted(answer: Scripted) -> web.Response:
-    return web.Response(
-        status=answer.status, text=answer.body, headers=answer.headers, content_type=answer.content_type
-    )
+    headers = {"Content-Type": answer.content_type, **answer.headers}
+    return web.Response(status=answer.status, body=answer.body.encode(), headers=headers)
 
 
 def _wrong(body: dict[str, Any]) -> str:

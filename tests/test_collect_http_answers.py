@@ -97,6 +97,7 @@ def test_html_is_named_as_such() -> None:
         ({"retry-after": "Mon, 05 Jan 2026 12:00:42 GMT"}, 42),
         ({"retry-after": "Mon, 05 Jan 2026 12:00:42 -0000"}, 42),
         ({"retry-after": "Mon, 05 Jan 2026 11:00:00 GMT"}, 0),
+        ({"retry-after": f"Mon, 05 Jan 2026 12:00:42 +{'9' * 30}"}, None),
         ({"ratelimit-remaining": "0", "ratelimit-reset": IN_30_S}, 31),
         ({"ratelimit-remaining": "5", "ratelimit-reset": IN_30_S}, None),
         ({"ratelimit-remaining": "0", "ratelimit-reset": "soon"}, None),

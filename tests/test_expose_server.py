@@ -277,6 +277,7 @@ RELOADS: dict[str, tuple[str | None, bool, dict[str, str], int]] = {
     "a name of its own for loopback is refused": (None, True, {"Host": "evil.example"}, 403),
     "a token that is set must be given": ("s3cret", True, {}, 401),
     "the wrong one is refused": ("s3cret", True, {"Authorization": "Bearer nope"}, 401),
+    "bytes that are no text are the wrong one": ("s3cret", True, {"Authorization": "Bearer s3cr\udcff\udce9t"}, 401),
     "the right one does": ("s3cret", False, {"Authorization": "Bearer s3cret"}, 200),
 }
 

@@ -93,7 +93,7 @@ def _parse_retry_after(text: str, now: datetime) -> timedelta | None:
         return _seconds(int(text))
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a zone may have any number of digits
         return None
     return max(timedelta(0), (at if at.tzinfo else at.replace(tzinfo=UTC)) - now)
 

@@ -209,4 +209,5 @@ def _bears(request: web.Request, token: str | None) -> bool:
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if token is None or scheme.lower() != "bearer":
         return False
-    return hmac.compare_digest(given.strip().encode(), token.encode())
+    # As aiohttp decoded the header: bytes that are no UTF-8 are half surrogate pairs now.
+    return hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token.encode())

@@ -1,15 +1,16 @@
 """Structured logs on standard error: one line a record, as text or JSON, without secrets.
 
 `extra={...}` of a record becomes its fields. Every secret of the configuration in use is blotted out of
-whatever is logged, ours or a library's, wherever it turns up.
+whatever is logged, ours or a library's, wherever it turns up and however it is spelled there.
 """
 
 import json
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
+from urllib.parse import quote, quote_plus
 
 __all__ = ["LogFormat", "Secrets", "set_up_logging"]
 
@@ -18,6 +19,8 @@ LogFormat = Literal["text", "json"]
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 # Below this length a "secret" is a word that logs may hold for other reasons, and no protection to anybody.
 _SHORTEST_SECRET = 6
+# Lines of a trace are set in, so that none of a forge's text in it looks like a line of the log.
+_MARGIN = "\n    "
 # C0 and C1 controls and the marks that turn text around: a forge's text must not forge lines of the log.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
     code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029)
@@ -32,7 +35,7 @@ class Secrets:
 
     def replace(self, values: Iterable[str]) -> None:
         """These are the secrets now. Longer ones first, so that one inside another leaves nothing behind."""
-        kept = {value for value in values if len(value) >= _SHORTEST_SECRET}
+        kept = {text for value in values for text in _spellings(value) if len(text) >= _SHORTEST_SECRET}
         self._values = tuple(sorted(kept, key=len, reverse=True))
 
     def blot(self, text: str) -> str:
@@ -40,6 +43,13 @@ class Secrets:
         for value in self._values:
             text = text.replace(value, "***")
         return text
+
+
+def _spellings(value: str) -> Iterator[str]:
+    """How a secret may stand in a log: as it is, each of its lines, in Python's or JSON's quotes, in a URL."""
+    for text in {value, *value.splitlines()}:
+        yield from (text, repr(text)[1:-1], json.dumps(text)[1:-1])
+        yield from (quote(text), quote(text, safe=""), quote_plus(text))
 
 
 def set_up_logging(style: LogFormat, level: str, secrets: Secrets, stream: TextIO | None = None) -> None:
@@ -64,12 +74,13 @@ class _Text(logging.Formatter):
         self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = "".join(f" {name}={_quoted(value)}" for name, value in _fields(record).items())
-        message = record.getMessage().translate(_CONTROLS)
-        line = f"{_instant(record)} {record.levelname} {record.name}: {message}{fields}"
+        blot = self._secrets.blot  # before anything is put between quotes, which would spell it otherwise
+        fields = "".join(f" {name}={_quoted(blot(str(value)))}" for name, value in _flat(_fields(record)))
+        line = f"{_instant(record)} {record.levelname} {record.name}: {_one_line(blot(record.getMessage()))}{fields}"
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return self._secrets.blot(line)
+            trace = blot(self.formatException(record.exc_info)).split("\n")
+            line += "".join(_MARGIN + _one_line(text) for text in trace)
+        return line
 
 
 class _Json(logging.Formatter):
@@ -84,12 +95,35 @@ class _Json(logging.Formatter):
         line = {**known, "msg": record.getMessage(), **_fields(record)}
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return self._secrets.blot(json.dumps(line, default=str, ensure_ascii=True))
+        return json.dumps(self._blotted(line), ensure_ascii=True)
+
+    def _blotted(self, value: Any) -> Any:
+        """The value with every text in it blotted before JSON's own quotes are around it."""
+        if value is None or isinstance(value, int | float):
+            return value
+        if isinstance(value, Mapping):
+            return {str(name): self._blotted(each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._blotted(each) for each in value]
+        return self._secrets.blot(str(value))
 
 
-def _quoted(value: Any) -> str:
-    text = str(value).translate(_CONTROLS)
+def _flat(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """A field that is a mapping, such as `labels`, as one field each: `labels.project`."""
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{inner}", each) for inner, each in value.items())
+        else:
+            yield name, value
+
+
+def _quoted(value: str) -> str:
+    text = _one_line(value)
     return json.dumps(text, ensure_ascii=False) if not text or set(text) & set(' "=') else text
+
+
+def _one_line(text: str) -> str:
+    return text.translate(_CONTROLS)
 
 
 def _instant(record: logging.LogRecord) -> str:

@@ -370,7 +370,12 @@ def _log_edges(transitions: Iterable[Transition]) -> None:
                 "alert %s is %s",
                 edge.rule,
                 edge.after.value,
-                extra={**edge.identity, "reason": edge.reason.value if edge.reason else "", "value": edge.value},
+                # By themselves: a label may have any name, that of a record's own field too.
+                extra={
+                    "labels": dict(edge.identity),
+                    "reason": edge.reason.value if edge.reason else "",
+                    "value": edge.value,
+                },
             )
 
 

@@ -155,11 +155,10 @@ def _label_sets(scene: Scene, rule: Rule, now: datetime) -> set[Labels]:
     for kind in kinds:
         if isinstance(kind, Kind):
             found.update(scene.measures.label_sets(rule.selection, rule.window, to_ms(now), kind))
-    wanted = {"source", *rule.selection.by}
     found.update(
         alert.identity
         for (name, _), alert in scene.alerts.items()
-        if name == rule.name and alert.state is not AlertState.INACTIVE and set(alert.identity) <= wanted
+        if name == rule.name and alert.state is not AlertState.INACTIVE and alert.by == rule.selection.shape
     )
     return found
 

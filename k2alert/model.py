@@ -323,6 +323,16 @@ class Selection:
     match: tuple[Matcher, ...]
     by: tuple[str, ...]
 
+    @property
+    def shape(self) -> tuple[str, ...]:
+        """The names of all labels it groups by, sorted: `source` is always among them."""
+        return _shape(self.by)
+
+
+@lru_cache(maxsize=10_000)  # asked for every alert in every round
+def _shape(by: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({"source", *by}))
+
 
 class Measured(NamedTuple):
     """A metric's value (None: no data) and the number of samples behind it."""
@@ -492,11 +502,11 @@ class Alert:
     """One alert: a rule and a label set, through one life from pending to ended.
 
     Identity is `rule` and `identity`; everything else may change. `labels` are what routes and people see
-    (alertname, severity, source, `by` labels, project_labels, rule's, global). `initial`: it was already true
-    when its label set was first judged. `quiet_since`: since when the
-    condition of a firing alert is not true any more (`keep_firing_for` counts from it). `no_data_since`: since when
-    a firing alert has had no data. `unknown`: held as it is, for its data is not complete. `project` is the
-    project path where the identity has one, "" otherwise.
+    (alertname, severity, source, `by` labels, project_labels, rule's, global). `by` is its selection's shape: an
+    identity alone cannot tell `by: [project]` from a further label that is empty. `initial`: it was already true
+    when its label set was first judged. `quiet_since`: since when the condition of a firing alert is not true any
+    more (`keep_firing_for` counts from it). `no_data_since`: since when a firing alert has had no data. `unknown`:
+    held as it is, for its data is not complete.
     """
 
     rule: str
@@ -504,6 +514,7 @@ class Alert:
     labels: Labels
     severity: Severity
     state: AlertState
+    by: tuple[str, ...] = ()
     active_at: datetime | None = None  # pending since
     fired_at: datetime | None = None
     ended_at: datetime | None = None

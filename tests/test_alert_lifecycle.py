@@ -125,9 +125,10 @@ def test_every_end_has_its_reason(letters: str, rule: Rule, reason: EndReason) -
         ([], EndReason.RULE_CHANGED),
         ([make_rule(selection=Selection((), ("project", "branch")))], EndReason.RULE_CHANGED),
         ([make_rule(selection=Selection((), ()))], EndReason.RULE_CHANGED),
+        ([make_rule(selection=Selection((), ("project", "source")))], EndReason.PROJECT_GONE),
         ([make_rule()], EndReason.PROJECT_GONE),
     ],
-    ids=["rule removed", "by grew", "by shrank", "project left"],
+    ids=["rule removed", "by grew", "by shrank", "by says the same", "project left"],
 )
 def test_a_departed_alert_says_whether_rule_or_project_left(rules: list[Rule], reason: EndReason) -> None:
     before = dict(live(make_rule(), "T")[0].alerts)
@@ -135,6 +136,23 @@ def test_a_departed_alert_says_whether_rule_or_project_left(rules: list[Rule], r
     after = step(before, [], rules={rule.name: rule for rule in rules}, now=T0 + MINUTE)
 
     assert [alert.reason for alert in after.alerts.values()] == [reason]
+
+
+def test_a_further_label_that_is_empty_still_closes_the_old_alert_and_then_begins_anew() -> None:
+    """GitLab's workflow is often "": the label set stays the same, though the rule groups by more."""
+    rule = make_rule(selection=Selection((), ("project", "workflow")))
+    rules = {rule.name: rule}
+    fired = dict(live(make_rule(), "T")[0].alerts)
+
+    closed = dict(step(fired, [finding(rule, "T")], rules=rules, now=T0 + MINUTE).alerts)
+    waiting = dict(step(closed, [finding(rule, "T")], rules=rules, now=T0 + 2 * MINUTE).alerts)
+    _, gone = forget(waiting, lambda _: True)
+    anew = step({}, [finding(rule, "T")], rules=rules, now=T0 + 3 * MINUTE).alerts
+
+    assert [alert.reason for alert in closed.values()] == [EndReason.RULE_CHANGED]
+    assert waiting == closed
+    assert len(gone) == 1
+    assert [alert.state for alert in anew.values()] == [AlertState.FIRING]
 
 
 def test_already_true_when_first_judged_is_initial_and_later_ones_are_not() -> None:

@@ -230,7 +230,7 @@ async def test_a_wrong_password_is_refused_and_never_shown(server: MailServer) -
     box = Mailbox(settings_for(server, smtp_password=SecretStr("open-sesame")))
     box.world.fire()
     (delivery,) = await box.tick()
-    assert delivery == Refused("the mail server answered 535 login refused")
+    assert delivery == Refused("the mail server answered 535 login refused", "authError")
     assert "open-sesame" not in repr(box.settings) + repr(delivery)
 
 

@@ -110,6 +110,7 @@ async def test_an_end_that_is_no_recovery_only_edits(slack: Slack, session: aioh
     channel.world.end(red, EndReason.RULE_CHANGED)
     await channel.tick(5 * MINUTE)
     assert slack.top()[0].body["text"].startswith("*[CLOSED]*")
+    assert "the rule has changed" in slack.top()[0].body["text"]
     assert "Main is red" not in texts(slack.top()[0].body)  # the rule's text may mention people
     assert slack.thread() == []
 
@@ -285,7 +286,7 @@ async def test_a_wrong_token_is_refused_and_never_shown(slack: Slack, session: a
     channel = Channel(bot(slack, token="xoxb-wrong-secret"), session)
     channel.world.fire()
     (delivery,) = await channel.tick()
-    assert delivery == Refused("#ci: Slack answered 200 invalid_auth")
+    assert delivery == Refused("#ci: Slack answered 200 invalid_auth", "authError")
     assert "wrong-secret" not in repr(channel.settings)
 
 

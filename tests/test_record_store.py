@@ -461,6 +461,7 @@ PROJECT = Project(
 ALERT = Alert(
     rule="main_is_red",
     identity=Labels({"source": "gitlab", "project": "k2/ünïcode"}),
+    by=("project", "source"),
     labels=Labels({"alertname": "main_is_red", "severity": "critical"}),
     severity=Severity.CRITICAL,
     state=AlertState.ENDED,

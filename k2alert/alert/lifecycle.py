@@ -21,9 +21,6 @@ AlertId = tuple[str, Labels]
 NO_DATA_LIMIT = timedelta(days=7)
 """How long a firing alert with `no_data: keep` waits for new runs before it ends (contract §2)."""
 
-# Labels that every fact has: an identity without one of them that its rule groups by is of an earlier `by`.
-_NEVER_EMPTY = frozenset({"source", "project", "ref_type", "branch", "event", "job"})
-
 # What only describes the present value is not worth a write.
 _DESCRIPTIVE = frozenset({"value", "threshold", "samples", "unknown"})
 _stored = attrgetter(*(field.name for field in fields(Alert) if field.name not in _DESCRIPTIVE))
@@ -94,8 +91,11 @@ def forget(alerts: Mapping[AlertId, Alert], heard: Callable[[Alert], bool]) -> t
 
 
 def _move(alert: Alert | None, finding: Finding, now: datetime) -> Alert | None:
-    truth = finding.truth
-    if truth is Truth.UNKNOWN:
+    if alert is not None and alert.by != finding.rule.selection.shape:
+        alert = _outgrown(alert, now)
+        if alert is not None:
+            return alert
+    if finding.truth is Truth.UNKNOWN:
         return None if alert is None else _with(alert, unknown=True)
     holds = _holds(finding)
     if alert is None:
@@ -108,6 +108,13 @@ def _move(alert: Alert | None, finding: Finding, now: datetime) -> Alert | None:
     if holds:
         return _begin(alert, finding, now, initial=False)
     return replace(alert, unknown=False) if alert.unknown else alert
+
+
+def _outgrown(alert: Alert, now: datetime) -> Alert | None:
+    """An alert of an earlier `by` that happens to have the same labels: what fires ends, and is then forgotten."""
+    if alert.state is AlertState.FIRING:
+        return _end(alert, EndReason.RULE_CHANGED, now)
+    return alert if alert.state is AlertState.ENDED and alert.reason is EndReason.RULE_CHANGED else None
 
 
 def _holds(finding: Finding) -> bool:
@@ -124,6 +131,7 @@ def _born(finding: Finding) -> Alert:
         labels=finding.labels,
         severity=finding.rule.severity,
         state=AlertState.INACTIVE,
+        by=finding.rule.selection.shape,
     )
 
 
@@ -154,6 +162,7 @@ def _inactive(alert: Alert) -> Alert:
         labels=alert.labels,
         severity=alert.severity,
         state=AlertState.INACTIVE,
+        by=alert.by,
     )
 
 
@@ -214,14 +223,8 @@ def _end(alert: Alert, reason: EndReason, now: datetime) -> Alert:
 def _depart(alert: Alert, rule: Rule | None, now: datetime) -> Alert:
     if alert.state is AlertState.ENDED:
         return alert
-    changed = rule is None or not _has_shape(alert.identity, rule.selection.by)
+    changed = rule is None or alert.by != rule.selection.shape
     return _end(alert, EndReason.RULE_CHANGED if changed else EndReason.PROJECT_GONE, now)
-
-
-def _has_shape(identity: Labels, by: tuple[str, ...]) -> bool:
-    """Whether the identity can be one of a rule with this `by`; labels that facts may leave empty may be absent."""
-    names, wanted = set(identity), {"source", *by}
-    return names <= wanted and (wanted & _NEVER_EMPTY) <= names
 
 
 def _is_material(old: Alert, new: Alert) -> bool:

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
 
 from k2alert.model import Delivery, Refused, Retry, Sent
 from k2alert.notify import joint
-from k2alert.notify.message import Item, Line, Message, Span, details, heading, headline, stem, summary
+from k2alert.notify.message import Item, Line, Message, Span, details, heading, headline, list_line, stem, summary
 from k2alert.notify.plan import Kind
 from k2alert.notify.text import clean, cut, safe_url
 
@@ -158,7 +158,8 @@ def _text(message: Message) -> str:
 
 
 def _text_item(item: Item, message: Message) -> Iterator[str]:
-    yield f"{message.states[item.alert.key].upper()} {_text_line(headline(item, message))}"
+    line = list_line(item, message) if message.kind is Kind.LIST else headline(item, message)
+    yield f"{message.states[item.alert.key].upper()} {_text_line(line)}"
     if message.kind is Kind.LIST:
         return
     if item.text.strip():
@@ -189,7 +190,8 @@ def _html(message: Message) -> str:
 def _html_item(item: Item, message: Message) -> Iterator[str]:
     state = message.states[item.alert.key]
     yield f'<div style="border-left:4px solid {_BAR[state]};padding-left:12px;margin:12px 0">'
-    yield f"<b>{state.upper()}</b> {_html_line(headline(item, message))}"
+    line = list_line(item, message) if message.kind is Kind.LIST else headline(item, message)
+    yield f"<b>{state.upper()}</b> {_html_line(line)}"
     if message.kind is not Kind.LIST:
         if item.html.strip():
             yield f'<p style="white-space:pre-line">{item.html.strip()}</p>'
@@ -237,9 +239,14 @@ def read(error: Exception) -> Retry | Refused:
     return Refused(f"the mail can't be sent ({type(error).__name__})")
 
 
+_LOGIN_NEEDED = frozenset({530, 534, 535, 538})  # RFC 4954, section 6
+
+
 def _by_code(code: int, text: str) -> Retry | Refused:
     said = f"the mail server answered {code} {text}"
-    return Refused(said) if code >= 500 else Retry(said, reason="serverError")
+    if code < 500:
+        return Retry(said, reason="serverError")
+    return Refused(said, "authError" if code in _LOGIN_NEEDED else "clientError")
 
 
 def _each(to: tuple[str, ...], refused: Mapping[str, tuple[int, str]], mark: str) -> Delivery:

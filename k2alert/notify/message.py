@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from k2alert.labels import Labels
-from k2alert.model import Alert, AlertState, Evidence, JobEvidence, RunEvidence, Severity
+from k2alert.model import Alert, AlertState, EndReason, Evidence, JobEvidence, RunEvidence, Severity
 from k2alert.notify.plan import Due, Kind
 from k2alert.notify.standing import fired_at, recovered
 from k2alert.times import human_duration
@@ -26,6 +26,7 @@ __all__ = [
     "details",
     "heading",
     "headline",
+    "list_line",
     "news_lines",
     "shown",
     "stem",
@@ -38,6 +39,11 @@ LIST_LINES = 30
 ITEMS = 10
 """A message about one incident shows so many alerts whole, then "and N more"."""
 
+_CLOSED_FOR: Mapping[EndReason | None, str] = {
+    EndReason.NO_DATA: "no new runs",
+    EndReason.RULE_CHANGED: "the rule has changed",
+    EndReason.PROJECT_GONE: "the project is not watched any more",
+}
 _JOBS = 5  # of one run: the first failed jobs say enough, the run is linked
 _SEVERITIES = tuple(Severity)
 
@@ -207,6 +213,13 @@ def headline(item: Item, message: Message) -> Line:
     return (Span(f"{alert.rule} · {subject}" if subject else alert.rule), Span(": " + ", ".join(facts)))
 
 
+def list_line(item: Item, message: Message) -> Line:
+    """One alert of a list: its headline and a link to the newest run that did it."""
+    run = next(iter(item.evidence.runs), None)
+    link = (Span(" "), Span(f"#{run.number or run.id}", run.web_url)) if run is not None and run.web_url else ()
+    return (*headline(item, message), *link)
+
+
 def _subject(alert: Alert) -> str:
     """The project, and what else tells the alert from others of its rule."""
     others = [
@@ -229,7 +242,8 @@ def _since(alert: Alert, message: Message) -> str:
     since = alert.active_at or fired_at(alert)
     until = alert.ended_at if message.states[alert.key] != "firing" else None
     if until is not None:
-        return f"from {_instant(since)} to {_instant(until)} ({human_duration(until - since)})"
+        lasted = f"from {_instant(since)} to {_instant(until)} ({human_duration(until - since)})"
+        return lasted if recovered(alert) else f"{_CLOSED_FOR.get(alert.reason, '')}, {lasted}"
     return f"since {_instant(since)} ({human_duration(message.now - since)})"
 
 

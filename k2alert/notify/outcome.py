@@ -15,6 +15,7 @@ from k2alert.notify.standing import Standing, heard, standings
 
 __all__ = ["backoff", "finished", "in_flight", "record_attempt", "record_outcome", "settled"]
 
+SHORTEST_WAIT = timedelta(seconds=1)
 FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(minutes=15)
 GIVE_UP_AFTER = timedelta(hours=24)
@@ -103,7 +104,8 @@ def _given_up(part: Part, delivery: Retry | Refused, now: datetime) -> LogEntry:
 
 def _put_off(part: Part, list_id: str, delivery: Retry, now: datetime) -> LogEntry:
     entry = part.entry
-    wait = max(backoff(entry.failures + 1), min(delivery.after or timedelta(0), GIVE_UP_AFTER))
+    asked = delivery.after  # who says when to come again knows best
+    wait = backoff(entry.failures + 1) if asked is None else min(max(asked, SHORTEST_WAIT), GIVE_UP_AFTER)
     failed = replace(entry, failures=entry.failures + 1, error=delivery.error, retry_at=now + wait)
     if not delivery.handle:
         return failed
@@ -118,7 +120,8 @@ def _put_off(part: Part, list_id: str, delivery: Retry, now: datetime) -> LogEnt
 
 
 def _merged(entry: LogEntry, handle: Mapping[str, str], list_id: str) -> dict[str, str]:
-    known = {address: left for address, left in entry.handle.items() if address != _TRIED_KEY}
+    # What is said of it alone is no longer said in its list.
+    known = {address: left for address, left in entry.handle.items() if address not in (_TRIED_KEY, LIST_KEY)}
     return {**known, **handle, **({LIST_KEY: list_id} if list_id else {})}
 
 

@@ -255,11 +255,14 @@ class _Desk:
         return settings.edits
 
     def gathered(self, parts: Sequence[Part]) -> frozenset[str]:
-        """The incidents that are told in lists: those already in one, and the new ones when there are too many.
+        """The incidents that are told in lists: those whose list can be edited, and new ones when there are too many.
 
-        What was already true when it was first judged is listed as soon as there are two of it.
+        What was already true when it was first judged is listed as soon as there are two of it. Where nothing can
+        be edited, what comes after a list is news of its own.
         """
-        listed = {part.entry.incident for part in parts if LIST_KEY in part.entry.handle}
+        listed = {
+            part.entry.incident for part in parts if LIST_KEY in part.entry.handle and (self.edits or part.is_remainder)
+        }
         loose = [part for part in parts if part.entry.incident not in listed]
         fresh = [part for part in loose if not part.is_remainder and (part.kind is Kind.FIRING or not self.edits)]
         initial = [part for part in fresh if part.kind is Kind.FIRING and part.was_true_at_first]
@@ -281,7 +284,7 @@ class _Desk:
     def list_address(self, part: Part) -> str:
         """A short name of where the part is listed: that of its list, or of where its alerts would go."""
         listed = part.entry.handle.get(LIST_KEY)
-        if listed is not None:
+        if listed is not None and (self.edits or part.is_remainder):
             return _address_of(listed)
         return Labels({"address": self.address(self.integration, part.alerts)}).fingerprint
 

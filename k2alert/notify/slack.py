@@ -22,7 +22,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from k2alert.model import Delivery, Refused, Retry, Sent, Severity
 from k2alert.notify import joint
-from k2alert.notify.message import Item, Line, Message, Span, details, heading, headline, news_lines, summary
+from k2alert.notify.message import Item, Line, Message, Span, details, heading, headline, list_line, news_lines, summary
 from k2alert.notify.plan import Kind
 from k2alert.notify.text import clean, safe_url
 
@@ -126,7 +126,7 @@ def _reply_word(message: Message, state: str) -> str:
 def _sections(message: Message) -> Iterator[str]:
     """The texts below the first line."""
     if message.kind is Kind.LIST:
-        lines = [f"• *{message.states[item.alert.key]}* {_markup(headline(item, message))}" for item in message.items]
+        lines = [f"• *{message.states[item.alert.key]}* {_markup(list_line(item, message))}" for item in message.items]
         yield from _packed(lines)
     else:
         for item in message.items:
@@ -215,6 +215,7 @@ _LIMITED = frozenset({"ratelimited", "rate_limited"})
 _PASSING = frozenset(
     {"fatal_error", "internal_error", "request_timeout", "service_unavailable", "team_added_to_org", _UNREADABLE}
 )
+_UNKNOWN_TO_SLACK = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
 _MESSAGE_GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 # A webhook's errors are single words; anything else comes from a proxy and may repeat the secret URL.
 _WORD = re.compile(r"[a-z][a-z_]{1,60}")
@@ -238,10 +239,12 @@ def read(answer: Answer, *, now: datetime) -> Delivery:
     """What an answer means: taken, to be tried again (429, 5xx, passing errors), or refused for good."""
     text = f"Slack answered {answer.status} {answer.error}".strip()
     if answer.status == 429 or answer.error in _LIMITED:
-        return Retry(text, joint.retry_after(answer.retry_after, now=now), "clientError")
+        return Retry(text, joint.retry_after(answer.retry_after, now=now), "rateLimited")
     if answer.status >= 500 or answer.error in _PASSING:
         return Retry(text, joint.retry_after(answer.retry_after, now=now), "serverError")
-    return Sent() if answer.is_good else Refused(text)
+    if answer.is_good:
+        return Sent()
+    return Refused(text, "authError" if answer.error in _UNKNOWN_TO_SLACK else "clientError")
 
 
 def _read_webhook(status: int, headers: Mapping[str, str], body: str) -> Answer:

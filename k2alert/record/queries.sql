@@ -270,20 +270,20 @@ DELETE FROM projects WHERE source = ? AND key = ?;
 -- name: all_alerts
 -- Every alert, inactive ones too.
 SELECT rule, identity, labels, severity, state, active_at, fired_at, ended_at, reason, value, threshold, samples,
-    initial, quiet_since, no_data_since, unknown
+    initial, quiet_since, no_data_since, unknown, grouped_by
 FROM alerts ORDER BY key;
 
 -- name: put_alert
 -- An alert as it is now.
 INSERT INTO alerts (key, rule, identity, labels, severity, state, active_at, fired_at, ended_at, reason, value,
-    threshold, samples, initial, quiet_since, no_data_since, unknown)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    threshold, samples, initial, quiet_since, no_data_since, unknown, grouped_by)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET
     rule = excluded.rule, identity = excluded.identity, labels = excluded.labels, severity = excluded.severity,
     state = excluded.state, active_at = excluded.active_at, fired_at = excluded.fired_at,
     ended_at = excluded.ended_at, reason = excluded.reason, value = excluded.value, threshold = excluded.threshold,
     samples = excluded.samples, initial = excluded.initial, quiet_since = excluded.quiet_since,
-    no_data_since = excluded.no_data_since, unknown = excluded.unknown;
+    no_data_since = excluded.no_data_since, unknown = excluded.unknown, grouped_by = excluded.grouped_by;
 
 -- name: drop_alert
 -- An alert that is over for good.

@@ -102,6 +102,7 @@ def alert_row(alert: Alert) -> Row:
         maybe_ms(alert.quiet_since),
         maybe_ms(alert.no_data_since),
         int(alert.unknown),
+        json.dumps(alert.by),
     )
 
 
@@ -124,6 +125,7 @@ def alert_of(row: Row) -> Alert:
         quiet_since=_instant(row[13]),
         no_data_since=_instant(row[14]),
         unknown=row[15] == 1,
+        by=tuple(json.loads(row[16])),
     )
 
 

@@ -124,7 +124,8 @@ CREATE TABLE projects (
     PRIMARY KEY (source, key)
 );
 
--- Alerts by the fingerprint of their identity. `identity`, `labels`, `value` and `threshold` are JSON.
+-- Alerts by the fingerprint of their identity. `identity`, `labels`, `value`, `threshold` and `grouped_by` (the names
+-- of the labels its rule groups by) are JSON.
 CREATE TABLE alerts (
     key TEXT PRIMARY KEY,
     rule TEXT NOT NULL,
@@ -142,7 +143,8 @@ CREATE TABLE alerts (
     initial INTEGER NOT NULL,
     quiet_since INTEGER,
     no_data_since INTEGER,
-    unknown INTEGER NOT NULL
+    unknown INTEGER NOT NULL,
+    grouped_by TEXT NOT NULL
 );
 
 -- The edges of alerts' lives, oldest first. `identity` and `value` are JSON.

@@ -24,6 +24,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from k2alert.rehearse.gitlab_standin import StandinGitLab, StandinPipeline
+from tests.support.daemon import until
 from tests.support.ears import INTEGRATIONS, Ears, Said, listening_ears, receiver
 from tests.support.mortal import Mortal
 
@@ -209,6 +210,10 @@ class Soak:
                     assert time.monotonic() < deadline, f"lost: {lane} and {integration} heard {heard}"
                     await asyncio.sleep(0.05)
 
+    def told(self, lane: Lane) -> list[list[str]]:
+        """What each integration heard of a lane, in order."""
+        return [[said.state for said in self.ears.of(lane.name, integration)] for integration in INTEGRATIONS]
+
     def _is_settled(self, lane: Lane, integration: str) -> bool:
         heard = self.ears.of(lane.name, integration)
         if not heard:
@@ -360,11 +365,11 @@ async def test_what_was_in_flight_and_is_over_meanwhile_is_told_from_beginning_t
         await killed.wait()
         soak.put(soak.lanes[0], "success")
         await soak.mortal.start()
+        await until(lambda: heard in soak.told(soak.lanes[0]), "the whole story")
         await soak.settle()
         await soak.until_api_agrees()
-        told = [[said.state for said in soak.ears.of(soak.lanes[0].name, integration)] for integration in INTEGRATIONS]
+        told = soak.told(soak.lanes[0])
     # Those whose message was not in flight may never hear of it: when they could have been told, it was over.
-    assert heard in told
     assert all(one in ([], ["firing", "resolved"], ["firing", "firing", "resolved"]) for one in told)
 
 

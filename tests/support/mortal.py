@@ -58,9 +58,7 @@ class Mortal:
     async def ready(self) -> int:
         """Waits until this life has the history in memory; its port."""
         deadline = time.monotonic() + PATIENCE
-        while not self._is_ready():
-            assert self._process is not None
-            assert self._process.returncode is None, "it has died by itself: see its log"
+        while self._lives() and not self._is_ready():
             assert time.monotonic() < deadline, "it does not become ready"
             await asyncio.sleep(0.02)
         return self._port()
@@ -77,6 +75,11 @@ class Mortal:
         whole, _, _ = self._log(life).read_text().rpartition("\n")
         for line in whole.splitlines():
             yield json.loads(line)
+
+    def _lives(self) -> bool:
+        assert self._process is not None
+        assert self._process.returncode is None, f"it has died by itself:\n{self._log(self.life).read_text()}"
+        return True
 
     def _is_ready(self) -> bool:
         return any(line["msg"] == "the history is in memory" for line in self._lines(self.life))

@@ -456,8 +456,7 @@ class Truth(StrEnum):
     UNKNOWN = "unknown"  # not judged: its data is not complete, or the rule failed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(NamedTuple):
     """One rule judged for one label set at one time.
 
     `identity` is the alert's: `source` and the `by` labels. `value` and `threshold` are those of the condition's

@@ -131,14 +131,20 @@ class _Evaluator(SimpleEval):  # type: ignore[misc]
     def _eval_compare(self, node: ast.Compare) -> bool | None:
         """A chain is its comparisons joined by `and`, each side evaluated once."""
         outcome: bool | None = True
-        right = self._eval(node.left)
+        right = self._side(node.left)
         for operation, side in zip(node.ops, node.comparators, strict=True):
-            left, right = right, self._eval(side)
+            left, right = right, self._side(side)
             if left is None or right is None:
                 outcome = None
             elif not self.operators[type(operation)](left, right):
                 return False
         return outcome
+
+    def _side(self, node: ast.expr) -> Any:
+        """A name or a number, which most sides are, costs no round through simpleeval."""
+        if isinstance(node, ast.Name):
+            return self.names[node.id]
+        return node.value if isinstance(node, ast.Constant) else self._eval(node)
 
     def _eval_ifexp(self, node: ast.IfExp) -> Any:
         truth = self._eval(node.test)

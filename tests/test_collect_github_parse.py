@@ -133,6 +133,12 @@ def test_times_that_run_backwards_give_zero_and_nothing_negative() -> None:
     assert (outcome.duration, outcome.queued) == (timedelta(0), timedelta(0))
 
 
+def test_a_length_of_more_than_ten_years_is_not_known() -> None:
+    job = read_job({**job_json("test", 0, 1), "completed_at": "9999-12-31T23:59:59Z"}, seen())
+    assert job is not None
+    assert (job.duration, job.queued) == (None, one_job(start=0, end=1).queued)
+
+
 def test_a_rerun_leaves_out_the_jobs_it_carried_over_from_the_attempt_before() -> None:
     first = seen(conclusion="failure")
     second = seen(run_attempt=2, run_started_at=at(100), updated_at=at(120))
@@ -321,9 +327,8 @@ def test_every_raw_sample_ends_when_its_last_job_ended(shared_data: Path) -> Non
 
 # ------------------------------------------------------------------------------------------------ any JSON at all
 
-SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([at(0), at(1), "9999-12-31"])
-)
+ODD = [at(0), at(1), "9999-12-31", "0001-01-01T00:00:00Z", "2026-01-05", "a\0b", "x" * 5000, 2**63, 2**64, -1, 10**30]
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(ODD)
 ANY_JSON = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -352,5 +357,6 @@ def test_whatever_a_field_holds_the_facts_stay_within_what_can_be_kept(run: Any,
     made = assemble_run(read, (), executions, project=PROJECT, ref_type=RefType.BRANCH, now=T0)
     json.dumps([made.title, made.branch, made.sha, made.workflow]).encode()
     lengths = [length for each in (*made.outcomes, *made.jobs) for length in (each.duration, each.queued)]
-    assert all(length is None or length >= timedelta(0) for length in lengths)
+    assert all(length is None or timedelta(0) <= length <= timedelta(days=3650) for length in lengths)
+    assert all("\0" not in text and len(text) <= 1024 for text in (made.title, made.branch, made.sha, made.web_url))
     assert all(0 < each.attempt < 2**63 for each in (*made.outcomes, *made.jobs))

@@ -173,6 +173,7 @@ def test_the_ref_and_the_source_say_what_it_ran_for(given, ref_type, branch, eve
         ({"queued_duration": None}, timedelta(seconds=59.5)),  # GitLab writes null for zero whole seconds
         ({"queued_duration": None, "started_at": "2026-01-05T11:00:00Z"}, timedelta(0)),
         ({"queued_duration": None, "started_at": None}, None),
+        ({"queued_duration": None, "started_at": "9999-12-31T23:59:59Z"}, None),
     ],
 )
 def test_the_queue_time_is_what_gitlab_says_or_the_way_from_creation_to_start(given, queued):
@@ -238,6 +239,8 @@ def test_a_job_that_waits_has_no_result_and_a_skipped_one_no_times():
         ({"id": -7}, "pipeline ? has no usable id"),
         ({"status": 5}, "pipeline 7 has no usable status"),
         ({"created_at": "yesterday"}, "pipeline 7 has no usable created_at"),
+        ({"created_at": "0001-01-01T00:00:00Z"}, "pipeline 7 has no usable created_at"),
+        ({"id": 10**19}, "pipeline ? has no usable id"),
         ({"created_at": "0001-01-01T00:00:00+14:00", "status": ""}, "pipeline 7 has no usable status, created_at"),
     ],
 )

@@ -62,6 +62,8 @@ _LINK = re.compile(r"<([^<>]*)>([^<]*)")
 _PAGE = re.compile(r"[?&]page=(\d{1,6})(?=[&#]|$)")
 _LARGEST = 2**63 - 1  # what the store holds
 _UNSET_BEFORE = 2000  # Go servers write 0001-01-01 for "not set"
+_LONGEST_TEXT = 1024  # git's and GitHub's own names and titles are shorter
+_LONGEST = timedelta(days=10 * 365)  # no run took ten years: one of its two times is rubbish
 _FIRST_ATTEMPT = 1
 
 
@@ -313,7 +315,9 @@ def _runner(labels: Any) -> str:
 
 def _between(start: datetime | None, end: datetime | None) -> timedelta | None:
     """The time from one to the other, never negative: GitHub's clocks differ by a second now and then."""
-    return None if start is None or end is None else max(end - start, timedelta(0))
+    if start is None or end is None or end - start > _LONGEST:
+        return None
+    return max(end - start, timedelta(0))
 
 
 def _next_page(link: str) -> int | None:
@@ -332,8 +336,10 @@ def _dig(data: Any, *names: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    """The text, with what no UTF-8 can hold (half a surrogate pair) replaced."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+    """The text, cut to a sane length, with what no database stores (half a surrogate pair, NUL) replaced."""
+    if not isinstance(value, str):
+        return ""
+    return value[:_LONGEST_TEXT].encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def _number(value: Any) -> int | None:

@@ -78,6 +78,7 @@ _PARALLEL = re.compile(r" \d+/\d+$")  # `parallel: 20` names its jobs `test 1/20
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # JSON may say them, databases refuse them
 _LONGEST_TEXT = 1024  # GitLab's own columns end at 255
 _LONGEST_SECONDS = 10 * 365 * 86_400  # no pipeline ran for ten years; a larger number is rubbish
+_UNSET_BEFORE = 2000  # a proxy or mirror in Go writes 0001-01-01 for "not set"
 _SECOND = timedelta(seconds=1)
 
 
@@ -166,9 +167,10 @@ def instant(item: Mapping[str, Any], key: str) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:
-        return parse_instant(value)
+        at = parse_instant(value)
     except (ValueError, OverflowError):
         return None
+    return at if at.year >= _UNSET_BEFORE else None
 
 
 def _parse_job(fields: Mapping[str, Any], name: str, attempt: int) -> JobRun:
@@ -251,7 +253,8 @@ def _queued(fields: Mapping[str, Any], created_at: datetime, started_at: datetim
     given = _length(fields, "queued_duration")
     if given is not None or started_at is None:
         return given
-    return max(started_at - created_at, timedelta(0))
+    waited = max(started_at - created_at, timedelta(0))
+    return waited if waited <= timedelta(seconds=_LONGEST_SECONDS) else None
 
 
 def _place(fields: Mapping[str, Any], default_branch: str) -> tuple[RefType, str]:

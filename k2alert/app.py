@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from k2alert.loops import Work, repeat, run_together
 from k2alert.measure.catalogue import METRICS
 from k2alert.model import KnownRun, PipelineRun, Project, Saved
 from k2alert.recall import fill_board, make_board
-from k2alert.record import Store, StoreError, open_store
+from k2alert.record import Store, StoreBusy, StoreError, open_store
 from k2alert.rounds import Rounds, Setting
 
 __all__ = ["NotRunnable", "Options", "serve", "system_time"]
@@ -89,13 +89,29 @@ async def serve(options: Options, stop: asyncio.Event, reload: asyncio.Event | N
     loaded = _load(options)
     config = _runnable(loaded)
     options.secrets.replace(secrets_of(config))
-    store = await asyncio.to_thread(open_store, config.store)
+    store = await _open_store(config.store, options.time, stop)
+    if store is None:
+        return
     try:
         async with aiohttp.ClientSession() as session:
             daemon = _Daemon(options, loaded, config, store, session, reload or asyncio.Event())
             await daemon.run(stop)
     finally:
         await store.close()
+
+
+async def _open_store(url: str, time: Time, stop: asyncio.Event) -> Store | None:
+    """The store, waited for while somebody else is at it; None where we are stopped meanwhile."""
+    told = False
+    while not stop.is_set():
+        try:
+            return await asyncio.to_thread(open_store, url)
+        except StoreBusy as error:
+            if not told:
+                _LOG.warning("waiting for the store: %s", error)
+            told = True
+            await time.sleep(1.0)
+    return None
 
 
 class _Daemon:
@@ -230,7 +246,7 @@ class _Daemon:
         self._self_metrics.declare(
             rules=[rule.name for rule in config.rules],
             receivers=[
-                (receiver.name, integration.name)
+                (receiver.name, integration.kind)
                 for receiver in config.receivers.values()
                 for integration in receiver.integrations
             ],
@@ -358,7 +374,11 @@ def _runnable(loaded: Loaded) -> Config:
         if problem.warning and problem.code != "unset":
             _LOG.warning("%s", problem)
     if loaded.config is None or not loaded.runnable:
-        fatal = [str(problem) for problem in loaded.problems if not problem.warning or problem.code == "unset"]
+        fatal = [
+            str(replace(problem, warning=False))
+            for problem in loaded.problems
+            if not problem.warning or problem.code == "unset"
+        ]
         raise NotRunnable(fatal or ["the configuration cannot be used"])
     return loaded.config
 

@@ -245,7 +245,7 @@ class Rounds:
     async def _write_log(self, tried: Delivered) -> None:
         due, delivery = tried.due, tried.delivery
         reason = delivery.reason if isinstance(delivery, Retry | Refused) else None
-        self._self_metrics.notified(due.receiver, due.integration.name, took=tried.took, reason=reason)
+        self._self_metrics.notified(due.receiver, due.integration.kind, took=tried.took, reason=reason)
         _log_delivery(tried)
         for entry in record_outcome(due, delivery, now=self._time.now()):
             await self._save_entry(entry)
@@ -304,7 +304,7 @@ class Rounds:
         families = await self._families(scene, made)
         series, openmetrics, dropped = render(families, most=MOST_SAMPLES)
         rules = _rules(made.findings) | {rule.name: rule for rule in scene.config.rules}
-        messages, annotations = self._words(scene, rules, made.now)
+        messages, annotations = await self._words(scene, rules, made.now)
         self.snapshot = Snapshot(
             now=made.now,
             interval=scene.config.evaluation_interval,
@@ -326,23 +326,29 @@ class Rounds:
         for part in ci_families(scene.config, self._metrics, scene.measures, read, now=made.now):
             parts.append(part)
             await asyncio.sleep(0)  # a thousand projects take a while; others may work in between
-        totals = [RunTotals(*row) for row in await self._store.totals()]
+        here = {(project.source, project.path) for project in scene.projects}
+        totals = [RunTotals(*row) for row in await self._store.totals() if (row.source, row.project) in here]
         return [
             *rule_families(scene.config.rules, made.findings, made.step.alerts),
             *run_families(totals),
             *joined(parts),
         ]
 
-    def _words(
+    async def _words(
         self, scene: Scene, rules: Mapping[str, Rule], now: datetime
     ) -> tuple[dict[str, str], dict[str, Mapping[str, str]]]:
+        """What the rules say of the open alerts, with the evidence where they speak of it."""
+        states = (AlertState.PENDING, AlertState.FIRING)
+        spoken = [alert for alert in self._memory.alerts.values() if alert.state in states and alert.rule in rules]
+        evidence = await self._evidence(
+            scene, [alert for alert in spoken if _shows_evidence(rules[alert.rule])], rules, now
+        )
         messages: dict[str, str] = {}
         annotations: dict[str, Mapping[str, str]] = {}
-        for alert in self._memory.alerts.values():
-            rule = rules.get(alert.rule)
-            if rule is not None and alert.state in (AlertState.PENDING, AlertState.FIRING):
-                words = words_of(scene, alert, rule, Evidence(), clean, now=now)
-                messages[alert.key], annotations[alert.key] = words.text, words.annotations
+        for alert in spoken:
+            found = evidence.get(alert.key, Evidence())
+            words = words_of(scene, alert, rules[alert.rule], found, clean, now=now)
+            messages[alert.key], annotations[alert.key] = words.text, words.annotations
         return messages, annotations
 
     def _count(self, scene: Scene, made: Plan, took: timedelta, dropped: int) -> None:
@@ -361,6 +367,10 @@ class Rounds:
 
 def _rules(findings: Iterable[Finding]) -> dict[str, Rule]:
     return {finding.rule.name: finding.rule for finding in findings}
+
+
+def _shows_evidence(rule: Rule) -> bool:
+    return any("evidence" in text.variables for text in (rule.message, *rule.annotations.values()))
 
 
 def _log_edges(transitions: Iterable[Transition]) -> None:

@@ -15,7 +15,7 @@ from k2alert.model import Finding, Project, ProjectState, Rule, Selection, Sever
 from k2alert.template import compile_template
 from k2alert.times import format_duration
 
-__all__ = ["STALE_ALERT", "is_complete", "is_current", "is_stale", "stale_findings", "state_of"]
+__all__ = ["STALE_ALERT", "is_complete", "is_current", "is_stale", "stale_findings", "stale_words", "state_of"]
 
 STALE_ALERT = "K2AlertSourceStale"
 
@@ -23,9 +23,11 @@ STALE_ALERT = "K2AlertSourceStale"
 _AWAKE = timedelta(minutes=1)
 
 _STALE_TEXT = (
-    "{{ value }} project(s) of source {{ labels.source }} could not be read for {{ period }}. "
-    "Their alerts hold still until they can."
+    "{% if value %}{{ value }} project(s) of source {{ labels.source }} could not be read for {{ period }}: "
+    "{{ evidence }}. Their alerts hold still until they can."
+    "{% else %}Source {{ labels.source }} can be read again.{% endif %}"
 )
+_MOST_NAMED = 5
 
 
 def is_complete(project: Project, source: SourceSettings, look_back: timedelta, *, now: datetime) -> bool:
@@ -80,6 +82,20 @@ def stale_findings(
         )
 
 
+def stale_words(
+    config: Config, projects: Sequence[Project], source: str, started_at: datetime, *, now: datetime
+) -> str:
+    """Which projects of the source are stale and why, the first few by name."""
+    settings = next((found for found in config.sources if found.name == source), None)
+    stale = [
+        f"{project.path} ({project.failure or 'no answer yet'})"
+        for project in projects
+        if settings is not None and project.source == source and is_stale(project, settings, started_at, now=now)
+    ]
+    more = [f"and {len(stale) - _MOST_NAMED} more"] if len(stale) > _MOST_NAMED else []
+    return ", ".join([*stale[:_MOST_NAMED], *more])
+
+
 def _count(source: SourceSettings, projects: Iterable[Project], started_at: datetime, now: datetime) -> int:
     return sum(project.source == source.name and is_stale(project, source, started_at, now=now) for project in projects)
 
@@ -93,6 +109,6 @@ def _stale_rule(max_staleness: timedelta) -> Rule:
         period=format_duration(max_staleness),
         severity=Severity.WARNING,
         hold=min(_AWAKE, max_staleness),
-        message=compile_template(_STALE_TEXT, names=("value", "labels", "period"), functions=()),
+        message=compile_template(_STALE_TEXT, names=("value", "labels", "period", "evidence"), functions=()),
         selection=Selection((), ("source",)),
     )

@@ -29,6 +29,7 @@ from k2alert.notify import INTEGRATIONS
 from k2alert.notify.message import Item, Message, compose
 from k2alert.notify.plan import Due
 from k2alert.notify.text import clean
+from k2alert.stale import stale_words
 from k2alert.times import to_ms
 
 __all__ = [
@@ -135,12 +136,18 @@ def _context(scene: Scene, alert: Alert, rule: Rule, evidence: Evidence, now: da
         "threshold": alert.threshold,
         "period": rule.period,
         "reason": alert.reason.value if alert.reason else "",
-        "evidence": evidence,
+        "evidence": evidence if rule.condition is not None else _stale(scene, alert, now),
         "started_at": alert.fired_at or alert.active_at,
         "now": now,
         "severity": alert.severity.value,
         "rule": alert.rule,
     }
+
+
+def _stale(scene: Scene, alert: Alert, now: datetime) -> str:
+    """What is behind the one alert that no condition is behind."""
+    source = alert.identity.get("source", "")
+    return stale_words(scene.config, scene.projects, source, scene.started_at, now=now)
 
 
 def message_of(

@@ -302,7 +302,7 @@ BROKEN = [
     pytest.param(
         rule_with("annotations: {runbook_url: '{{ nope }}'}"),
         [
-            "7:33: runbook_url: unknown name 'nope'; did you mean 'now'?",
+            "7:33: annotations.runbook_url: unknown name 'nope'; did you mean 'now'?",
         ],
         id="an annotation",
     ),

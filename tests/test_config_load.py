@@ -273,11 +273,25 @@ def test_projects_may_be_empty(tmp_path: Path) -> None:
     assert 'the source "g" names no projects: nothing is read from it' in said(loaded)
 
 
-def test_a_store_that_is_not_built_is_warned_of_without_its_password(tmp_path: Path) -> None:
+def test_a_store_that_is_not_built_is_refused_without_its_password(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, "store: postgresql://k2:hunter22@db/k2\n")
 
     assert said(loaded, "not-built") == ["store: this release has no PostgreSQL store; use sqlite:///FILE"]
+    assert loaded.config is None
     assert "hunter22" not in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("export: {windows: [24h, 60d]}\n", "1:25"), ("retention: 2d\n", "1:12")],
+    ids=["a written window", "a default one"],
+)
+def test_a_gauge_over_a_time_that_is_not_kept_is_refused(tmp_path: Path, text: str, place: str) -> None:
+    loaded = load_text(tmp_path, text)
+
+    (problem,) = (found for found in loaded.problems if not found.warning)
+    assert "is longer than retention" in problem.text
+    assert f"{problem.place.line}:{problem.place.column}" == place
 
 
 def test_a_metric_that_nothing_collects_is_warned_of(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def snapshot() -> Snapshot:
 
 def own_metrics() -> SelfMetrics:
     own = SelfMetrics("1.2.3")
-    own.declare(rules=["rate_low"], receivers=[("team", "slack[0]")], sources=["gitlab"])
+    own.declare(rules=["rate_low"], receivers=[("team", "slack")], sources=["gitlab"])
     return own
 
 
@@ -189,7 +189,7 @@ async def test_promtool_finds_nothing() -> None:
 async def test_what_is_no_longer_declared_leaves_the_exposition() -> None:
     own = own_metrics()
     own.count_requests("gitlab", "429", 3)
-    own.notified("team", "slack[0]", took=timedelta(seconds=1), reason="rateLimited")
+    own.notified("team", "slack", took=timedelta(seconds=1), reason="rateLimited")
 
     own.declare(rules=[], receivers=[], sources=[])
 
@@ -308,6 +308,7 @@ async def test_a_read_token_guards_the_api_but_not_the_metrics(header: str | Non
         headers = {"Authorization": header} if header else {}
 
         assert (await session.get("/api/v1/alerts", headers=headers)).status == status
+        assert (await session.get("/", headers=headers)).status == status
         assert (await session.get("/metrics")).status == 200
 
 

@@ -32,6 +32,7 @@ from k2alert.document import Document, parse_document
 from k2alert.labels import Labels
 from k2alert.model import Metric, Place, Problem, Rule
 from k2alert.notify.route import Receiver
+from k2alert.times import format_duration
 
 __all__ = ["Loaded", "LoadedRules", "is_rule_file", "load", "load_rules"]
 
@@ -172,6 +173,7 @@ def _read_main(desk: _Desk, main: Path, document: Document, environ: Mapping[str
         rules=rules,
         hash=desk.hash,
     )
+    _check_windows(desk.report, sheet, basic)
     _warn_of_silence(desk.report, sheet, config, receivers)
     return config
 
@@ -199,7 +201,17 @@ def _warn_of_silence(report: Report, sheet: Sheet, config: Config, receivers: Ma
         report.add(top, "there are no sources: nothing is read", code="silent", warning=True)
     if config.store.startswith("postgres"):
         text = "store: this release has no PostgreSQL store; use sqlite:///FILE"
-        report.add(sheet.place(("store",)), text, code="not-built", warning=True)
+        report.add(sheet.place(("store",)), text, code="not-built")
+
+
+def _check_windows(report: Report, sheet: Sheet, basic: BasicSettings) -> None:
+    """No gauge over a time that is not kept: it would count too little, and say nothing of it."""
+    for index, window in enumerate(basic.export.windows):
+        if window > basic.retention:
+            written = sheet.document.has(("export", "windows", index))
+            kept = format_duration(basic.retention)
+            text = f"export: a window of {format_duration(window)} is longer than retention ({kept})"
+            report.add(sheet.place(("export", "windows", index) if written else ("retention",)), text)
 
 
 # ----------------------------------------------------------------------------------------- rule files

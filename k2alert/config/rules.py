@@ -232,12 +232,12 @@ class _Reading:
             reach = check_message(template, metrics=metrics, window=self.window, retention=self.scope.retention)
         except TemplateError as error:
             offset = sum(len(line) + 1 for line in text.split("\n")[: error.line - 1])
-            self.sheet.error_inside(self.at(*keys), offset, f"{keys[-1]}: {error.text}")
+            self.sheet.error_inside(self.at(*keys), offset, f"{'.'.join(keys)}: {error.text}")
             return None
         for name in ratio_before_percent(template, metrics):
             advice = f"write {{{{ {name} | percent }}}} and no % after it"
             self.sheet.warn(
-                self.at(*keys), f'{keys[-1]}: {name} is a ratio: 0.93 would read "0.93%"; {advice}', "percent"
+                self.at(*keys), f'{".".join(keys)}: {name} is a ratio: 0.93 would read "0.93%"; {advice}', "percent"
             )
         return template, reach
 

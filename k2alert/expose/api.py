@@ -91,7 +91,7 @@ def _alert(snapshot: Snapshot, alert: Alert) -> dict[str, Any]:
         "annotations": {**annotations, "message": snapshot.messages.get(key, "")},
         "state": alert.state.value,
         "activeAt": iso(alert.active_at) if alert.active_at else None,
-        "value": "" if alert.value is None else str(alert.value),
+        "value": "NaN" if alert.value is None else str(alert.value),
         "k2alert": {
             "fingerprint": key,
             "firedAt": iso(alert.fired_at) if alert.fired_at else None,

@@ -73,6 +73,12 @@ class SelfMetrics:
             ["source"],
             registry=registry,
         )
+        self._webhook_at = Gauge(
+            "k2alert_webhook_last_received_timestamp_seconds",
+            "When the source last sent a webhook; 0: never.",
+            ["source"],
+            registry=registry,
+        )
         self._evaluations = Counter(
             "k2alert_rule_evaluations", "Rounds in which the rule was judged.", ["rule"], registry=registry
         )
@@ -140,6 +146,7 @@ class SelfMetrics:
                 self._failed.labels(*name, reason)
         else:
             self._source_success.labels(*name)
+            self._webhook_at.labels(*name)
             self._requests.labels(*name, "200")
             for state in _STATES:
                 self._projects.labels(*name, state)
@@ -153,6 +160,7 @@ class SelfMetrics:
             self._failed.remove_by_labels({"receiver": name[0], "integration": name[1]})
         else:
             self._source_success.remove(*name)
+            self._webhook_at.remove(*name)
             for metric in (self._requests, self._projects, self._remaining):
                 metric.remove_by_labels({"source": name[0]})
 

@@ -109,7 +109,8 @@ def _error(status: int, text: str, headers: dict[str, str]) -> web.Response:
     return web.json_response(body, status=status, headers=headers)
 
 
-async def _landing(_: web.Request) -> web.Response:
+async def _landing(request: web.Request) -> web.Response:
+    _check_reader(request)
     return web.Response(text=_LANDING, content_type="text/html")
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from k2alert.record.statements import MIGRATIONS, QUERIES, Migration, split_statements
-from k2alert.record.store import StoreError
+from k2alert.record.store import StoreBusy, StoreError
 
 __all__ = [
     "check_schema",
@@ -54,7 +54,8 @@ def telling(path: Path) -> Iterator[None]:
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise
     except sqlite3.DatabaseError as error:
-        raise StoreError(f"store {path}: {error}") from error
+        busy = error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        raise (StoreBusy if busy else StoreError)(f"store {path}: {error}") from error
 
 
 def lock_file(path: Path) -> int:

@@ -26,11 +26,15 @@ from k2alert.model import (
     Transition,
 )
 
-__all__ = ["Reader", "RunTotal", "Store", "StoreError"]
+__all__ = ["Reader", "RunTotal", "Store", "StoreBusy", "StoreError"]
 
 
 class StoreError(Exception):
     """The store can't do it now, or can't be opened; one clear line for the operator."""
+
+
+class StoreBusy(StoreError):
+    """Somebody else is at the store; it is worth trying again."""
 
 
 class RunTotal(NamedTuple):

@@ -372,7 +372,7 @@ def _load(options: Options) -> Loaded:
 def _runnable(loaded: Loaded) -> Config:
     for problem in loaded.problems:
         if problem.warning and problem.code != "unset":
-            _LOG.warning("%s", problem)
+            _LOG.warning("%s: %s", problem.place, problem.text)
     if loaded.config is None or not loaded.runnable:
         fatal = [
             str(replace(problem, warning=False))

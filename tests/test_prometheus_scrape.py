@@ -33,6 +33,7 @@ ITSELF = {
     "k2alert_projects",
     "k2alert_source_requests_total",
     "k2alert_source_last_success_timestamp_seconds",
+    "k2alert_webhook_last_received_timestamp_seconds",
     "k2alert_rule_evaluations_total",
     "k2alert_rule_evaluation_failures_total",
     "k2alert_evaluation_duration_seconds_count",

@@ -324,6 +324,27 @@ def test_odd_headers_of_paging_neither_loop_nor_cut_short(headers, rows, pages, 
     assert (seen.look.failure.reason if seen.look.failure else None) == reason
 
 
+@pytest.mark.parametrize("kind", ["pipelines", "jobs"])
+def test_a_server_that_does_not_page_is_not_asked_for_ever(kind):
+    full = Response(200, {}, [listed(number, name="test") for number in range(1, 101)])
+    parts = {"pipelines": [listed()], "jobs": [], kind: full}
+    seen = replay(look(ask(memory=REST)), answering(project=DETAILS, pipeline=listed(), **parts))
+    assert sum(request.kind == kind for request in seen.requests) == 2
+    assert seen.look.failure == Failure("body", "page 2 of a listing is the page before it again")
+
+
+def test_no_more_jobs_are_read_than_the_store_keeps():
+    def answer(request: Request) -> Any:
+        if request.kind != "jobs":
+            return answering(project=DETAILS, pipelines=[listed()], pipeline=listed())(request)
+        page = int(dict(request.params)["page"])
+        items = [listed(page * 20_000 + number, name="test") for number in range(20_000)]
+        return Response(200, {"x-next-page": str(page + 1)}, items)
+
+    seen = replay(look(ask(memory=REST)), answer)
+    assert sum(request.kind == "jobs" for request in seen.requests) == 4
+
+
 def test_what_was_read_before_a_failure_is_handed_over():
     page = [listed(number) for number in range(1, 51)]
     jobs = ([],) * 30 + (Failure("server", "503", 503),)
@@ -390,12 +411,15 @@ def test_a_forge_in_trouble_is_not_asked_another_way(reason):
     assert (seen.look.failure.reason, len(seen.requests)) == (reason, 1)
 
 
-def test_a_page_without_an_end_is_not_followed_for_ever():
-    info = {"hasNextPage": True, "endCursor": "x"}
-    project = {"id": "gid://gitlab/Project/42", "fullPath": "k2/app", "pipelines": {"pageInfo": info, "nodes": []}}
-    answers = answering(graphql={"data": {"project": project}}, project=DETAILS, pipelines=[])
+@pytest.mark.parametrize(("cursors", "pages"), [("x", 2), ("xyxy", 3)], ids=["the same again", "in a ring"])
+def test_a_page_without_an_end_is_not_followed_for_ever(cursors, pages):
+    def page(cursor: str) -> dict[str, Any]:
+        connection = {"pageInfo": {"hasNextPage": True, "endCursor": cursor}, "nodes": []}
+        return {"data": {"project": {"id": "gid://gitlab/Project/42", "fullPath": "k2/app", "pipelines": connection}}}
+
+    answers = answering(graphql=tuple(map(page, cursors)), project=DETAILS, pipelines=[])
     seen = replay(look(ask()), answers)
-    assert sum(request.kind == "graphql" for request in seen.requests) == 2
+    assert sum(request.kind == "graphql" for request in seen.requests) == pages
     assert seen.look.failure is None
 
 

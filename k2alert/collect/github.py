@@ -43,6 +43,7 @@ _SEARCH_LIMIT = 1000  # results of one search with a filter, whatever its pages
 _PAGE_SIZE = 100  # the most GitHub gives
 _MOST_RUN_PAGES = _SEARCH_LIMIT // _PAGE_SIZE
 _MOST_JOB_PAGES = 400  # GitHub's own end of paging; a forge that never stops must not keep us
+_MOST_JOBS = 1 << 16  # of one run: what the store keeps
 _MOST_ATTEMPTS = 100  # GitHub allows 50 re-runs
 _RERUN_AGE = timedelta(days=30)  # an older run cannot be re-run
 _BATCH = 20  # runs read before they are handed over: a progress bar that moves, few transactions
@@ -281,7 +282,7 @@ class _Reading:
         """The jobs of all attempts; none where GitHub keeps them no longer."""
         jobs: list[JobRun] = []
         number: int | None = 1
-        while number is not None and number <= _MOST_JOB_PAGES:
+        while number is not None and number <= _MOST_JOB_PAGES and len(jobs) < _MOST_JOBS:
             page = yield from _ask_page(f"{self._runs}/{run.id}/jobs", (("filter", "all"),), "jobs", number)
             if isinstance(page, Failure):
                 return [] if page.reason == "not_found" else page

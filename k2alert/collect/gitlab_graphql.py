@@ -6,7 +6,7 @@ more jobs than one answer holds. Where GraphQL cannot be used, reading ends with
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,12 +108,13 @@ class _Unknown:
 
 def _read_listing(reading: Reading, query: _Query, condition: Mapping[str, str]) -> Steps[Failure | Refused | None]:
     after: str | None = None
+    met: set[str] = set()
     while True:
         project = yield from _fetch_project(reading, query, condition, after)
         if isinstance(project, Failure | Refused):
             return project
         _name_project(reading, project)
-        page = _as_page(project, after)
+        page = _as_page(project, met)
         if isinstance(page, Refused):
             return page
         if reading.total is None:
@@ -122,6 +123,7 @@ def _read_listing(reading: Reading, query: _Query, condition: Mapping[str, str])
         if failure is not None or page.after is None:
             return failure
         after = page.after
+        met.add(after)
 
 
 def _fetch_project(
@@ -188,14 +190,14 @@ def _name_project(reading: Reading, project: Mapping[str, Any]) -> None:
     )
 
 
-def _as_page(project: Mapping[str, Any], after: str | None) -> _Page | Refused:
+def _as_page(project: Mapping[str, Any], met: Collection[str]) -> _Page | Refused:
     nodes, info = _connection(project.get("pipelines"))
     if nodes is None:
         return Refused("no pipelines in the answer", lasting=False)
     if info.get("hasNextPage") is not True:
         return _Page(nodes, None)
     cursor = info.get("endCursor")
-    if not isinstance(cursor, str) or not cursor or cursor == after:
+    if not isinstance(cursor, str) or not cursor or cursor in met:
         return Refused("a page without an end", lasting=False)
     return _Page(nodes, cursor)
 

@@ -15,6 +15,7 @@ from k2alert.collect.gitlab_reading import Reading, Steps, fetch
 from k2alert.model import PipelineRun
 
 _PAGE = 100  # the most that GitLab gives
+_MOST_JOBS = 1 << 16  # of one pipeline: what the store keeps of one run
 _CHUNK = 20  # runs handed over at once: at most 40 requests are lost when a look breaks off
 
 
@@ -48,14 +49,14 @@ def read_rest(reading: Reading) -> Steps[Failure | None]:
 def read_jobs(reading: Reading, run_id: str) -> Steps[list[Any] | Failure]:
     """Every execution of every job of a pipeline, retried ones too, in REST's words."""
     path, items = f"{reading.api}/pipelines/{run_id}/jobs", list[Any]()
-    page: int | None = 1
-    while page is not None:
-        params = (("include_retried", "true"), ("per_page", str(_PAGE)), ("page", str(page)))
+    listed = _FIRST
+    while listed.next is not None and len(items) < _MOST_JOBS:
+        params = (("include_retried", "true"), ("per_page", str(_PAGE)), ("page", str(listed.next)))
         answer = yield from fetch(Request(path, params, kind="jobs"))
-        listed = _as_page(answer, page)
-        if isinstance(listed, Failure):
-            return listed
-        page = listed.next
+        following = _as_page(answer, listed)
+        if isinstance(following, Failure):
+            return following
+        listed = following
         items += listed.items
     return items
 
@@ -78,21 +79,25 @@ class _Page:
     total: int | None
 
 
+_FIRST = _Page([], 1, None)
+"""What comes before the first page."""
+
+
 def _read_listing(reading: Reading, condition: tuple[str, str]) -> Steps[Failure | None]:
-    page: int | None = 1
-    while page is not None:
-        order = (("order_by", "id"), ("sort", "desc"), ("per_page", str(_PAGE)), ("page", str(page)))
+    listed = _FIRST
+    while listed.next is not None:
+        order = (("order_by", "id"), ("sort", "desc"), ("per_page", str(_PAGE)), ("page", str(listed.next)))
         answer = yield from fetch(Request(f"{reading.api}/pipelines", (condition, *order), kind="pipelines"))
-        listed = _as_page(answer, page)
-        if isinstance(listed, Failure):
-            return listed
+        following = _as_page(answer, listed)
+        if isinstance(following, Failure):
+            return following
+        listed = following
         if reading.total is None:
             reading.total = listed.total
         for start in range(0, len(listed.items), _CHUNK):
             failure = yield from _read_chunk(reading, listed.items[start : start + _CHUNK])
             if failure is not None:
                 return failure
-        page = listed.next
     return None
 
 
@@ -125,12 +130,18 @@ def _read_run(reading: Reading, item: Mapping[str, Any]) -> Steps[PipelineRun | 
     return reading.make_run({**item, **answer.data, "id": item["id"]}, jobs, title=title_of(jobs))
 
 
-def _as_page(answer: Answer, page: int) -> _Page | Failure:
-    """What a listing's answer holds, and the number of the page after it (None at the end)."""
+def _as_page(answer: Answer, before: _Page) -> _Page | Failure:
+    """What a listing's next answer holds, and the number of the page after it (None at the end).
+
+    A page that is the one before again comes from a server or a proxy that does not page: reading on would not end.
+    """
     if isinstance(answer, Failure):
         return answer
     if not isinstance(answer.data, list):
         return Failure("body", "a listing is no list")
+    page = before.next or 1
+    if answer.data and answer.data == before.items:
+        return Failure("body", f"page {page} of a listing is the page before it again")
     said = answer.headers.get("x-next-page")
     if said is None:  # a proxy drops the headers: a full page may have another behind it
         following = page + 1 if len(answer.data) >= _PAGE else None

@@ -1,5 +1,7 @@
 """The HTTP face, through a real server on a free port."""
 
+import asyncio
+import gzip
 import json
 import shutil
 import subprocess
@@ -103,7 +105,7 @@ class Server:
         self.reloads = 0
         self.known: Snapshot | None = snapshot()
         self.own = own_metrics()
-        self.url = ""
+        self.port = 0
 
     async def ready(self) -> str | None:
         return self.why_not
@@ -126,9 +128,9 @@ class Server:
 @asynccontextmanager
 async def serving(*, loopback: bool = True) -> AsyncIterator[tuple[Server, aiohttp.ClientSession]]:
     server = Server()
-    runner, port = await start(make_app(server.view(), loopback=loopback), "127.0.0.1:0")
+    runner, server.port = await start(make_app(server.view(), loopback=loopback), "127.0.0.1:0")
     try:
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
             yield server, session
     finally:
         await runner.cleanup()
@@ -310,6 +312,76 @@ async def test_a_read_token_guards_the_api_but_not_the_metrics(header: str | Non
         assert (await session.get("/api/v1/alerts", headers=headers)).status == status
         assert (await session.get("/", headers=headers)).status == status
         assert (await session.get("/metrics")).status == 200
+
+
+ACCEPTS = {
+    "nothing": ("", "text/plain"),
+    "no version": ("application/openmetrics-text; version=x", "application/openmetrics-text"),
+    "a version to come": ("application/openmetrics-text; version=9.9.9", "application/openmetrics-text"),
+    "names escaped": ("application/openmetrics-text; version=1.0.0; escaping=values", "application/openmetrics-text"),
+    "names escaped as text": ("text/plain; version=1.0.0; escaping=values", "text/plain"),
+    "no header at all": (";;;q=,,/;version=;=", "text/plain"),
+    "Prometheus 2": (
+        "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+        "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+        "application/openmetrics-text",
+    ),
+}
+
+
+@pytest.mark.parametrize(("accept", "content_type"), ACCEPTS.values(), ids=ACCEPTS)
+async def test_whatever_format_is_asked_for_it_is_one_of_two(accept: str, content_type: str) -> None:
+    async with serving() as (_, session):
+        answer = await session.get("/metrics", headers={"Accept": accept})
+        text = await answer.text()
+
+    parse = parse_text if content_type == "text/plain" else parse_openmetrics
+    assert (answer.status, answer.content_type) == (200, content_type)
+    assert {"process_open_fds", "k2alert_ci_success_ratio"} <= {family.name for family in parse(text)}
+
+
+_HOST = b"Host: localhost\r\n"
+MALFORMED = {
+    "a header without end": b"GET / HTTP/1.1\r\n" + _HOST + b"X: " + b"a" * 100_000 + b"\r\n\r\n",
+    "headers without end": b"GET / HTTP/1.1\r\n" + _HOST + b"X: a\r\n" * 50_000 + b"\r\n",
+    "a path without end": b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n" + _HOST + b"\r\n",
+    "no host": b"POST /-/reload HTTP/1.1\r\n\r\n",
+    "two hosts": b"POST /-/reload HTTP/1.1\r\n" + _HOST + b"Host: evil.example\r\n\r\n",
+    "no method": b"EVIL / HTTP/1.1\r\n" + _HOST + b"\r\n",
+    "no HTTP": b"\x16\x03\x01\x02\x00\xff\xfe\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\n" + _HOST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "no length": b"POST / HTTP/1.1\r\n" + _HOST + b"Content-Length: -3\r\n\r\n",
+    "chunks that are none": b"POST / HTTP/1.1\r\n" + _HOST + b"Transfer-Encoding: chunked\r\n\r\nZZZ\r\n",
+    "a NUL": b"GET /\x00 HTTP/1.1\r\n" + _HOST + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", MALFORMED.values(), ids=MALFORMED)
+async def test_what_is_no_request_is_refused_without_a_word_in_the_log(
+    sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving() as (server, session):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(sent)
+        said = await reader.read(4096)
+        writer.close()
+        assert (await session.get("/-/healthy")).status == 200
+
+    assert said.split(b"\r\n")[0].split()[1] == b"400"
+    assert b"Traceback" not in said
+    assert (caplog.records, server.reloads) == ([], 0)
+
+
+async def test_a_body_that_nobody_reads_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    packed = gzip.compress(b"a" * 20_000_000)
+    async with serving() as (_, session):
+        answers = [
+            await session.post("/-/reload", data=data, headers={"Content-Encoding": "gzip"}) for data in (packed, b"no")
+        ]
+        assert [answer.status for answer in answers] == [200, 200]
+        assert (await session.get("/-/healthy")).status == 200
+
+    assert caplog.records == []
 
 
 async def test_every_answer_carries_the_security_headers() -> None:

@@ -24,6 +24,7 @@ REASONS = (
 """Why a notification failed, in Alertmanager's words."""
 
 _STATES = ("ok", "stale", "forbidden", "backfilling")
+_OPENMETRICS = "application/openmetrics-text"
 _LATENCY_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -212,5 +213,14 @@ class SelfMetrics:
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The exposition in the format that the Accept header asks for, and its content type."""
-        encode, content_type = choose_encoder(accept)
+        encode, content_type = choose_encoder(_format(accept))
         return encode(self.registry), content_type
+
+
+def _format(accept: str) -> str:
+    """OpenMetrics for whoever takes it, else the text format, each in the version that all of /metrics is written in.
+
+    prometheus-client would go by any version and way of escaping names that are asked for, and fails on some.
+    """
+    taken = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+    return f"{_OPENMETRICS}; version=1.0.0" if _OPENMETRICS in taken else "text/plain; version=0.0.4"

@@ -1,5 +1,6 @@
 """The HTTP server: requests come in, what the `View` knows goes out. No request waits for a forge."""
 
+import asyncio
 import gzip
 import hmac
 import ipaddress
@@ -9,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from k2alert.expose.api import alerts_json, rules_json
 from k2alert.expose.view import Snapshot, View
@@ -16,6 +18,16 @@ from k2alert.expose.view import Snapshot, View
 __all__ = ["ListenError", "is_loopback", "make_app", "parse_listen", "start"]
 
 log = logging.getLogger(__name__)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a record is of us, and not of a request that no server could read: that is answered with 400."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
+
+
+_PROTOCOL = logging.getLogger(f"{__name__}.protocol")
+_PROTOCOL.addFilter(_is_ours)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -79,7 +91,7 @@ def make_app(view: View, *, loopback: bool) -> web.Application:
 async def start(app: web.Application, listen: str) -> tuple[web.AppRunner, int]:
     """Listens, and says on which port (the one asked for, or a free one for 0). Raises `ListenError`."""
     host, port = parse_listen(listen)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
+    runner = web.AppRunner(app, access_log=None, logger=_PROTOCOL, shutdown_timeout=5)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
@@ -132,7 +144,7 @@ async def _metrics(request: web.Request) -> web.Response:
     body = _joined(own, snapshot, "openmetrics" in content_type)
     headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
     if len(body) >= _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
-        body = gzip.compress(body, compresslevel=1)
+        body = await asyncio.to_thread(gzip.compress, body, compresslevel=1)  # megabytes: others go on meanwhile
         headers["Content-Encoding"] = "gzip"
     return web.Response(body=body, headers=headers)
 

@@ -1,0 +1,128 @@
+"""Telling: the evidence behind an alert, what has been said of it to whom, and how a delivery went."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from k2alert.labels import Labels
+from k2alert.model.facts import Result
+from k2alert.model.rules import AlertState
+
+__all__ = ["Delivery", "Evidence", "JobEvidence", "LogEntry", "Refused", "Retry", "RunEvidence", "Sent"]
+
+# ------------------------------------------------------------------------------ evidence and messages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEvidence:
+    """A job that did it. All text is the forge's: escape it wherever it is shown."""
+
+    name: str
+    stage: str
+    result: Result
+    reason: str
+    web_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEvidence:
+    """A run that did it, with its failed jobs. All text is the forge's: escape it wherever it is shown."""
+
+    project: str
+    id: str
+    number: str
+    workflow: str
+    branch: str
+    sha: str
+    title: str
+    result: Result
+    finished_at: datetime
+    duration: timedelta | None
+    web_url: str
+    jobs: tuple[JobEvidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is behind an alert: at most ten runs, newest first, of `faults` at fault among `samples`."""
+
+    runs: tuple[RunEvidence, ...] = ()
+    faults: int = 0
+    samples: int = 0
+    first_failing: RunEvidence | None = None
+    last_green: RunEvidence | None = None
+    compare_url: str = ""
+
+    @property
+    def more(self) -> int:
+        """How many are at fault beyond those listed."""
+        return max(0, self.faults - len(self.runs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """What one integration of one receiver has been told of one incident.
+
+    An incident is one alert group from its first firing to the end of its last alert; `group` is the group's key
+    (route and group labels), `incident` tells this time from the next. `told` maps alert keys to what was last
+    said of them. `handle` is what the integration needs to find its message again (Slack channel and ts, mail
+    Message-ID). `closed`: it has heard the end. After a failure `failures` counts, `error` says why and nothing
+    is tried before `retry_at`; `gave_up`: the last message will not be tried again, only what comes after it.
+    `last_sent_at` is when the last message was sent or given up.
+    """
+
+    incident: str
+    group: str
+    group_labels: Labels
+    receiver: str
+    integration: str  # "slack[0]": kind and position in the receiver
+    told: Mapping[str, AlertState] = field(default_factory=dict)
+    first_sent_at: datetime | None = None
+    last_sent_at: datetime | None = None
+    sent: int = 0
+    handle: Mapping[str, str] = field(default_factory=dict)
+    closed: bool = False
+    failures: int = 0
+    error: str = ""
+    retry_at: datetime | None = None
+    gave_up: bool = False
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells log entries apart."""
+        return (self.incident, self.receiver, self.integration)
+
+
+# ------------------------------------------------------------------------ expected failures as values
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The receiver took it. `handle` finds the message again. `error`: some of its addresses refused it for good."""
+
+    handle: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """It did not work this time; try again, not before `after` where the receiver said so.
+
+    `handle` is not empty where some of the addresses did take it: they must not be told again.
+    """
+
+    error: str
+    after: timedelta | None = None
+    reason: str = "other"  # label of k2alert_notifications_failed_total, Alertmanager's words
+    handle: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """It will not work by trying again."""
+
+    error: str
+    reason: str = "clientError"
+
+
+Delivery = Sent | Retry | Refused

@@ -37,7 +37,7 @@ from k2alert.stale import is_complete, stale_findings
 from k2alert.times import to_ms
 from k2alert.universe import ProjectId, Target, Universe, alert_labels
 
-__all__ = ["Plan", "Scene", "due_now", "judge_all", "judge_one", "plan", "targets_of"]
+__all__ = ["Plan", "Scene", "due_now", "judge_one", "plan", "targets_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class Plan:
 
 def plan(scene: Scene, *, now: datetime) -> Plan:
     """One evaluation of every rule over every label set, at one instant."""
-    findings = (*judge_all(scene, now=now), *stale_findings(scene.config, scene.projects, scene.started_at, now=now))
+    findings = (*_judge_all(scene, now=now), *stale_findings(scene.config, scene.projects, scene.started_at, now=now))
     rules = {finding.rule.name: finding.rule for finding in findings} | {rule.name: rule for rule in scene.config.rules}
     after = step(scene.alerts, findings, rules=rules, now=now)
     return Plan(now=now, findings=findings, step=after, due=due_now(scene, after.alerts, now=now))
@@ -84,7 +84,7 @@ def due_now(scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -> 
     )
 
 
-def judge_all(scene: Scene, *, now: datetime) -> Iterator[Finding]:
+def _judge_all(scene: Scene, *, now: datetime) -> Iterator[Finding]:
     """Every rule's findings, in the order of the files."""
     at = to_ms(now)
     complete = {look_back: _complete(scene, look_back, now) for look_back in {r.look_back for r in scene.config.rules}}

@@ -18,7 +18,7 @@ from k2alert.alert.lifecycle import AlertId, forget
 from k2alert.collect.http import Time
 from k2alert.config.model import Config
 from k2alert.cycle import Plan, Scene, due_now, plan
-from k2alert.expose.exposition import Family, RunTotals, joined, render, rule_families, run_families
+from k2alert.expose.exposition import Family, joined, render, rule_families, run_families
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.view import Snapshot
 from k2alert.gauges import ci_families
@@ -327,7 +327,7 @@ class Rounds:
             parts.append(part)
             await asyncio.sleep(0)  # a thousand projects take a while; others may work in between
         here = {(project.source, project.path) for project in scene.projects}
-        totals = [RunTotals(*row) for row in await self._store.totals() if (row.source, row.project) in here]
+        totals = [row for row in await self._store.totals() if (row.source, row.project) in here]
         return [
             *rule_families(scene.config.rules, made.findings, made.step.alerts),
             *run_families(totals),

@@ -11,13 +11,11 @@ from functools import lru_cache
 from k2alert.collect.settings import SourceSettings
 from k2alert.config.model import Config
 from k2alert.labels import Labels
-from k2alert.model import Finding, Project, ProjectState, Rule, Selection, Severity, Truth, Window
+from k2alert.model import STALE_ALERT, Finding, Project, ProjectState, Rule, Selection, Severity, Truth, Window
 from k2alert.template import compile_template
 from k2alert.times import format_duration
 
-__all__ = ["STALE_ALERT", "is_complete", "is_current", "is_stale", "stale_findings", "stale_words", "state_of"]
-
-STALE_ALERT = "K2AlertSourceStale"
+__all__ = ["is_complete", "is_current", "is_stale", "stale_findings", "stale_words", "state_of"]
 
 # A machine that slept wakes up with everything stale; it has this long to look before anyone is told.
 _AWAKE = timedelta(minutes=1)

@@ -32,15 +32,7 @@ from k2alert.notify.text import clean
 from k2alert.stale import stale_words
 from k2alert.times import to_ms
 
-__all__ = [
-    "MOST_RUNS",
-    "Known",
-    "Words",
-    "evidence_of",
-    "message_of",
-    "value_text",
-    "wanted",
-]
+__all__ = ["Known", "Words", "evidence_of", "message_of", "value_text", "wanted", "words_of"]
 
 MOST_RUNS = 10
 """A message links so many runs, then "and N more" (contract §6)."""

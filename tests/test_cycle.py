@@ -17,6 +17,7 @@ from k2alert.labels import Labels
 from k2alert.measure.catalogue import METRICS
 from k2alert.model import (
     RESULTS,
+    STALE_ALERT,
     Alert,
     AlertState,
     EndReason,
@@ -32,7 +33,7 @@ from k2alert.model import (
 )
 from k2alert.notify.plan import Kind as Why
 from k2alert.recall import make_board
-from k2alert.stale import STALE_ALERT, is_complete, is_stale, state_of
+from k2alert.stale import is_complete, is_stale, state_of
 from k2alert.telling import Known, evidence_of, value_text
 from k2alert.times import to_ms
 from k2alert.universe import make_universe

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from k2alert.expose.exposition import Family, RunTotals, Sample, render, rule_families, run_families, window_text
+from k2alert.expose.exposition import Family, Sample, render, rule_families, run_families, window_text
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.server import ListenError, is_loopback, make_app, parse_listen, start
 from k2alert.expose.view import Snapshot, View
@@ -25,7 +25,10 @@ from k2alert.model import (
     AlertState,
     Finding,
     Place,
+    RefType,
+    Result,
     Rule,
+    RunTotal,
     Selection,
     Severity,
     Truth,
@@ -70,7 +73,7 @@ FINDING = Finding(rule=RULE, identity=IDENTITY, labels=FIRING.labels, truth=Trut
 
 def snapshot() -> Snapshot:
     families = [
-        *run_families([RunTotals("gitlab", HOSTILE, "default", "success", 12, 90_500, 11)]),
+        *run_families([RunTotal("gitlab", HOSTILE, RefType.DEFAULT, Result.SUCCESS, 12, 90_500, 11)]),
         Family("k2alert_ci_success_ratio", "Share of decided runs.", "gauge", [Sample("", '{project="x"}', 0.5)]),
         *rule_families([RULE], [FINDING], {(FIRING.rule, FIRING.identity): FIRING}),
     ]

@@ -24,11 +24,12 @@ from k2alert.model import (
     RefType,
     Result,
     RunState,
+    RunTotal,
     Saved,
     Severity,
     Transition,
 )
-from k2alert.record import RunTotal, Store, open_store
+from k2alert.record import Store, open_store
 from tests.support.looks import at, finished_run, job, ms, outcome, run
 
 ENGINES: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"sqlite:///{folder}/k2alert.db"}

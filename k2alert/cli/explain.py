@@ -17,7 +17,7 @@ from k2alert.config.model import Config
 from k2alert.cycle import Scene
 from k2alert.labels import Labels
 from k2alert.measure.catalogue import METRICS
-from k2alert.model import Alert, AlertState, Evidence, Kind, RunEvidence, Severity, Transition
+from k2alert.model import Alert, AlertState, Evidence, Kind, LogEntry, RunEvidence, Severity, Transition
 from k2alert.notify.text import clean
 from k2alert.recall import fill_board, make_board
 from k2alert.record import Reader, StoreError, look_into_store
@@ -158,7 +158,7 @@ def _as_text(one: Explanation, message: str, runs: Sequence[RunEvidence], show_m
     return "\n".join(lines)
 
 
-def _told(entry: Any) -> str:
+def _told(entry: LogEntry) -> str:
     when = iso(entry.last_sent_at) if entry.last_sent_at else "never"
     trouble = f"; last error: {clean(entry.error)}" if entry.error else ""
     return f"{entry.receiver} by {entry.integration}, last {when}, {entry.sent} messages{trouble}"

@@ -13,7 +13,7 @@ from typing import Any
 from k2alert.config.watch import read_start
 from k2alert.document import DocumentPath
 
-__all__ = ["Expansion", "Fault", "expand"]
+__all__ = ["UNTOUCHED", "Expansion", "Fault", "expand"]
 
 UNTOUCHED = ("alert_rules", "defaults")
 _LARGEST_SECRET = 64_000  # bytes; a private key has a few thousand

@@ -76,7 +76,7 @@ class _Reading:
         for key, text in found:
             self.sheet.error((*path, *key), text)
         self._warn(path, own)
-        return self._is_new(path, own, name) and not found
+        return self._is_new(path, name) and not found
 
     def _wrong_receiver(
         self, path: DocumentPath, own: Mapping[str, Any], parent: Route
@@ -102,7 +102,7 @@ class _Reading:
         keys = [key for key in ("matchers", "continue") if own.get(key)] if path == _ROOT else []
         return [((key,), f"{key}: not on the root, which hears every alert") for key in keys]
 
-    def _is_new(self, path: DocumentPath, own: Mapping[str, Any], name: str) -> bool:
+    def _is_new(self, path: DocumentPath, name: str) -> bool:
         place = self.sheet.place((*path, "name"))
         first = self.names.setdefault(name, place)
         if first != place:

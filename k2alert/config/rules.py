@@ -15,7 +15,7 @@ from k2alert.document import DocumentPath
 from k2alert.judge.condition import Condition, ConditionError, check_message, compile_condition
 from k2alert.judge.window import parse_window
 from k2alert.labels import Labels, parse_matcher
-from k2alert.model import Metric, Place, Rule, Selection, Window
+from k2alert.model import STALE_ALERT, Metric, Place, Rule, Selection, Window
 from k2alert.template import (
     TEMPLATE_FUNCTIONS,
     TEMPLATE_NAMES,
@@ -25,11 +25,10 @@ from k2alert.template import (
     ratio_before_percent,
 )
 
-__all__ = ["RuleScope", "read_rules"]
+__all__ = ["OWN_LABELS", "RuleScope", "read_rules"]
 
 OWN_LABELS = ("alertname", "severity", "source")
 """Labels of an alert that only the rule's own keys set."""
-BUILT_IN_RULE = "K2AlertSourceStale"
 _MERGED = ("labels", "annotations")
 _DEFAULTS: DocumentPath = ("defaults",)
 # What a rule is checked against while its own period cannot be read: short, so that nothing else is said of it.
@@ -162,8 +161,8 @@ class _Reading:
         name = self.data.get("name")
         if not isinstance(name, str):
             return
-        if name == BUILT_IN_RULE:
-            self.sheet.error(self.at("name"), f"name: {BUILT_IN_RULE} is k2alert's own")
+        if name == STALE_ALERT:
+            self.sheet.error(self.at("name"), f"name: {STALE_ALERT} is k2alert's own")
         place = self.sheet.place(self.at("name"))
         first = self.scope.names.setdefault(name, place)
         if first != place:

@@ -53,12 +53,9 @@ def _rule(
     snapshot: Snapshot, rule: Rule, findings: Sequence[Finding], alerts: Sequence[Alert], show_alerts: bool
 ) -> dict[str, Any]:
     errors = [finding.error for finding in findings if finding.error]
-    states = {alert.state for alert in alerts}
     counts = {truth.value: sum(finding.truth is truth for finding in findings) for truth in Truth}
     return {
-        "state": next(
-            (state.value for state in (AlertState.FIRING, AlertState.PENDING) if state in states), "inactive"
-        ),
+        "state": _worst(alert.state for alert in alerts),
         "name": rule.name,
         "query": rule.condition.text,
         "duration": rule.hold.total_seconds(),
@@ -75,8 +72,9 @@ def _rule(
     }
 
 
-def _worst(states: Collection[AlertState]) -> str:
-    return next((state.value for state in (AlertState.FIRING, AlertState.PENDING) if state in states), "inactive")
+def _worst(states: Iterable[AlertState]) -> str:
+    met = set(states)
+    return next((state.value for state in (AlertState.FIRING, AlertState.PENDING) if state in met), "inactive")
 
 
 def _texts(rule: Rule) -> dict[str, Any]:

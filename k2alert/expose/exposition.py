@@ -10,12 +10,11 @@ from datetime import timedelta
 from typing import Literal, NamedTuple
 
 from k2alert.labels import Labels
-from k2alert.model import Alert, AlertState, Finding, Measures, Metric, Needs, Rule, Selection, Truth, Window
+from k2alert.model import Alert, AlertState, Finding, Measures, Metric, Needs, Rule, RunTotal, Selection, Truth, Window
 from k2alert.times import format_duration
 
 __all__ = [
     "Family",
-    "RunTotals",
     "gauge_families",
     "joined",
     "render",
@@ -25,7 +24,7 @@ __all__ = [
 ]
 
 # Label names that a scraping Prometheus would have to rename, for they clash with those of its targets.
-_FACT_LABELS = {"job": "ci_job", "stage": "ci_stage", "environment": "deployment_environment"}
+_RENAMED = {"job": "ci_job", "stage": "ci_stage", "environment": "deployment_environment"}
 _ALERT_STATES = ("inactive", "pending", "firing", "no_data", "unknown")
 
 
@@ -45,18 +44,6 @@ class Family:
     help: str
     type: Literal["gauge", "counter", "summary"]
     samples: Sequence[Sample]
-
-
-class RunTotals(NamedTuple):
-    """Every finished attempt ever recorded, counted once. `duration_ms` sums those `timed` that have one."""
-
-    source: str
-    project: str
-    ref_type: str
-    result: str
-    runs: int
-    duration_ms: int
-    timed: int
 
 
 def gauge_families(
@@ -87,7 +74,7 @@ def gauge_families(
         yield Family(metric.gauge, metric.help, "gauge", samples)
 
 
-def run_families(totals: Iterable[RunTotals]) -> Iterator[Family]:
+def run_families(totals: Iterable[RunTotal]) -> Iterator[Family]:
     """`k2alert_ci_runs_total` and the summary of run durations."""
     rows = [(row, _braces(_run_labels(row))) for row in totals]
     yield Family(
@@ -103,7 +90,7 @@ def run_families(totals: Iterable[RunTotals]) -> Iterator[Family]:
         [
             sample
             for row, labels in rows
-            for sample in (Sample("_count", labels, row.timed), Sample("_sum", labels, row.duration_ms / 1000))
+            for sample in (Sample("_count", labels, row.timed_runs), Sample("_sum", labels, row.duration_ms / 1000))
         ],
     )
 
@@ -173,12 +160,12 @@ def _state(finding: Finding, alert: Alert | None) -> str:
     return alert.state.value
 
 
-def _run_labels(row: RunTotals) -> dict[str, str]:
-    return {"source": row.source, "project": row.project, "ref_type": row.ref_type, "result": row.result}
+def _run_labels(row: RunTotal) -> dict[str, str]:
+    return {"source": row.source, "project": row.project, "ref_type": row.ref_type.value, "result": row.result.value}
 
 
 def _shown(labels: Mapping[str, str], window: str) -> dict[str, str]:
-    shown = {_FACT_LABELS.get(name, name): value for name, value in labels.items()}
+    shown = {_RENAMED.get(name, name): value for name, value in labels.items()}
     return {**shown, "window": window} if window else shown
 
 

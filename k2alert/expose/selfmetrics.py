@@ -10,6 +10,8 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from k2alert.model import ProjectState
+
 __all__ = ["REASONS", "SelfMetrics"]
 
 REASONS = (
@@ -23,7 +25,7 @@ REASONS = (
 )
 """Why a notification failed, in Alertmanager's words."""
 
-_STATES = ("ok", "stale", "forbidden", "backfilling")
+_STATES = tuple(state.value for state in ProjectState)
 _OPENMETRICS = "application/openmetrics-text"
 _LATENCY_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -32,11 +34,19 @@ class SelfMetrics:
     """The daemon's own metrics; every series exists at zero from when its rule, receiver or source is declared."""
 
     def __init__(self, version: str) -> None:
-        self.registry = registry = CollectorRegistry(auto_describe=True)
+        self._registry = registry = CollectorRegistry(auto_describe=True)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
+        self._make_process(registry, version)
+        self._make_sources(registry)
+        self._make_rounds(registry)
+        self._make_notifications(registry)
+        self._declared: dict[str, set[tuple[str, ...]]] = {"rule": set(), "receiver": set(), "source": set()}
+
+    def _make_process(self, registry: CollectorRegistry, version: str) -> None:
         info = Gauge("k2alert_build_info", "Version of this k2alert; always 1.", ["version"], registry=registry)
         info.labels(version).set(1)
+        Gauge("k2alert_leader", "Whether this replica judges and sends.", registry=registry).set(1)
         self._config_hash = Gauge(
             "k2alert_config_hash", "A number that changes when the configuration does.", registry=registry
         )
@@ -50,6 +60,8 @@ class SelfMetrics:
             "When a configuration was last taken into use.",
             registry=registry,
         )
+
+    def _make_sources(self, registry: CollectorRegistry) -> None:
         self._projects = Gauge(
             "k2alert_projects",
             "Projects of a source by how their reading goes.",
@@ -80,6 +92,8 @@ class SelfMetrics:
             ["source"],
             registry=registry,
         )
+
+    def _make_rounds(self, registry: CollectorRegistry) -> None:
         self._evaluations = Counter(
             "k2alert_rule_evaluations", "Rounds in which the rule was judged.", ["rule"], registry=registry
         )
@@ -100,6 +114,8 @@ class SelfMetrics:
             "CI samples that rounds left out of the exposition, for there were too many.",
             registry=registry,
         )
+
+    def _make_notifications(self, registry: CollectorRegistry) -> None:
         self._notifications = Counter(
             "k2alert_notifications",
             "Notifications tried, told or not.",
@@ -119,8 +135,6 @@ class SelfMetrics:
             registry=registry,
             buckets=_LATENCY_BUCKETS,
         )
-        Gauge("k2alert_leader", "Whether this replica judges and sends.", registry=registry).set(1)
-        self._declared: dict[str, set[tuple[str, ...]]] = {"rule": set(), "receiver": set(), "source": set()}
 
     def declare(self, *, rules: Iterable[str], receivers: Iterable[tuple[str, str]], sources: Iterable[str]) -> None:
         """Begins the series of what the configuration names, at zero, and ends those of what it names no more."""
@@ -214,7 +228,7 @@ class SelfMetrics:
     def render(self, accept: str) -> tuple[bytes, str]:
         """The exposition in the format that the Accept header asks for, and its content type."""
         encode, content_type = choose_encoder(_format(accept))
-        return encode(self.registry), content_type
+        return encode(self._registry), content_type
 
 
 def _format(accept: str) -> str:

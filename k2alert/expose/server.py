@@ -17,7 +17,7 @@ from k2alert.expose.view import Snapshot, View
 
 __all__ = ["ListenError", "is_loopback", "make_app", "parse_listen", "start"]
 
-log = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
@@ -110,7 +110,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         headers = {name: value for name, value in refused.headers.items() if name in ("Allow", "WWW-Authenticate")}
         response = _error(refused.status, refused.text or refused.reason, headers)
     except Exception:
-        log.exception("a request failed", extra={"path": request.path})
+        _LOG.exception("a request failed", extra={"path": request.path})
         response = _error(500, "internal error, see the log", {})
     response.headers.update(_HEADERS)
     return response

@@ -29,8 +29,8 @@ class Streak(NamedTuple):
     last_green: int | None
 
     @property
-    def severity(self) -> tuple[int, int, int]:
-        """What makes a streak worse than another: its length, then the later start."""
+    def rank(self) -> tuple[int, int, int]:
+        """Greater for the worse of two streaks: the longer, then the one that began later."""
         return (len(self.failing), self.began, self.failing[-1] if self.failing else 0)
 
 
@@ -124,7 +124,7 @@ class Lanes:
     def worst(self, lanes: Iterable[int], at: int) -> Streak | None:
         """The worst of the present streaks of some lanes; None where there are no lanes."""
         streaks = (self._lanes[lane].streak(at, self._skew) for lane in lanes)
-        return max(streaks, key=lambda streak: streak.severity, default=None)
+        return max(streaks, key=lambda streak: streak.rank, default=None)
 
 
 def _run_of(row: Row) -> _Run:

@@ -25,12 +25,14 @@ from k2alert.model.facts import (
     RefType,
     Result,
     RunState,
+    RunTotal,
     Saved,
     Stream,
 )
 from k2alert.model.measures import EvidenceRefs, Measured, Measures, Metric, Needs, Selection, Window
 from k2alert.model.rules import (
     NOWHERE,
+    STALE_ALERT,
     Alert,
     AlertState,
     EndReason,
@@ -48,6 +50,7 @@ from k2alert.model.telling import Delivery, Evidence, JobEvidence, LogEntry, Ref
 __all__ = [
     "NOWHERE",
     "RESULTS",
+    "STALE_ALERT",
     "Alert",
     "AlertState",
     "Delivery",
@@ -83,6 +86,7 @@ __all__ = [
     "Rule",
     "RunEvidence",
     "RunState",
+    "RunTotal",
     "Saved",
     "Selection",
     "Sent",

@@ -25,6 +25,7 @@ __all__ = [
     "RefType",
     "Result",
     "RunState",
+    "RunTotal",
     "Saved",
     "Stream",
 ]
@@ -196,6 +197,18 @@ class KnownRun(NamedTuple):
     seen: datetime
     attempt: int  # the latest finished attempt recorded, 0 for none
     state: RunState
+
+
+class RunTotal(NamedTuple):
+    """How many finished attempts were ever recorded, and how long those took whose duration is known."""
+
+    source: str
+    project: str
+    ref_type: RefType
+    result: Result
+    runs: int
+    duration_ms: int
+    timed_runs: int
 
 
 # ------------------------------------------------------------------------ recorded rows for `measure`

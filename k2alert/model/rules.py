@@ -12,6 +12,7 @@ from k2alert.model.measures import Selection, Window
 
 __all__ = [
     "NOWHERE",
+    "STALE_ALERT",
     "Alert",
     "AlertState",
     "EndReason",
@@ -95,6 +96,10 @@ class Rule:
     annotations: Mapping[str, Any] = field(default_factory=dict)
     look_back: timedelta = timedelta(0)
     place: Place = NOWHERE
+
+
+STALE_ALERT = "K2AlertSourceStale"
+"""The name of the built-in rule, which no other may have (contract §6)."""
 
 
 class Truth(StrEnum):

@@ -24,7 +24,7 @@ from k2alert.model import Delivery, Refused, Retry, Sent
 from k2alert.notify import joint
 from k2alert.notify.message import Item, Line, Message, Span, details, heading, headline, list_line, stem, summary
 from k2alert.notify.plan import Kind
-from k2alert.notify.text import clean, cut, safe_url
+from k2alert.notify.text import clean, cut, safe_url, spaced
 
 # ------------------------------------------------------------------------------------------ settings
 
@@ -174,7 +174,8 @@ def _text_line(line: Line) -> str:
 
 def _text_span(span: Span) -> str:
     url = safe_url(span.url)
-    return f"{_spaced(span.text, escape)} <{url}>" if url else _spaced(span.text, escape)
+    text = spaced(span.text, escape)
+    return f"{text} <{url}>" if url else text
 
 
 def _html(message: Message) -> str:
@@ -206,14 +207,8 @@ def _html_line(line: Line) -> str:
 
 def _html_span(span: Span) -> str:
     url = safe_url(span.url)
-    text = _spaced(span.text, escape_html)
+    text = spaced(span.text, escape_html)
     return f'<a href="{html.escape(url)}">{text or "link"}</a>' if url else text
-
-
-def _spaced(text: str, escaped: Callable[[str], str]) -> str:
-    """Escaped, with the space kept that joins it to its neighbours."""
-    inner = escaped(text)
-    return f"{' ' if text[:1] == ' ' else ''}{inner}{' ' if inner and text[-1:] == ' ' else ''}"
 
 
 # ------------------------------------------------------------------------------------------ read

@@ -24,7 +24,7 @@ from k2alert.model import Delivery, Refused, Retry, Sent, Severity
 from k2alert.notify import joint
 from k2alert.notify.message import Item, Line, Message, Span, details, heading, headline, list_line, news_lines, summary
 from k2alert.notify.plan import Kind
-from k2alert.notify.text import clean, safe_url
+from k2alert.notify.text import clean, safe_url, spaced
 
 # ------------------------------------------------------------------------------------------ settings
 
@@ -180,14 +180,8 @@ def _markup(line: Line) -> str:
 
 def _span(span: Span) -> str:
     url = safe_url(span.url)
-    text = _escape(_spaced(span.text))
+    text = _escape(spaced(span.text))
     return f"<{_escape(url)}|{text.strip() or 'link'}>" if url else text
-
-
-def _spaced(text: str) -> str:
-    """Cleaned, with the space kept that joins it to its neighbours."""
-    inner = clean(text)
-    return f"{' ' if text[:1] == ' ' else ''}{inner}{' ' if inner and text[-1:] == ' ' else ''}"
 
 
 def _escape(text: str) -> str:

@@ -6,15 +6,15 @@ Each integration adds the escapes of its own markup on top.
 """
 
 import unicodedata
+from collections.abc import Callable
 from urllib.parse import quote, urlsplit
 
-__all__ = ["clean", "cut", "safe_url"]
+__all__ = ["clean", "cut", "safe_url", "spaced"]
 
 LONGEST_NAME = 300  # no branch or title needs more to be recognised; git's own limit for a ref is 255 bytes a part
 LONGEST_URL = 1000
-_DROPPED = frozenset(
-    {"Cc", "Cf", "Cs", "Co", "Cn"}
-)  # control, format (bidi, zero width), surrogate, private, unassigned
+# Categories of Unicode: control, format (bidi, zero width), surrogate, private, unassigned.
+_DROPPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _SPACES = frozenset({"Zs", "Zl", "Zp"})
 # A word joiner is invisible and keeps readers, which link whatever looks like an address, from doing so.
 _JOINER = "\u2060"
@@ -25,6 +25,12 @@ def clean(text: str, longest: int = LONGEST_NAME) -> str:
     visible = "".join(_visible(char) for char in text[: longest * 4])
     shown = cut(" ".join(visible.split()), longest)
     return shown.replace("://", f":{_JOINER}//").replace("www.", f"www{_JOINER}.")
+
+
+def spaced(text: str, escaped: Callable[[str], str] = clean) -> str:
+    """The text cleaned or escaped, with the space kept at each end that joins it to its neighbours in a line."""
+    inner = escaped(text)
+    return f"{' ' if text[:1] == ' ' else ''}{inner}{' ' if inner and text[-1:] == ' ' else ''}"
 
 
 def cut(text: str, longest: int) -> str:

@@ -6,9 +6,9 @@ In: a store's URL. Out: a `Store`, behind which an engine keeps all that must ou
 from pathlib import Path
 
 from k2alert.record.sqlite import SqliteReader, SqliteStore
-from k2alert.record.store import Reader, RunTotal, Store, StoreBusy, StoreError
+from k2alert.record.store import Reader, Store, StoreBusy, StoreError
 
-__all__ = ["Reader", "RunTotal", "Store", "StoreBusy", "StoreError", "look_into_store", "open_store"]
+__all__ = ["Reader", "Store", "StoreBusy", "StoreError", "look_into_store", "open_store"]
 
 _SQLITE = "sqlite:///"
 

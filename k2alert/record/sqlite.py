@@ -25,6 +25,7 @@ from k2alert.model import (
     PipelineRun,
     Project,
     RunEvidence,
+    RunTotal,
     Saved,
     Stream,
     Transition,
@@ -57,12 +58,11 @@ from k2alert.record.states import (
     transition_of,
     transition_row,
 )
-from k2alert.record.store import RunTotal
 from k2alert.times import to_ms
 
 __all__ = ["SqliteReader", "SqliteStore"]
 
-_log = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -298,9 +298,9 @@ def _open_writer(path: Path) -> sqlite3.Connection:
 
 
 def _tell_version(path: Path) -> None:
-    _log.info("store %s opened with SQLite %s", path, sqlite3.sqlite_version)
+    _LOG.info("store %s opened with SQLite %s", path, sqlite3.sqlite_version)
     if has_wal_bug(sqlite3.sqlite_version_info):
-        _log.info(
+        _LOG.info(
             "SQLite %s has the WAL-reset bug, which one writer never meets: let nothing but k2alert write to %s",
             sqlite3.sqlite_version,
             path,

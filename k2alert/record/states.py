@@ -18,11 +18,11 @@ from k2alert.model import (
     LogEntry,
     Project,
     RefType,
+    RunTotal,
     Severity,
     Transition,
 )
 from k2alert.record.rows import maybe_ms
-from k2alert.record.store import RunTotal
 from k2alert.times import from_ms, to_ms
 
 __all__ = [

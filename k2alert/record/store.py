@@ -7,7 +7,7 @@ is one whole transaction; what a call has returned from is on disk.
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from k2alert.model import (
     Alert,
@@ -18,15 +18,14 @@ from k2alert.model import (
     OpenEntry,
     PipelineRun,
     Project,
-    RefType,
-    Result,
     RunEvidence,
+    RunTotal,
     Saved,
     Stream,
     Transition,
 )
 
-__all__ = ["Reader", "RunTotal", "Store", "StoreBusy", "StoreError"]
+__all__ = ["Reader", "Store", "StoreBusy", "StoreError"]
 
 
 class StoreError(Exception):
@@ -35,18 +34,6 @@ class StoreError(Exception):
 
 class StoreBusy(StoreError):
     """Somebody else is at the store; it is worth trying again."""
-
-
-class RunTotal(NamedTuple):
-    """How many finished attempts were ever recorded, and how long those took whose duration is known."""
-
-    source: str
-    project: str
-    ref_type: RefType
-    result: Result
-    runs: int
-    duration_ms: int
-    timed_runs: int
 
 
 class Reader(Protocol):

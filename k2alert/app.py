@@ -219,6 +219,7 @@ class _Daemon:
         try:
             async with self._saving:
                 self._take(await self._store.prune(before))
+                self._setting.board.drop_empty()
         except StoreError as error:
             _LOG.error("the store could not be pruned: %s", error)
 

@@ -343,23 +343,26 @@ def test_matchers_see_fact_labels_project_labels_and_the_result() -> None:
     assert ask(board, "total_pipelines", 200, by=failing, labels=team) == Measured(2, 2)
 
 
-def test_what_is_pruned_is_forgotten_with_the_series_it_leaves_empty() -> None:
-    board = board_with(*runs("-+-"), run(9, stream=OTHER, finished=5))
-    assert ask(board, "success_rate", 100) == Measured(1 / 3, 3)
-    board.prune(20 * MINUTE)
-    assert ask(board, "success_rate", 100) == Measured(0.5, 2)
-    assert board.label_sets(BY_PROJECT, DAY, 100 * MINUTE, Kind.RUN) == [APP]
-    board.apply(Saved(entries=[EntryChange(Kind.RUN, run(9, stream=OTHER, finished=5), None)]))
-    board.apply(Saved(entries=[EntryChange(Kind.RUN, None, run(10, "-", stream=OTHER, finished=50))]))
+def test_a_series_is_dropped_when_nothing_is_in_it_and_begins_anew() -> None:
+    other = run(9, stream=OTHER, finished=5)
     lib = Labels({"source": "gitlab", "project": "k2/lib"})
+    board = board_with(*runs("-+-"), other)
+    board.drop_empty()
+    assert set(board.label_sets(BY_PROJECT, DAY, 100 * MINUTE, Kind.RUN)) == {APP, lib}
+    board.apply(Saved(entries=[EntryChange(Kind.RUN, other, None)]))
+    board.drop_empty()
+    assert ask(board, "success_rate", 100) == Measured(1 / 3, 3)
+    assert board.label_sets(BY_PROJECT, DAY, 100 * MINUTE, Kind.RUN) == [APP]
+    board.apply(Saved(entries=[EntryChange(Kind.RUN, None, run(10, "-", stream=OTHER, finished=50))]))
     assert ask(board, "failed_pipelines", 100, labels=lib).value == 1
 
 
-def test_pruning_more_than_was_ever_added_up_leaves_nothing_stale() -> None:
-    board = board_with(*runs("+"))
+def test_taking_out_more_than_was_ever_added_up_leaves_nothing_stale() -> None:
+    first, later = runs("+"), runs("++---", first=2)
+    board = board_with(*first)
     assert ask(board, "success_rate", 100) == Measured(1.0, 1)
-    board.apply(Saved(entries=[EntryChange(Kind.RUN, None, entry) for entry in runs("++---", first=2)]))
-    board.prune(50 * MINUTE)
+    board.apply(Saved(entries=[EntryChange(Kind.RUN, None, entry) for entry in later]))
+    board.apply(Saved(entries=[EntryChange(Kind.RUN, entry, None) for entry in [*first, *later[:3]]]))
     assert ask(board, "success_rate", 100) == Measured(0.0, 2)
 
 

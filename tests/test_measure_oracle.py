@@ -202,9 +202,10 @@ class History(RuleBasedStateMachine):
 
     @rule(before=st.integers(0, 8))
     def old_facts_are_pruned(self, before: int) -> None:
-        self.board.prune(before)
         for kind, facts in self.oracle.entries.items():
-            self.oracle.entries[kind] = [entry for entry in facts if entry.finished >= before]
+            for old in [entry for entry in facts if entry.finished < before]:
+                self.change(kind, old, None)
+        self.board.drop_empty()
 
     @rule(
         selection=st.sampled_from(SELECTIONS),

@@ -98,9 +98,7 @@ class _Table:
         if new is not None and now is not None:
             now.opens[new.key] = new
 
-    def prune(self, before: int) -> None:
-        for series in self.series.values():
-            series.prune(before)
+    def drop_empty(self) -> None:
         gone = {series for series in self.series.values() if not series}
         if gone:
             self.series = {labels: series for labels, series in self.series.items() if series not in gone}
@@ -189,11 +187,11 @@ class Board:
         for opened in saved.opens:
             self._apply_open(opened)
 
-    def prune(self, before_ms: int) -> None:
-        """Forget the rows that finished before, and the series left empty."""
+    def drop_empty(self) -> None:
+        """Let go of the series that nothing is in any more, such as those of branches that retention forgot."""
         for tables in (self._runs, self._jobs):
             for table in tables.values():
-                table.prune(before_ms)
+                table.drop_empty()
 
     # ------------------------------------------------------------------------------------- what is asked
 

@@ -56,7 +56,7 @@ class Series:
         self._memory.clear()
 
     def remove(self, row: Row) -> None:
-        """Take one row out; one that was pruned is not here any more."""
+        """Take one row out."""
         if row.superseded == NEVER:
             self.line.remove(row.finished, row.ref)
         else:
@@ -80,14 +80,6 @@ class Series:
         self._memory.clear()
         for entry in entries:
             self.insert(row_of(entry, lanes[entry.stream]))
-
-    def prune(self, before: int) -> None:
-        """Drop what finished before."""
-        self.line.prune(before)
-        self._past = [row for row in self._past if row.finished >= before]
-        self._settle()
-        self._lanes = None
-        self._memory.clear()
 
     def _follows(self, entry: Entry) -> bool:
         line = self.line
@@ -117,7 +109,7 @@ class Series:
         """When the newest marked row that counts at `at` finished, however long ago."""
         line, sums = self.line, self.line.sums(column)
         high = bisect_right(line.finished, at)
-        found = [line.finished[bisect_left(sums, sums[high]) - 1]] if sums[high] > sums[0] else []
+        found = [line.finished[bisect_left(sums, sums[high]) - 1]] if sums[high] else []
         found.extend(row.finished for row in self._counting(at) if row.worth(column))
         return max(found, default=None)
 
@@ -168,7 +160,7 @@ class Series:
     def _last_runs(self, runs: int, high: int, past: Sequence[Row]) -> Span:
         decided = self.line.sums(DECIDED)
         first = decided[high] - runs + 1
-        low = bisect_left(decided, first) - 1 if first > decided[0] else 0
+        low = bisect_left(decided, first) - 1 if first > 0 else 0
         if not past:
             return Span(self.line, low, high)
         tail = Span(self.line, low, high, tuple(past)).newest(DECIDED, runs)

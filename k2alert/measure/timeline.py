@@ -118,21 +118,13 @@ class Timeline:
         self._cut(index)
 
     def remove(self, finished: int, ref: int) -> None:
-        """Take one row out; one that was pruned is not here any more."""
+        """Take one row out."""
         index = self.place(finished, ref)
         if index < len(self.refs) and self.finished[index] == finished and self.refs[index] == ref:
-            self._delete(index, index + 1)
+            for column in (self.finished, self.refs, self.durations, self.queues, self.created, self.lanes):
+                del column[index]
+            del self.codes[index]
             self._cut(index)
-
-    def prune(self, before: int) -> None:
-        """Drop what finished before.
-
-        The running sums keep what the dropped rows added up to: only differences of them mean anything.
-        """
-        gone = bisect_left(self.finished, before)
-        self._delete(0, gone)
-        for column, sums in self._sums.items():
-            self._sums[column] = sums[gone:] or array(column.typecode, (0,))
 
     def extend(self, entries: Sequence[Entry], lanes: Iterable[int]) -> None:
         """Append entries, already in order and after all that is here, column by column."""
@@ -163,11 +155,6 @@ class Timeline:
         done = len(sums) - 1
         worths = column.worths(self.codes[done:], self.lengths(column.field)[done:])
         sums.extend(islice(accumulate(worths, initial=sums[done]), 1, None))
-
-    def _delete(self, low: int, high: int) -> None:
-        for column in (self.finished, self.refs, self.durations, self.queues, self.created, self.lanes):
-            del column[low:high]
-        del self.codes[low:high]
 
     def _cut(self, index: int) -> None:
         for sums in self._sums.values():

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from k2alert.cli import main
 from k2alert.times import iso
-from tests.support.daemon import PROJECT, World, a_world, daemon, until, until_judged
+from tests.support.daemon import PROJECT, World, a_world, daemon, until, until_judged, until_seen
 from tests.support.slack import TOKEN, Slack, stand_in_slack
 
 RULES = """
@@ -135,7 +135,7 @@ async def test_explain_says_why_and_who_was_told_while_the_daemon_runs(tmp_path:
             for _ in range(3):
                 world.run("failed")
                 world.clock.move(seconds=1)
-            await until(lambda: texts(slack), "the first message")
+            await until_seen(running, 'k2alert_notifications_total{integration="slack",receiver="team"} 1.0')
             at = iso(world.clock.now())
             status, firing = await explained(config, "main_is_red", f"project={PROJECT}", "--message", "--at", at)
             before = await explained(config, "main_is_red", "--at", iso(early))

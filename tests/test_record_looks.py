@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -209,3 +210,17 @@ async def test_complete_looks_end_the_same_in_any_order(data: st.DataObject) -> 
         assert [entry.superseded for entry in entries] == [*(entry.finished for entry in entries[1:]), None]
         assert [entry.retry for entry in entries] == [False, *(True for _ in entries[1:])]
         await store.close()
+
+
+async def test_a_job_that_takes_the_number_of_one_that_went_in_the_same_batch_is_itself(tmp_path: Path) -> None:
+    """The run ends, and its open job with it, and goes again with another: three looks of one instant."""
+    store = open_store(f"sqlite:///{tmp_path}/k2alert.db")
+    again = run("1", seen=0, state=RunState.PENDING, jobs=(job("test", id="9"),))
+    await store.save([run("1", seen=0, state=RunState.PENDING, jobs=(job("lint", id="8"),))])
+
+    await store.save([run("1", seen=0, state=RunState.FINISHED), again])
+
+    assert await store.save([again]) == Saved()
+    labels = {stream.id: stream.labels for stream in await store.streams()}
+    assert [labels[entry.stream].get("job") for kind, entry in await store.opens() if kind is Kind.JOB] == ["test"]
+    await store.close()

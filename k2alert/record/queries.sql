@@ -89,11 +89,13 @@ ON CONFLICT (id) DO UPDATE SET
     duration = excluded.duration, queued = excluded.queued, retry = excluded.retry;
 
 -- name: put_job
--- A new job execution, or a known one as it is now.
+-- A new job execution, or a known one as it is now. A number may have been another job's: one that was open, and went
+-- in the same batch.
 INSERT INTO jobs (id, forge_id, name, stream, link, state, attempt, allowed, retry, result, reason,
     created, started, finished, superseded, duration, queued)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
+    forge_id = excluded.forge_id, name = excluded.name, stream = excluded.stream,
     link = excluded.link, state = excluded.state, attempt = excluded.attempt, allowed = excluded.allowed,
     retry = excluded.retry, result = excluded.result, reason = excluded.reason, created = excluded.created,
     started = excluded.started, finished = excluded.finished, superseded = excluded.superseded,

@@ -1,5 +1,6 @@
 """Loading: what right files come to, what is warned of, and what must never be seen."""
 
+import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -340,6 +341,27 @@ def test_a_pattern_that_matches_the_main_file_does_not_read_it_twice(tmp_path: P
 
 def test_a_pattern_that_matches_nothing_is_warned_of(tmp_path: Path) -> None:
     assert "rule_files: no file matches" in said(load_text(tmp_path, "rule_files: ['rules/*.yml']\n"))
+
+
+@pytest.mark.parametrize(
+    ("named", "text"),
+    [
+        ("odd.yml", "there is no file"),
+        ("/dev/zero", "there is no file"),
+        ("folder", "there is no file"),
+        ("[oet]*.yml", "no file matches"),
+        ("/proc/[0-9]*/fd/*.yml", "no file matches"),
+    ],
+)
+def test_what_is_no_regular_file_is_never_opened(tmp_path: Path, named: str, text: str) -> None:
+    os.mkfifo(tmp_path / "odd.yml")  # opening it would wait for a writer
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "to_itself.yml").symlink_to(tmp_path / "to_itself.yml")
+    (tmp_path / "endless.yml").symlink_to("/dev/zero")
+    loaded = load_text(tmp_path, f"rule_files: ['{named}']\n{NOTIFIED}", {"HOOK": "https://x.example"})
+
+    assert any(problem.startswith(f"rule_files: {text}") for problem in said(loaded))
+    assert fingerprint(loaded.watched) == loaded.watched
 
 
 def test_a_rule_file_holds_rules_only(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from k2alert.config.sections import (
 )
 from k2alert.config.settings import BasicSettings, MainFile, RuleFile
 from k2alert.config.sheet import Sheet, known_keys
-from k2alert.config.watch import digest, matched, names_digest, read_start
+from k2alert.config.watch import digest, is_file, matched, names_digest, read_start
 from k2alert.document import Document, parse_document
 from k2alert.labels import Labels
 from k2alert.model import Metric, Place, Problem, Rule
@@ -236,7 +236,7 @@ def _files_of(desk: _Desk, pattern: Path, sheet: Sheet, path: tuple[str | int, .
     files = matched(pattern)
     if has_magic(str(pattern)):
         desk.watched[pattern] = names_digest(files)
-    elif not pattern.exists():
+    elif not is_file(pattern):  # to open a pipe is to wait for whoever writes to it
         desk.watched[pattern] = digest(None)
         sheet.error(path, f"rule_files: there is no file {pattern}")
         return ()

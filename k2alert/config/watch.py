@@ -11,7 +11,7 @@ from pathlib import Path
 
 from k2alert.document import LARGEST_FILE
 
-__all__ = ["digest", "fingerprint", "matched", "names_digest", "read_start"]
+__all__ = ["digest", "fingerprint", "is_file", "matched", "names_digest", "read_start"]
 
 _ABSENT = ""
 
@@ -28,9 +28,17 @@ def digest(content: bytes | None) -> str:
 
 def matched(pattern: Path) -> tuple[Path, ...]:
     """The files that a pattern (`*`, `?`, `[a-z]`, `**`) matches now, sorted. A plain path matches itself."""
-    if pattern.is_file() or not glob.has_magic(str(pattern)):
+    if is_file(pattern) or not glob.has_magic(str(pattern)):
         return (pattern,)
-    return tuple(Path(name) for name in sorted(glob.glob(str(pattern), recursive=True)) if Path(name).is_file())
+    return tuple(Path(name) for name in sorted(glob.glob(str(pattern), recursive=True)) if is_file(Path(name)))
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a regular file, as far as we may look: what is behind a directory shut to us is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def names_digest(names: Iterable[Path]) -> str:
@@ -39,7 +47,7 @@ def names_digest(names: Iterable[Path]) -> str:
 
 
 def _of_path(path: Path) -> str:
-    if glob.has_magic(str(path)) and not path.is_file():
+    if glob.has_magic(str(path)) and not is_file(path):
         return names_digest(matched(path))
     return digest(_read(path))
 
@@ -53,6 +61,6 @@ def read_start(path: Path) -> bytes:
 def _read(path: Path) -> bytes | None:
     """A regular file's content, None where there is none to read."""
     try:
-        return read_start(path) if path.is_file() else None
+        return read_start(path) if is_file(path) else None
     except OSError:
         return None

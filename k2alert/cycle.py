@@ -4,10 +4,10 @@
 telling.py turns what is due into messages, once the store has looked up the evidence. Nothing here does I/O,
 reads a clock or changes what it was given. The round around it (rounds.py) is:
 
-1. now = clock(); 2. plan(...); 3. store the alerts (decided before anyone is told); 4. compose and deliver;
-5. store the log (told, so written).
+1. now = clock(); 2. plan(...); 3. store the alerts (decided before anyone is told); 4. compose and deliver, each
+message stored as tried before it goes; 5. store the log (told, so written).
 
-A crash before 3 repeats the evaluation; one between 4 and 5 repeats the message in flight.
+A crash before 3 repeats the evaluation; a message that was in flight is said again before anything is judged.
 """
 
 import traceback

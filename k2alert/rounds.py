@@ -2,7 +2,8 @@
 
 1. now = clock(); 2. plan; 3. store the alerts (decided before anyone is told); 4. compose and deliver, each message
 stored as tried before it goes; 5. store the log (told, so written), entry by entry. Between 3 and 4 the picture for
-HTTP is drawn anew.
+HTTP is drawn anew. The first round of a process begins with what was in flight when the last one died.
+
 With the store down nothing is sent; the next round begins where this one could not go on.
 """
 

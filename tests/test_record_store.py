@@ -518,15 +518,14 @@ async def test_alerts_come_back_as_they_were_saved_last(store: Store) -> None:
     pending = replace(ALERT, state=AlertState.PENDING, reason=None, ended_at=None, value="main", threshold=None)
     other = replace(ALERT, rule="slow", value=None, samples=None)
     await store.save_alerts([pending, other], transitions=[EDGE])
-    await store.save_alerts([ALERT], transitions=[replace(EDGE, at=at(7), rule="slow", reason=EndReason.NO_DATA)])
+    later = replace(EDGE, at=at(7), reason=EndReason.NO_DATA)
+    await store.save_alerts([ALERT], transitions=[later, replace(later, rule="slow")])
     assert sorted(await store.alerts(), key=lambda alert: alert.rule) == [ALERT, other]
     await store.save_alerts([], dropped=[other.key, "unknown"])
     assert await store.alerts() == [ALERT]
-    newest, oldest = await store.transitions()
-    assert oldest == EDGE
-    assert (newest.at, newest.reason) == (at(7), EndReason.NO_DATA)
-    assert await store.transitions("main_is_red") == [EDGE]
-    assert await store.transitions(limit=1) == [newest]
+    assert await store.transitions("main_is_red", 10) == [later, EDGE]
+    assert await store.transitions("main_is_red", 1) == [later]
+    assert await store.transitions("slow", 10) == [replace(later, rule="slow")]
 
 
 async def test_alerts_and_edges_are_saved_all_or_not_at_all(store: Store) -> None:
@@ -534,7 +533,7 @@ async def test_alerts_and_edges_are_saved_all_or_not_at_all(store: Store) -> Non
     with pytest.raises(Exception, match="NOT NULL"):
         await store.save_alerts([ALERT], transitions=[EDGE, unsavable])
     assert await store.alerts() == []
-    assert await store.transitions() == []
+    assert await store.transitions("main_is_red", 10) == []
 
 
 async def test_the_log_comes_back_and_dropped_entries_stay_as_history(store: Store) -> None:
@@ -556,7 +555,7 @@ async def test_the_log_comes_back_and_dropped_entries_stay_as_history(store: Sto
 async def test_old_edges_go_with_retention(store: Store) -> None:
     await store.save_alerts([], transitions=[EDGE, replace(EDGE, at=at(50))])
     await store.prune(at(50))
-    assert [edge.at for edge in await store.transitions()] == [at(50)]
+    assert [edge.at for edge in await store.transitions("main_is_red", 10)] == [at(50)]
 
 
 async def test_everything_is_there_after_a_restart(store: Store, url: str) -> None:
@@ -570,6 +569,6 @@ async def test_everything_is_there_after_a_restart(store: Store, url: str) -> No
     assert await entries_of(again) == news(saved)
     assert [entry for _, entry in await again.opens()] == [change.new for change in saved.opens]
     assert (await again.projects(), await again.alerts()) == ([PROJECT], [ALERT])
-    assert (await again.transitions(), await again.log()) == ([EDGE], [LOG_ENTRY])
+    assert (await again.transitions("main_is_red", 10), await again.log()) == ([EDGE], [LOG_ENTRY])
     assert (await again.save([run("3", seen=5)])).streams == ()
     await again.close()

@@ -63,12 +63,15 @@ class Evidence:
 class LogEntry:
     """What one integration of one receiver has been told of one incident.
 
-    An incident is one alert group from its first firing to the end of its last alert; `group` is the group's key
-    (route and group labels), `incident` tells this time from the next. `told` maps alert keys to what was last
-    said of them. `handle` is what the integration needs to find its message again (Slack channel and ts, mail
-    Message-ID). `closed`: it has heard the end. After a failure `failures` counts, `error` says why and nothing
-    is tried before `retry_at`; `gave_up`: the last message will not be tried again, only what comes after it.
-    `last_sent_at` is when the last message was sent or given up.
+    An incident is one alert group from its first firing to the end of its last alert; `group` is the alert group's
+    key (route and group labels), `incident` tells this time from the next. `told` maps alert keys to what was last
+    said of them. `handle` is, by address, what the integration needs to find its message again (Slack's channel and
+    ts), or to know it again (the message's mark). `closed`: it has heard the end. After a failure `failures` counts,
+    `error` says why and nothing is tried before `retry_at`; `gave_up`: the last message will not be tried again, only
+    what comes after it. `last_sent_at` is when the last message was sent or given up.
+
+    Before a message goes, its entry is stored as if it had been sent and were to be tried again at once: so what a
+    crash interrupts is said again.
     """
 
     incident: str

@@ -82,11 +82,10 @@ class Item:
 class Message:
     """One message to one integration.
 
-    `thread` is common to all messages of an incident (or a list), `mark` to all attempts at this one; `handle` is
+    `thread` is common to all messages of an incident (or a list), `mark` to all tries of this one; `handle` is
     what earlier messages left, address by address. `states` says firing, resolved or closed of each alert's key;
-    `firing`, `resolved` and `closed` count all alerts, of which
-    `items` shows some and `more` counts the rest; `news` are the keys of those whose state is told for the first
-    time.
+    `firing`, `resolved` and `closed` count all alerts, of which `items` shows some and `more` counts the rest; `news`
+    are the keys of those whose state is told for the first time.
     """
 
     kind: Kind

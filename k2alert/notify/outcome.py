@@ -1,6 +1,6 @@
-"""What the log says after a delivery, and what no longer needs saying.
+"""What the log says before and after a delivery, and what no longer needs saying.
 
-A `Due` and how its delivery went come in, log entries go out; `settled` and `finished` say which incidents close
+A `Due`, and then how its delivery went, come in, log entries go out; `settled` and `finished` say which incidents close
 without a word and which ended alerts may be forgotten. Everything is computed from what is stored.
 """
 

@@ -29,8 +29,8 @@ class Receiver:
 class Route:
     """A node of the route tree, its inherited values filled in.
 
-    `name` is unique in the tree: the one written, or else its place ("root", "root/0"). It is part of a group's
-    key, so two routes never share a group.
+    `name` is unique in the tree: the one written, or else its place ("root", "root/0"). It is part of an
+    alert group's key, so two routes never share one.
     """
 
     name: str

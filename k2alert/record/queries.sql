@@ -296,10 +296,6 @@ DELETE FROM alerts WHERE key = ?;
 INSERT INTO transitions (at, rule, identity, before, after, reason, value) VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: last_transitions
--- The newest edges, of every rule.
-SELECT at, rule, identity, before, after, reason, value FROM transitions ORDER BY id DESC LIMIT ?;
-
--- name: last_transitions_of_rule
 -- The newest edges of one rule.
 SELECT at, rule, identity, before, after, reason, value FROM transitions WHERE rule = ? ORDER BY id DESC LIMIT ?;
 

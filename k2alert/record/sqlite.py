@@ -122,11 +122,9 @@ class SqliteReader:
         """See `Store`."""
         return await self._rows(alert_of, "all_alerts")
 
-    async def transitions(self, rule: str | None = None, limit: int = 1000) -> list[Transition]:
+    async def transitions(self, rule: str, limit: int) -> list[Transition]:
         """See `Store`."""
-        if rule is None:
-            return await self._rows(transition_of, "last_transitions", limit)
-        return await self._rows(transition_of, "last_transitions_of_rule", rule, limit)
+        return await self._rows(transition_of, "last_transitions", rule, limit)
 
     async def log(self) -> list[LogEntry]:
         """See `Store`."""

@@ -2,7 +2,7 @@
 
 In: facts from collect, alerts and edges from the cycle, the notification log from delivery. Out: the same, and
 what each write really changed (`Saved`), so that `measure` follows the store without reading it again. Every call
-is one whole transaction; what a call has returned from is on disk.
+but `prune` is one whole transaction; what a call has returned from is on disk.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -71,8 +71,8 @@ class Reader(Protocol):
         """Every alert, inactive ones too."""
         ...
 
-    async def transitions(self, rule: str | None = None, limit: int = 1000) -> list[Transition]:
-        """The last edges in alerts' lives, the newest first."""
+    async def transitions(self, rule: str, limit: int) -> list[Transition]:
+        """The last edges in the lives of a rule's alerts, the newest first."""
         ...
 
     async def log(self) -> list[LogEntry]:

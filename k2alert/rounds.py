@@ -41,7 +41,7 @@ from k2alert.model import (
 )
 from k2alert.notify.delivery import Delivered, deliver_all
 from k2alert.notify.message import shown
-from k2alert.notify.outcome import finished, in_flight, record_attempt, record_outcome, settled
+from k2alert.notify.outcome import finished, in_flight, record_outcome, record_try, settled
 from k2alert.notify.plan import Due
 from k2alert.notify.text import clean
 from k2alert.record.store import Store, StoreError
@@ -205,7 +205,7 @@ class Rounds:
             messages,
             session=self._session,
             monotonic=self._time.monotonic,
-            attempt=self._write_attempt,
+            before=self._write_try,
             log=self._write_log,
         )
 
@@ -238,9 +238,9 @@ class Rounds:
             jobs=await self._store.job_evidence(sorted(of_jobs)) if of_jobs else {},
         )
 
-    async def _write_attempt(self, due: Due) -> None:
+    async def _write_try(self, due: Due) -> None:
         """In the store only: memory will know how it went."""
-        for entry in record_attempt(due, now=self._time.now()):
+        for entry in record_try(due, now=self._time.now()):
             await self._store.save_log(entry)
 
     async def _write_log(self, tried: Delivered) -> None:

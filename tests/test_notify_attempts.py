@@ -15,7 +15,7 @@ import pytest
 from k2alert.model import Retry, Sent
 from k2alert.notify.delivery import Delivered, deliver_all
 from k2alert.notify.message import compose, shown
-from k2alert.notify.outcome import record_attempt
+from k2alert.notify.outcome import record_try
 from k2alert.notify.plan import Due
 from k2alert.notify.route import Integration, Receiver
 from k2alert.notify.slack import Settings
@@ -33,7 +33,7 @@ def die_in_flight(world: World, after: timedelta = MINUTE) -> list[Due]:
     world.now += after
     dues = list(world.due())
     for due in dues:
-        world.write(record_attempt(due, now=world.now))
+        world.write(record_try(due, now=world.now))
     return dues
 
 
@@ -101,7 +101,7 @@ def test_a_list_in_flight_goes_on_as_the_same_list(edits: bool) -> None:
 async def test_a_row_that_cannot_be_stored_ends_and_the_others_go_on() -> None:
     told: list[str] = []
 
-    async def attempt(due: Due) -> None:
+    async def before(due: Due) -> None:
         if due.integration.name == "slack[0]":
             raise OSError("no space left")
 
@@ -118,7 +118,7 @@ async def test_a_row_that_cannot_be_stored_ends_and_the_others_go_on() -> None:
             told.append("told")
 
         with pytest.raises(OSError, match="no space left"):
-            await deliver_all(messages, session=session, monotonic=lambda: 0.0, attempt=attempt, log=log)
+            await deliver_all(messages, session=session, monotonic=lambda: 0.0, before=before, log=log)
         assert len(slack.hooked) == 1
     assert told == ["told"]
 
@@ -128,7 +128,7 @@ async def test_a_bug_met_in_telling_one_silences_nobody_else_and_is_tried_again(
 ) -> None:
     went: dict[str, object] = {}
 
-    async def attempt(_: Due) -> None:
+    async def before(_: Due) -> None:
         return None
 
     async def log(tried: Delivered) -> None:
@@ -140,7 +140,7 @@ async def test_a_bug_met_in_telling_one_silences_nobody_else_and_is_tried_again(
         world.fire()
         world.now += MINUTE
         messages = [(due, compose(due, (), now=world.now)) for due in world.due() if shown(due)]
-        await deliver_all(messages, session=session, monotonic=lambda: 0.0, attempt=attempt, log=log)
+        await deliver_all(messages, session=session, monotonic=lambda: 0.0, before=before, log=log)
     assert went["slack[0]"] == Retry("bug: AttributeError")
     assert isinstance(went["slack[1]"], Sent)
     assert "telling met a bug" in caplog.text

@@ -41,11 +41,11 @@ async def deliver_all(
     *,
     session: aiohttp.ClientSession,
     monotonic: Callable[[], float],
-    attempt: Callable[[Due], Awaitable[None]],
+    before: Callable[[Due], Awaitable[None]],
     log: Callable[[Delivered], Awaitable[None]],
     within: timedelta = WITHIN,
 ) -> None:
-    """Delivers the messages; calls `attempt` before each and `log` after it, before the next to that integration.
+    """Delivers the messages; awaits `before` ahead of each, and `log` after it, ahead of the next to that integration.
 
     What either raises ends that integration's row; the others go on to their end, then the first is raised.
     """
@@ -55,7 +55,7 @@ async def deliver_all(
 
     async def work(queue: list[tuple[Due, Message]]) -> None:
         for due, message in queue:
-            await attempt(due)
+            await before(due)
             began = monotonic()
             delivery = await _deliver(due, message, session, within)
             await log(Delivered(due, message, delivery, timedelta(seconds=monotonic() - began)))

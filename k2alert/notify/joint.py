@@ -11,7 +11,7 @@ __all__ = ["join", "retry_after", "took"]
 
 
 def took(handle: Mapping[str, str], address: str, mark: str) -> bool:
-    """Whether the address has this very message already, from an attempt in which others failed."""
+    """Whether the address has this very message already, from a try in which others failed."""
     return handle.get(address, "").split(" ")[-1] == mark
 
 

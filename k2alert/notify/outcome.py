@@ -13,7 +13,7 @@ from k2alert.notify.plan import ENDS, LIST_KEY, Due, Part, Told
 from k2alert.notify.route import Integration, Receiver, Route
 from k2alert.notify.standing import Standing, heard, standings
 
-__all__ = ["backoff", "finished", "in_flight", "record_attempt", "record_outcome", "settled"]
+__all__ = ["backoff", "finished", "in_flight", "record_outcome", "record_try", "settled"]
 
 SHORTEST_WAIT = timedelta(seconds=1)
 FIRST_WAIT = timedelta(seconds=10)
@@ -31,7 +31,7 @@ def backoff(failures: int) -> timedelta:
     return min(FIRST_WAIT * (1 << min(failures - 1, 20)), LONGEST_WAIT)
 
 
-def record_attempt(due: Due, *, now: datetime) -> tuple[LogEntry, ...]:
+def record_try(due: Due, *, now: datetime) -> tuple[LogEntry, ...]:
     """The log entries while nobody knows yet how the delivery goes: somebody may have taken it, others have not.
 
     Stored before the delivery, and replaced by its outcome. Whoever finds them, after a crash, says it again; and who
@@ -51,7 +51,7 @@ def record_attempt(due: Due, *, now: datetime) -> tuple[LogEntry, ...]:
 
 
 def in_flight(due: Due) -> bool:
-    """Whether it was being delivered when the process died that stored the attempt."""
+    """Whether it was being delivered when the process that tried died."""
     return any(_TRIED_KEY in part.entry.handle for part in due.parts)
 
 

@@ -1,7 +1,7 @@
 """What is due: who is to be told what, now.
 
 Alerts, the notification log, routes and receivers come in; out go the messages that are due at `now`. There are
-no timers: every decision follows from times that are stored, so a restart, a hang or a failed attempt changes
+no timers: every decision follows from times that are stored, so a restart, a hang or a failed delivery changes
 nothing but the moment. What a message says is always the present state, so a late message is never a wrong one.
 
 The main path: `standings` (who stands where to which incident), `_part` (what is due of one incident),

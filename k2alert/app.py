@@ -73,7 +73,7 @@ class Options:
     """
 
     config: Path
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)  # holds tokens
     listen: str | None = None
     time: Time = field(default_factory=system_time)
     secrets: Secrets = field(default_factory=Secrets)

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from k2alert.app import Options, serve
 from k2alert.collect.http import Time
+from k2alert.logs import Secrets
 from k2alert.rehearse.gitlab_standin import StandinGitLab, StandinPipeline
 
 PATIENCE = 20.0  # seconds of real time that a story waits for something to happen before it fails
@@ -92,13 +93,20 @@ class Running:
 
 
 @asynccontextmanager
-async def daemon(config: Path, clock: Clock, environ: dict[str, str] | None = None) -> AsyncIterator[Running]:
-    """`k2alert run` in this process; what ends it early fails the test."""
+async def daemon(
+    config: Path, clock: Clock, environ: dict[str, str] | None = None, secrets: Secrets | None = None
+) -> AsyncIterator[Running]:
+    """`k2alert run` in this process; what ends it early fails the test. `secrets` are those that its log blots out."""
     stop, reload = asyncio.Event(), asyncio.Event()
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     machine = Time(now=clock.now, monotonic=time.monotonic, sleep=asyncio.sleep, random=random.random)
     options = Options(
-        config=config, environ=environ or {}, listen="127.0.0.1:0", time=machine, on_ready=port.set_result
+        config=config,
+        environ=environ or {},
+        listen="127.0.0.1:0",
+        time=machine,
+        secrets=secrets or Secrets(),
+        on_ready=port.set_result,
     )
     task = asyncio.create_task(serve(options, stop, reload), name="the daemon")
     try:

@@ -1,9 +1,13 @@
 """What every test may use, and what a whole run of them must not do: skip, where nothing may be skipped."""
 
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
+from k2alert.record import Store, open_store
+from tests.support.stores import ENGINES
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -15,6 +19,20 @@ def shared_data() -> Path:
     if not data.is_dir():
         pytest.skip("the shared data is not here")
     return data
+
+
+@pytest.fixture(params=ENGINES)
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a new store of each engine in turn may be."""
+    return ENGINES[request.param](tmp_path)
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    """A new store, opened."""
+    opened = open_store(store_url)
+    yield opened
+    await opened.close()
 
 
 @pytest.hookimpl(trylast=True)

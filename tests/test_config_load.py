@@ -1,37 +1,20 @@
 """Loading: what right files come to, what is warned of, and what must never be seen."""
 
 import os
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from k2alert.config.load import Loaded, load, load_rules
+from k2alert.config.load import load, load_rules
 from k2alert.config.watch import fingerprint
 from k2alert.labels import Labels, parse_matcher
 from k2alert.measure.catalogue import METRICS
 from k2alert.model import NoDataPolicy, Severity, Window
 from k2alert.notify import email, slack
 from tests.conftest import SHARED
-from tests.support.broken_files import RULE, WITH_RECEIVERS, rule_with
-
-NOTIFIED = "notifications: {slack: {webhook_url: $HOOK}}\n"
-TOKEN = "glpat-SECRETSECRET"
-
-
-def load_text(folder: Path, text: str, environ: Mapping[str, str] | None = None, **rule_files: str) -> Loaded:
-    """The main file of this text, beside rule files by name, loaded."""
-    for name, content in rule_files.items():
-        (folder / f"{name}.yml").write_text(content)
-    main = folder / "k2alert.yml"
-    main.write_text(text)
-    return load(main, environ=environ or {}, metrics=METRICS)
-
-
-def said(loaded: Loaded, code: str = "") -> list[str]:
-    """The texts of the problems (of one code)."""
-    return [problem.text for problem in loaded.problems if code in ("", problem.code)]
+from tests.support.broken_files import RULE, rule_with
+from tests.support.loading import FULL, NOTIFIED, RULES, TOKEN, load_text, said
 
 
 @pytest.fixture
@@ -91,85 +74,6 @@ def test_the_seed_is_a_rule_file_whose_notifications_are_unused(tmp_path: Path, 
     assert [str(problem).partition(": ")[0] for problem in loaded.problems if problem.code == "unused"] == [
         f"{seed}:30:1"
     ]
-
-
-FULL = """\
-sources:
-  - type: gitlab
-    name: gitlab
-    url: https://gitlab.example.com/
-    token: $TOKEN
-    projects: [k2/market-data, 42]
-    groups: [k2]
-    exclude: ["k2/archive-*"]
-    poll_interval: 60s
-    backfill: 7d
-    max_staleness: 15m
-    max_requests_per_minute: 300
-    ca_file: /etc/ssl/corp.pem
-    webhook_secret: [$TOKEN, $TOKEN]
-    reports: {jobs: ["test*"], junit: ["**/junit*.xml"]}
-  - {type: github, name: github, token: $TOKEN, repositories: [k2/app], webhook_secret: $TOKEN}
-store: sqlite:///k2alert.db
-retention: 35d
-evaluation_interval: 30s
-rule_files: ["*rules.yml"]
-web: {listen: 127.0.0.1:9725, external_url: https://k2alert.example.com, admin_token: $TOKEN}
-labels: {cluster: prod}
-project_labels:
-  - {match: ['project=~"payments/.*"'], labels: {team: payments, min_success: "0.75"}}
-export: {windows: [24h, 7d], by: [project], match: ['ref_type="default"'], labels: [team]}
-notifications:
-  slack: {channel: "#ci-cd-alerts"}
-  email: {smtp_server: mail.example.com, from_address: ci@example.com}
-receivers:
-  - name: team
-    slack: {bot_token: $TOKEN, channel: "#{{ labels.team }}-ci"}
-    email: {to_addresses: ["{{ labels.team }}@example.com"]}
-    webhook: {url: http://hooks.example.com/x}
-    alertmanager: {url: [http://am-0:9093, http://am-1:9093]}
-  - name: on-call
-    slack: [{bot_token: $TOKEN}, {webhook_url: https://hooks.example.com/x}]
-  - name: nobody
-route:
-  receiver: team
-  group_by: [alertname, source, project]
-  group_wait: 30s
-  group_interval: 5m
-  repeat_interval: 4h
-  mute_time_intervals: [maintenance]
-  routes:
-    - name: pages
-      matchers: ['severity="critical"']
-      receiver: on-call
-      group_by: ["..."]
-      routes:
-        - {matchers: ['team="payments"'], continue: true, group_wait: 0s}
-    - {name: weekly, matchers: ['severity="info"'], digest: "Mon 09:00 Europe/Berlin"}
-inhibit_rules: [{source_matchers: ['severity="critical"'], target_matchers: ['severity="warning"'], equal: [project]}]
-time_intervals: [{name: maintenance, time_intervals: [{weekdays: ["saturday:sunday"], location: Europe/Berlin}]}]
-"""
-
-RULES = """\
-defaults: {match: ['ref_type="default"'], min_samples: 10, labels: {area: ci}, annotations: {owner: "us"}}
-alert_rules:
-  - name: main_is_red
-    condition: success_rate < label("min_success", 0.95)
-    period: 20 runs
-    severity: critical
-    message: "{{ success_rate | percent }} over {{ period }}"
-    by: [project, team]
-    match: ['branch="main"', 'project=~"k2/.*"']
-    for: 10m
-    keep_firing_for: 15m
-    clear: success_rate >= 0.97
-    min_samples: 3
-    no_data: resolve
-    exclude_during: [maintenance]
-    labels: {tier: one}
-    annotations: {runbook_url: "https://runbooks.example.com/{{ labels.project }}"}
-  - {name: slow, condition: p95_duration_minutes > 30, period: 24h, severity: info, message: slow}
-"""
 
 
 def test_everything_that_the_contract_shows_is_read(tmp_path: Path) -> None:
@@ -382,158 +286,6 @@ def test_a_rule_file_alone_may_use_labels_that_its_main_file_knows(tmp_path: Pat
         'by: "team" is no label of facts; only project_labels may give it'
     ]
     assert known.problems == ()
-
-
-# --------------------------------------------------------------------------------------- environment
-
-
-@pytest.mark.parametrize(
-    ("written", "expected"),
-    [
-        ("$NAME", "value"),
-        ("${NAME}", "value"),
-        ("a-$NAME-b", "a-value-b"),
-        ("${NAME}_b", "value_b"),
-        ("$$NAME", "$NAME"),
-        ("$5 and $", "$5 and $"),
-        ("$.x", "$.x"),
-        ("$DOLLAR", "$NAME"),  # once: what comes out is not looked at again
-    ],
-)
-def test_references_are_expanded_once(tmp_path: Path, written: str, expected: str) -> None:
-    loaded = load_text(tmp_path, f"labels: {{x: '{written}'}}\n", {"NAME": "value", "DOLLAR": "$NAME"})
-
-    assert loaded.config is not None
-    assert loaded.config.labels["x"] == expected
-
-
-def test_numbers_and_durations_may_come_from_the_environment(tmp_path: Path) -> None:
-    text = "retention: $DAYS\nsources: [{type: gitlab, name: g, projects: [a/b], max_requests_per_minute: $MOST}]\n"
-
-    loaded = load_text(tmp_path, text, {"DAYS": "9d", "MOST": "60"})
-
-    assert loaded.config is not None
-    assert loaded.config.retention == timedelta(days=9)
-    assert loaded.config.sources[0].max_requests_per_minute == 60
-
-
-def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
-    secret = tmp_path / "token"
-    secret.write_text(f"{TOKEN}\n")
-    text = f"sources: [{{type: gitlab, name: g, projects: [a/b], token: '${{file:{secret}}}'}}]\n"
-
-    loaded = load_text(tmp_path, text)
-
-    assert loaded.config is not None
-    token = loaded.config.sources[0].token
-    assert token is not None
-    assert token.get_secret_value() == TOKEN
-    assert secret in loaded.watched
-
-
-def test_whoever_writes_a_rule_reaches_no_secret(tmp_path: Path) -> None:
-    rule = RULE.replace('"{{ success_rate | percent }}"', "$TOKEN ${TOKEN} ${file:/etc/passwd} ${TOKEN:-x}")
-    text = f"defaults: {{annotations: {{a: $TOKEN}}}}\n{rule}"
-
-    for loaded in (
-        load_text(tmp_path, text, {"TOKEN": TOKEN}),
-        load_text(tmp_path, "rule_files: [rules.yml]\n", {"TOKEN": TOKEN}, rules=text),
-    ):
-        assert loaded.config is not None
-        (red,) = loaded.config.rules
-        assert red.message.source == "$TOKEN ${TOKEN} ${file:/etc/passwd} ${TOKEN:-x}"
-        assert red.annotations["a"].source == "$TOKEN"
-
-
-@pytest.mark.parametrize(
-    ("reference", "expected"),
-    [
-        ("$NOPE", "$NOPE is not set"),
-        ("${NOPE}", "$NOPE is not set"),
-        ("$EMPTY", "$EMPTY is not set"),
-        ("${file:/nowhere/token}", "${file:/nowhere/token} cannot be read: No such file or directory"),
-        ("${file:/dev/null}", "${file:/dev/null} cannot be read: not a regular file"),
-    ],
-)
-def test_what_is_not_there_is_a_warning_and_stops_a_run(tmp_path: Path, reference: str, expected: str) -> None:
-    text = f"sources:\n  - {{type: gitlab, name: g, projects: [a/b], token: '{reference}'}}\n"
-
-    loaded = load_text(tmp_path, text, {"EMPTY": ""})
-
-    (problem,) = (problem for problem in loaded.problems if problem.code == "unset")
-    assert (problem.text, problem.warning) == (expected, True)
-    assert str(problem.place) == f"{tmp_path}/k2alert.yml:2:54"
-    assert loaded.config is not None
-    assert not loaded.runnable
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "retention: $NOPE",
-        "web: {listen: $NOPE, external_url: $NOPE}",
-        "notifications: {slack: {webhook_url: $NOPE}}",
-        "notifications: {email: {smtp_server: $NOPE, from_address: $NOPE, to_addresses: [$NOPE]}}",
-        "sources: [{type: github, name: g, repositories: [$NOPE], max_requests_per_minute: $NOPE}]",
-        "rule_files: [$NOPE]",
-        "export: {match: [$NOPE]}",
-    ],
-)
-def test_nothing_else_is_said_of_a_value_that_is_not_there(tmp_path: Path, line: str) -> None:
-    loaded = load_text(tmp_path, f"{line}\n")
-
-    assert [problem.text for problem in loaded.problems if not problem.warning] == []
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "retention: $TOKEN",
-        "store: $TOKEN",
-        "web: {listen: $TOKEN}",
-        "web: {admin_token: [$TOKEN]}",
-        "web: $TOKEN",
-        "labels: $TOKEN",
-        "sources: [{type: $TOKEN, name: g}]",
-        "sources: [{type: gitlab, name: $TOKEN, url: $TOKEN, projects: ['$TOKEN x'], poll_interval: $TOKEN}]",
-        "sources: [{type: github, name: $TOKEN, repositories: [$TOKEN]}, {type: github, name: $TOKEN}]",
-        "notifications: {slack: {webhook_url: $TOKEN, tokn: $TOKEN}}",
-        "notifications: {slack: {bot_token: $TOKEN, channel: '{{ $TOKEN }}'}}",
-        "notifications: {email: {smtp_server: '$TOKEN:x', from_address: $TOKEN, to_addresses: [$TOKEN], tls: $TOKEN}}",
-        "project_labels: [{match: ['$TOKEN'], labels: {team: x}}]",
-        "export: {by: ['$TOKEN']}",
-        f"{WITH_RECEIVERS}route: {{receiver: $TOKEN}}",
-        "notifications: {slack: '$TOKEN'}",
-        "time_intervals: [{name: $TOKEN, time_intervals: [{times: [{start_time: $TOKEN, end_time: '1'}]}]}]",
-        "receivers: [{name: $TOKEN}, {name: $TOKEN}]\nroute: {receiver: x, routes: [{name: $TOKEN}, {name: $TOKEN}]}",
-        "inhibit_rules: [{source_matchers: [$TOKEN], target_matchers: []}]",
-    ],
-)
-def test_a_secret_in_the_wrong_place_is_not_shown(tmp_path: Path, line: str) -> None:
-    loaded = load_text(tmp_path, f"{line}\n", {"TOKEN": TOKEN})
-
-    assert any(not problem.warning for problem in loaded.problems)
-    for part in (TOKEN, TOKEN[:8], TOKEN[-8:]):
-        assert part not in repr(loaded)
-        assert not any(part in str(problem) for problem in loaded.problems)
-
-
-def test_a_secret_in_its_place_is_in_no_repr(tmp_path: Path) -> None:
-    loaded = load_text(tmp_path, FULL, {"TOKEN": TOKEN}, rules=RULES)
-
-    assert loaded.config is not None
-    assert TOKEN not in repr(loaded)
-
-
-@pytest.mark.parametrize(("content", "expected"), [(b"\xff", "not UTF-8"), (b"x" * 64_001, "larger than 64 kB")])
-def test_a_secret_that_is_none_is_watched_as_it_is(tmp_path: Path, content: bytes, expected: str) -> None:
-    secret = tmp_path / "token"
-    secret.write_bytes(content)
-
-    loaded = load_text(tmp_path, f"web: {{admin_token: '${{file:{secret}}}'}}\n")
-
-    assert said(loaded, "unset") == [f"${{file:{secret}}} cannot be read: {expected}"]
-    assert fingerprint(loaded.watched) == loaded.watched
 
 
 # -------------------------------------------------------------------------------------------- hashes

@@ -1,59 +1,26 @@
-"""What every engine of the store promises. A second engine joins by one more line in ENGINES."""
+"""What every engine of the store promises of facts. A second engine joins by one more line in ENGINES."""
 
-from collections.abc import AsyncIterator, Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from k2alert.labels import Labels
 from k2alert.model import (
-    Alert,
-    AlertState,
-    EndReason,
     Entry,
     EntryChange,
     Kind,
     KnownRun,
-    LogEntry,
     OpenChange,
     OpenEntry,
-    Project,
     RefType,
     Result,
     RunState,
     RunTotal,
     Saved,
-    Severity,
-    Transition,
 )
 from k2alert.record import Store, open_store
 from tests.support.looks import at, finished_run, job, ms, outcome, run
-
-ENGINES: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"sqlite:///{folder}/k2alert.db"}
-
-
-@pytest.fixture(params=ENGINES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return ENGINES[request.param](tmp_path)
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[Store]:
-    opened = open_store(url)
-    yield opened
-    await opened.close()
-
-
-async def entries_of(store: Store, kind: Kind = Kind.RUN, since_ms: int = 0) -> list[Entry]:
-    return [entry async for batch in store.entries(kind, since_ms) for entry in batch]
-
-
-def news(saved: Saved) -> list[Entry]:
-    return [change.new for change in saved.entries if change.new is not None]
-
+from tests.support.stores import entries_of, news
 
 # ---------------------------------------------------------------------------------------------- saving
 
@@ -429,146 +396,12 @@ async def test_retention_takes_more_than_one_chunk(store: Store) -> None:
     assert len(await entries_of(store)) == 1
 
 
-async def test_streams_without_facts_are_forgotten_at_the_next_start(store: Store, url: str) -> None:
+async def test_streams_without_facts_are_forgotten_at_the_next_start(store: Store, store_url: str) -> None:
     await store.save([finished_run("1", 1, branch="!1", ref_type=RefType.CHANGE_REQUEST), finished_run("2", 2 * DAY)])
     await store.save([finished_run("3", 2, branch="!2", ref_type=RefType.CHANGE_REQUEST)])
     await store.prune(at(40 * DAY))
     assert len(await store.streams()) == 3
     await store.close()
-    again = open_store(url)
+    again = open_store(store_url)
     assert {stream.labels["branch"] for stream in await again.streams()} == {"main", "!2"}
-    await again.close()
-
-
-# ----------------------------------------------------------------- projects, alerts, notification log
-
-PROJECT = Project(
-    source="gitlab",
-    key="42",
-    path="k2/app",
-    forge_id="42",
-    default_branch="main",
-    web_url="https://gitlab.example.com/k2/app",
-    first_seen_at=at(0),
-    cursor=at(1),
-    covered_since=at(2),
-    complete_at=at(3),
-    success_at=at(4),
-    swept_at=at(5),
-    failure="401 Unauthorized",
-    forbidden=True,
-    failures=3,
-)
-ALERT = Alert(
-    rule="main_is_red",
-    identity=Labels({"source": "gitlab", "project": "k2/ünïcode"}),
-    by=("project", "source"),
-    labels=Labels({"alertname": "main_is_red", "severity": "critical"}),
-    severity=Severity.CRITICAL,
-    state=AlertState.ENDED,
-    active_at=at(1),
-    fired_at=at(2),
-    ended_at=at(3),
-    reason=EndReason.RECOVERED,
-    value=0.1 + 0.2,
-    threshold=3,
-    samples=12,
-    initial=True,
-    quiet_since=at(4),
-    no_data_since=at(5),
-    unknown=True,
-)
-EDGE = Transition(at(1), "main_is_red", ALERT.identity, AlertState.PENDING, AlertState.FIRING, None, 0.5)
-LOG_ENTRY = LogEntry(
-    incident="i1",
-    group="root|{}",
-    group_labels=Labels({"project": "k2/app"}),
-    receiver="team",
-    integration="slack[0]",
-    told={"abc": AlertState.FIRING},
-    first_sent_at=at(1),
-    last_sent_at=at(2),
-    sent=2,
-    handle={"ts": "1.2", "channel": "C1"},
-    closed=True,
-    failures=1,
-    error="timeout",
-    retry_at=at(3),
-    gave_up=True,
-)
-
-
-@pytest.mark.parametrize("example", [PROJECT, ALERT, LOG_ENTRY], ids=lambda example: type(example).__name__)
-def test_the_examples_here_leave_no_field_at_its_default(example: object) -> None:
-    blank = [one.name for one in fields(example) if getattr(example, one.name) == one.default]  # type: ignore[arg-type]
-    assert blank == []
-
-
-async def test_projects_come_back_as_they_were_saved_last(store: Store) -> None:
-    bare = Project(source="github", key="o/r", path="o/r", first_seen_at=at(9))
-    await store.save_project(replace(PROJECT, cursor=None, failure=""))
-    await store.save_project(bare)
-    await store.save_project(PROJECT)
-    assert await store.projects() == [bare, PROJECT]
-    await store.forget_projects([("github", "o/r"), ("github", "never/seen")])
-    assert await store.projects() == [PROJECT]
-
-
-async def test_alerts_come_back_as_they_were_saved_last(store: Store) -> None:
-    pending = replace(ALERT, state=AlertState.PENDING, reason=None, ended_at=None, value="main", threshold=None)
-    other = replace(ALERT, rule="slow", value=None, samples=None)
-    await store.save_alerts([pending, other], transitions=[EDGE])
-    later = replace(EDGE, at=at(7), reason=EndReason.NO_DATA)
-    await store.save_alerts([ALERT], transitions=[later, replace(later, rule="slow")])
-    assert sorted(await store.alerts(), key=lambda alert: alert.rule) == [ALERT, other]
-    await store.save_alerts([], dropped=[other.key, "unknown"])
-    assert await store.alerts() == [ALERT]
-    assert await store.transitions("main_is_red", 10) == [later, EDGE]
-    assert await store.transitions("main_is_red", 1) == [later]
-    assert await store.transitions("slow", 10) == [replace(later, rule="slow")]
-
-
-async def test_alerts_and_edges_are_saved_all_or_not_at_all(store: Store) -> None:
-    unsavable = replace(EDGE, rule=None)  # type: ignore[arg-type]
-    with pytest.raises(Exception, match="NOT NULL"):
-        await store.save_alerts([ALERT], transitions=[EDGE, unsavable])
-    assert await store.alerts() == []
-    assert await store.transitions("main_is_red", 10) == []
-
-
-async def test_the_log_comes_back_and_dropped_entries_stay_as_history(store: Store) -> None:
-    fresh = LogEntry(incident="i2", group="g", group_labels=Labels(), receiver="team", integration="email[0]")
-    await store.save_log(replace(LOG_ENTRY, closed=False, sent=1))
-    await store.save_log(fresh)
-    await store.save_log(LOG_ENTRY)
-    assert await store.log() == [LOG_ENTRY, fresh]
-    await store.drop_log([LOG_ENTRY.key])
-    assert await store.log() == [fresh]
-    assert await store.log_history() == [LOG_ENTRY, fresh]
-    await store.prune(at(2))
-    assert await store.log_history() == [LOG_ENTRY, fresh]
-    await store.prune(at(3))
-    assert await store.log_history() == [fresh]
-    assert await store.log_history(limit=0) == []
-
-
-async def test_old_edges_go_with_retention(store: Store) -> None:
-    await store.save_alerts([], transitions=[EDGE, replace(EDGE, at=at(50))])
-    await store.prune(at(50))
-    assert [edge.at for edge in await store.transitions("main_is_red", 10)] == [at(50)]
-
-
-async def test_everything_is_there_after_a_restart(store: Store, url: str) -> None:
-    saved = await store.save([finished_run("1", 10), run("2", seen=3, jobs=(job(id="7"),))])
-    await store.save_project(PROJECT)
-    await store.save_alerts([ALERT], transitions=[EDGE])
-    await store.save_log(LOG_ENTRY)
-    await store.ping()
-    await store.close()
-    again = open_store(url)
-    assert await entries_of(again) == news(saved)
-    assert [entry for _, entry in await again.opens()] == [change.new for change in saved.opens]
-    assert (await again.projects(), await again.alerts()) == ([PROJECT], [ALERT])
-    assert (await again.transitions("main_is_red", 10), await again.log()) == ([EDGE], [LOG_ENTRY])
-    assert (await again.save([run("3", seen=5)])).streams == ()
     await again.close()

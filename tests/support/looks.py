@@ -6,7 +6,6 @@ from k2alert.model import Event, JobRun, Outcome, PipelineRun, RefType, Result, 
 from k2alert.times import to_ms
 
 T0 = datetime(2026, 3, 2, tzinfo=UTC)
-T0_MS = to_ms(T0)
 
 
 def at(minutes: float) -> datetime:

@@ -1,0 +1,17 @@
+"""Every engine of the store, for the fixtures `store_url` and `store`, and what a store or a save holds, as lists."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from k2alert.model import Entry, Kind, Saved
+from k2alert.record import Store
+
+ENGINES: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"sqlite:///{folder}/k2alert.db"}
+
+
+async def entries_of(store: Store, kind: Kind = Kind.RUN, since_ms: int = 0) -> list[Entry]:
+    return [entry async for batch in store.entries(kind, since_ms) for entry in batch]
+
+
+def news(saved: Saved) -> list[Entry]:
+    return [change.new for change in saved.entries if change.new is not None]

@@ -10,7 +10,8 @@ from jsonschema import Draft202012Validator
 from k2alert.config.schema import json_schema
 from k2alert.document import parse_document
 from tests.support.broken_files import RULE, rule_but, rule_with
-from tests.test_config_load import FULL, RULES, seed
+from tests.support.loading import FULL, RULES
+from tests.test_config_load import seed
 
 __all__ = ["seed"]  # a fixture
 

@@ -56,6 +56,8 @@ _LOG = logging.getLogger(__name__)
 MOST_SAMPLES = 200_000
 """So many CI samples are exported at most; what is over is dropped and counted."""
 
+_CLOCK_SET_BACK = timedelta(minutes=5)  # by more than this the clock was wrong before, and is right now
+
 _KEEP_CLOSED = timedelta(hours=1)  # longer than a storm is counted over; the history stays in the store
 
 
@@ -104,6 +106,7 @@ class Rounds:
         self._universe: Universe | None = None
         self._store_told = False
         self._resumed = False
+        self._judged_at: datetime | None = None
         self.snapshot: Snapshot | None = None
 
     # --------------------------------------------------------------------------------------- life
@@ -134,6 +137,9 @@ class Rounds:
     async def _round(self) -> None:
         await self._save_unsaved()
         setting, now, began = self._setting, self._time.now(), self._time.monotonic()
+        if self._judged_at is not None and timedelta(0) < self._judged_at - now <= _CLOCK_SET_BACK:
+            return  # to judge the past again would end what fires; it is only a moment until it is now again
+        self._judged_at = now
         await self._resume(now)
         scene = self._scene(setting)
         made = plan(scene, now=now)

@@ -26,6 +26,7 @@ _STALE_TEXT = (
     "{% else %}Source {{ labels.source }} can be read again.{% endif %}"
 )
 _MOST_NAMED = 5
+_CLOCKS_APART = timedelta(minutes=5)
 
 
 def is_complete(project: Project, source: SourceSettings, look_back: timedelta, *, now: datetime) -> bool:
@@ -38,7 +39,8 @@ def is_complete(project: Project, source: SourceSettings, look_back: timedelta, 
 
 def is_current(project: Project, source: SourceSettings, *, now: datetime) -> bool:
     """Whether the project was read to the end lately; if not, its numbers are not shown, least of all as zero."""
-    return project.complete_at is not None and now - project.complete_at <= source.max_staleness
+    # A time ahead of ours was taken by a clock that was wrong, and says nothing.
+    return project.complete_at is not None and -_CLOCKS_APART <= now - project.complete_at <= source.max_staleness
 
 
 def is_stale(project: Project, source: SourceSettings, started_at: datetime, *, now: datetime) -> bool:

@@ -1,6 +1,7 @@
 """A look at a GitLab project: against the stand-in over HTTP, and step by step with answers no stand-in gives."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -227,24 +228,25 @@ async def test_what_a_look_learns_of_graphql_is_kept_for_the_next(gitlab, watch)
 
 
 async def test_newer_fields_that_an_old_instance_lacks_are_done_without(gitlab, watch):
-    gitlab.unknown_fields = frozenset({"Pipeline.name", "CiJob.tags", "PipelineConnection.count"})
+    gitlab.unknown_fields = frozenset({"Pipeline.name", "PipelineConnection.count"})
     gitlab.put("k2/app", pipeline(1, name="Nightly"))
     seen = await watch(first=True)
     assert seen.look is not None
-    assert (seen.runs["1"].workflow, seen.runs["1"].jobs[0].runner, seen.batches[0].total) == ("", "", None)
+    assert (seen.runs["1"].workflow, seen.runs["1"].jobs[0].runner, seen.batches[0].total) == ("", "a,b", None)
     assert gitlab.requests == {"graphql": 2}
     await watch(memory=seen.look.memory)
     assert gitlab.requests == {"graphql": 3}  # it was not tried again
 
 
-async def test_an_instance_whose_graphql_cannot_tell_tags_is_read_over_rest(gitlab, watch):
-    gitlab.unknown_fields = frozenset({"Pipeline.refPath"})
+@pytest.mark.parametrize("field", ["Pipeline.refPath", "CiJob.tags"])
+async def test_an_instance_whose_graphql_lacks_what_labels_are_made_of_is_read_over_rest(gitlab, watch, field):
+    gitlab.unknown_fields = frozenset({field})
     gitlab.put("k2/app", pipeline(1, ref="v1", tag=True))
     seen = await watch()
     assert seen.look is not None
     assert (seen.runs["1"].ref_type, seen.look.memory) == (
         RefType.TAG,
-        {"graphql_refused": "this instance does not know Pipeline.refPath"},
+        {"graphql_refused": f"this instance does not know {field}"},
     )
 
 
@@ -256,7 +258,7 @@ async def test_a_query_too_complex_is_asked_in_smaller_pages(gitlab, watch):
     sizes = [request.body["variables"]["first"] for request in seen.requests]
     assert (sizes[0], sizes[-1] < 20) == (20, True)
     gitlab.complexity_limit = 1
-    assert (await watch()).look.memory == {}  # read over REST, this time
+    assert list((await watch()).look.memory) == ["graphql_rests_until"]  # read over REST, for a while
 
 
 async def test_the_full_query_costs_what_gitlab_allows(gitlab, watch):
@@ -398,11 +400,16 @@ def test_graphql_refused_in_any_way_leads_to_rest(graphql):
     "slow",
     [Failure("timeout", "30 s"), Failure("server", "504", 504), {"errors": [{"message": "Timeout on Q.project"}]}],
 )
-def test_a_slow_graphql_is_asked_for_less_and_then_left_for_this_look(slow):
+def test_a_slow_graphql_is_asked_for_less_and_then_left_alone_for_an_hour(slow):
     answers = answering(graphql=slow, project=DETAILS, pipelines=[])
-    seen = replay(look(ask()), answers)
+    first = ask()
+    seen = replay(look(first), answers)
     sizes = [request.body["variables"]["first"] for request in seen.requests if request.body]
-    assert (sizes, seen.look.failure, dict(seen.look.memory)) == ([20, 10, 5, 2, 1], None, {})
+    assert (sizes, seen.look.failure) == ([20, 10, 5, 2, 1], None)
+
+    for minutes, asked in ((59, False), (60, True)):
+        later = replace(first, now=first.now + timedelta(minutes=minutes), memory=seen.look.memory)
+        assert any(request.kind == "graphql" for request in replay(look(later), answers).requests) is asked
 
 
 @pytest.mark.parametrize("reason", ["auth", "rate_limited", "network", "server"])

@@ -156,3 +156,41 @@ async def test_explain_says_why_and_who_was_told_while_the_daemon_runs(tmp_path:
     assert unknown == (1, "k2alert: no rule 'main_is_rad'; there are: main_is_red\n")
     assert nowhere == (1, "k2alert: rule 'main_is_red' has no label set with project=other\n")
     assert json.loads(as_json)[0]["values"][0]["name"] == "consecutive_failures"
+
+
+async def test_a_clock_set_back_a_little_ends_nothing_and_stops_no_look(tmp_path: Path) -> None:
+    async with a_world() as world, stand_in_slack() as slack:
+        world.run(ago=timedelta(hours=5))
+        async with daemon(write_config(tmp_path, world, slack), world.clock) as running:
+            await until_judged(running)
+            for _ in range(3):
+                world.clock.move(minutes=1)
+                world.run("failed")
+            await until(lambda: texts(slack), "the first message")
+            asked = world.forge.requests["graphql"]
+
+            world.clock.move(minutes=-2)  # of the three only one has finished now
+            await until(lambda: world.forge.requests["graphql"] > asked + 3, "some looks")
+            states = [alert["state"] for alert in await running.alerts()]
+
+        assert (states, slack.thread(), len(texts(slack))) == (["firing"], [], 1)
+
+
+async def test_what_ran_while_the_clock_was_hours_ahead_is_read_once_it_is_right(tmp_path: Path) -> None:
+    async with a_world() as world, stand_in_slack() as slack:
+        world.run(ago=timedelta(hours=5))
+        async with daemon(write_config(tmp_path, world, slack), world.clock) as running:
+            await until_judged(running)
+            forge_time = world.clock.now
+            world.forge.clock = lambda: forge_time() - timedelta(hours=3)
+            world.clock.move(hours=3)
+            asked = world.forge.requests["graphql"]
+            await until(lambda: world.forge.requests["graphql"] > asked + 2, "looks by the wrong clock")
+            for minutes in (30, 20, 10):
+                world.run("failed", ago=timedelta(hours=3, minutes=minutes))
+            world.clock.move(hours=-3)
+            world.forge.clock = world.clock.now
+
+            await until(lambda: texts(slack), "the message about what was missed")
+
+        assert "main_is_red" in texts(slack)[0]

@@ -30,10 +30,12 @@ from k2alert.collect.schedule import (
 )
 from k2alert.collect.settings import SourceSettings
 from k2alert.model import KnownRun, PipelineRun, Project, Saved
+from k2alert.times import EPOCH
 
 __all__ = ["CannotRecord", "Collector", "SourceStats", "Store"]
 
 _LOG = logging.getLogger(__name__)
+_LONGEST_REST = 60.0  # seconds; a clock may be set meanwhile, and nobody tells
 _MOST_LOOKS = 4  # at once at one source: enough to hide the network, few enough for any forge
 
 
@@ -147,6 +149,7 @@ class Collector:
         self._projects: dict[tuple[str, str], Project] = {}  # as stored; those no longer configured too
         self._looks: dict[asyncio.Task[None], _Source] = {}  # the looks going on
         self._changed = asyncio.Event()
+        self._latest = EPOCH  # the latest time seen: a clock set back shows by it
         self._saving = asyncio.Lock()
 
     # ------------------------------------------------------------------------------------------- life
@@ -221,6 +224,10 @@ class Collector:
     def _start_due(self) -> None:
         self._changed.clear()
         now = self._time.now()
+        if now < self._latest:  # what was due by the clock as it was would wait for as long as it was ahead
+            for place in (place for source in self._sources.values() for place in source.places.values()):
+                place.due = min(place.due, now)
+        self._latest = now
         for source in self._sources.values():
             for key in source.due(now):
                 source.places[key].busy = True
@@ -239,7 +246,7 @@ class Collector:
         ]
         dues = [due for source in self._sources.values() if (due := source.next_due()) is not None]
         if dues:
-            seconds = max(0.0, (min(dues) - self._time.now()).total_seconds())
+            seconds = max(0.0, min((min(dues) - self._time.now()).total_seconds(), _LONGEST_REST))
             waits.append(asyncio.create_task(_sleep(self._time, seconds), name="the next look is due"))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

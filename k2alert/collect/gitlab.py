@@ -5,6 +5,7 @@ In comes an `Ask`; out go batches of runs and, at the end, a `Look`. What REST a
 """
 
 from dataclasses import replace
+from datetime import timedelta
 
 from k2alert.collect.flow import Ask, Failure, Flow, Forge, Look
 from k2alert.collect.gitlab_graphql import Refused, read_graphql
@@ -28,12 +29,15 @@ def look(ask: Ask) -> Flow:
     return Look(reading.project, failure, memory=reading.memory)
 
 
+_REST = timedelta(hours=1)  # how long an instance whose GraphQL is too slow for one pipeline is left alone
+
 FORGE = Forge(look=look, default_url="https://gitlab.com", api_path="/api")  # GraphQL does not live below /api/v4
 
 
 def _read(reading: Reading) -> Steps[Failure | None]:
     refused = None
-    if "graphql_refused" not in reading.memory:
+    now = reading.ask.now
+    if "graphql_refused" not in reading.memory and reading.memory.get("graphql_rests_until", now) <= now:
         ended = yield from _read_by_path(reading)
         if not isinstance(ended, Refused):
             return ended
@@ -41,6 +45,8 @@ def _read(reading: Reading) -> Steps[Failure | None]:
     failure = (yield from identify(reading)) or (yield from read_rest(reading))
     if failure is None and refused is not None and refused.lasting:
         reading.memory["graphql_refused"] = refused.why  # only now: REST works where GraphQL does not
+    if failure is None and refused is not None and refused.tires:
+        reading.memory["graphql_rests_until"] = now + _REST  # each vain try costs minutes, for every project
     return failure
 
 

@@ -21,9 +21,7 @@ _PAGE = 20
 
 # Fields without which the facts are only poorer. Any other that an instance does not know changes what they mean
 # (without `refPath` a tag looks like a branch): such an instance is read over REST.
-_OPTIONAL = frozenset(
-    {"PipelineConnection.count", "Pipeline.name", "Pipeline.queuedDuration", "CiJob.queuedDuration", "CiJob.tags"}
-)
+_OPTIONAL = frozenset({"PipelineConnection.count", "Pipeline.name", "Pipeline.queuedDuration", "CiJob.queuedDuration"})
 _PIPELINE = (
     *("id", "iid", "name", "status", "ref", "refPath", "sha", "source"),
     *("createdAt", "updatedAt", "startedAt", "finishedAt", "duration", "queuedDuration"),
@@ -40,10 +38,11 @@ _TOO_SLOW = (500, 504)  # what GitLab and the proxy before it answer when a quer
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """GraphQL cannot be used. `lasting`: not for this look only, as far as one can tell."""
+    """GraphQL cannot be used. `lasting`: not for this look only, as far as one can tell; `tires`: it is too slow."""
 
     why: str
     lasting: bool = True
+    tires: bool = False
 
 
 def read_graphql(reading: Reading) -> Steps[Failure | Refused | None]:
@@ -137,7 +136,7 @@ def _fetch_project(
         heard = _hear((yield from fetch(Request("/graphql", body=body, kind="graphql"))))
         if isinstance(heard, _TooMuch):
             if not query.shrinks():
-                return Refused(heard.why, lasting=False)
+                return Refused(heard.why, lasting=False, tires=True)
         elif isinstance(heard, _Unknown):
             if heard.fields <= query.dropped or not heard.fields <= _OPTIONAL:
                 return Refused(f"this instance does not know {', '.join(sorted(heard.fields))}")

@@ -74,8 +74,11 @@ def needs_backfill(project: Project, *, depth: timedelta, now: datetime) -> bool
 
 
 def read_since(project: Project, *, depth: timedelta, now: datetime) -> datetime:
-    """From when on a look that starts now reads changes."""
-    if project.cursor is None or needs_backfill(project, depth=depth, now=now):
+    """From when on a look that starts now reads changes.
+
+    A cursor ahead of now was set by a clock that was wrong; nobody knows since when, so all is read again.
+    """
+    if project.cursor is None or project.cursor > now or needs_backfill(project, depth=depth, now=now):
         return now - depth
     return project.cursor - OVERLAP
 

@@ -7,7 +7,7 @@ nobody else. What may go wrong is a value (`Retry`, `Refused`), and no address o
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import aiohttp
@@ -24,6 +24,8 @@ _LOG = logging.getLogger(__name__)
 
 WITHIN = timedelta(seconds=10)
 """How long one call of a receiver may take: a round waits for it."""
+
+_SHUTTING = frozenset({"rateLimited", "contextDeadlineExceeded"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +49,22 @@ async def deliver_all(
 ) -> None:
     """Delivers the messages; awaits `before` ahead of each, and `log` after it, ahead of the next to that integration.
 
-    What either raises ends that integration's row; the others go on to their end, then the first is raised.
+    A receiver that does not answer, or asks to be left alone for a while, is asked nothing more this time. What either
+    callable raises ends that integration's row; the others go on to their end, then the first is raised.
     """
     desks: dict[tuple[str, str], list[tuple[Due, Message]]] = {}
     for due, message in messages:
         desks.setdefault((due.receiver, due.integration.name), []).append((due, message))
 
     async def work(queue: list[tuple[Due, Message]]) -> None:
+        shut: Retry | None = None
         for due, message in queue:
-            await before(due)
             began = monotonic()
-            delivery = await _deliver(due, message, session, within)
+            if shut is None:
+                await before(due)
+            delivery = await _deliver(due, message, session, within) if shut is None else shut
             await log(Delivered(due, message, delivery, timedelta(seconds=monotonic() - began)))
+            shut = shut or _shut(delivery)
 
     rows = [
         asyncio.create_task(work(queue), name=f"tell {receiver} by {integration}")
@@ -68,6 +74,13 @@ async def deliver_all(
     for end in await asyncio.gather(*rows, return_exceptions=True):
         if isinstance(end, BaseException):
             raise end
+
+
+def _shut(delivery: Delivery) -> Retry | None:
+    """What the rest of a row is put off with: one that nobody answered, or that asked to wait, is not asked again."""
+    if isinstance(delivery, Retry) and not delivery.handle and delivery.reason in _SHUTTING:
+        return replace(delivery, error=f"put off with the message before: {delivery.error}")
+    return None
 
 
 async def _deliver(due: Due, message: Message, session: aiohttp.ClientSession, within: timedelta) -> Delivery:

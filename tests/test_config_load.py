@@ -79,7 +79,7 @@ def test_the_seed_is_a_rule_file_whose_notifications_are_unused(tmp_path: Path, 
 def test_everything_that_the_contract_shows_is_read(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, FULL, {"TOKEN": TOKEN}, rules=RULES)
 
-    assert {problem.code for problem in loaded.problems} == {"not-built"}
+    assert {problem.code for problem in loaded.problems} == {"not-built", "unset"}  # its ca_file is not here
     assert loaded.runnable
 
 
@@ -186,17 +186,36 @@ def test_a_store_that_is_not_built_is_refused_without_its_password(tmp_path: Pat
     assert "hunter22" not in repr(loaded)
 
 
-@pytest.mark.parametrize(
-    ("text", "place"),
-    [("export: {windows: [24h, 60d]}\n", "1:25"), ("retention: 2d\n", "1:12")],
-    ids=["a written window", "a default one"],
-)
-def test_a_gauge_over_a_time_that_is_not_kept_is_refused(tmp_path: Path, text: str, place: str) -> None:
-    loaded = load_text(tmp_path, text)
+def test_a_gauge_over_a_time_that_is_not_kept_is_refused(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, "export: {windows: [24h, 60d]}\n")
 
     (problem,) = (found for found in loaded.problems if not found.warning)
-    assert "is longer than retention" in problem.text
-    assert f"{problem.place.line}:{problem.place.column}" == place
+    assert problem.text == "export: a window of 60d is longer than retention (35d)"
+    assert (problem.place.line, problem.place.column) == (1, 25)
+
+
+@pytest.mark.parametrize(("kept", "hours"), [("2d", [24]), ("2h", [2]), ("30d", [24, 168])])
+def test_of_the_default_windows_those_remain_that_are_kept(tmp_path: Path, kept: str, hours: list[int]) -> None:
+    loaded = load_text(tmp_path, f"retention: {kept}\n")
+
+    assert loaded.config is not None
+    assert loaded.config.export.windows == tuple(timedelta(hours=number) for number in hours)
+
+
+@pytest.mark.parametrize("changed", [("success_rate < 0.95", "consecutive_failures > 2"), ("24h", "20 runs")])
+def test_streaks_and_periods_in_runs_need_seven_days_kept(tmp_path: Path, changed: tuple[str, str]) -> None:
+    rule = RULE.replace("success_rate | percent", "period").replace(*changed)
+    loaded = load_text(tmp_path, "retention: 2d\n" + rule)
+
+    (problem,) = (found for found in loaded.problems if not found.warning)
+    assert problem.text == "the rule looks back 7d, as streaks, ages and periods in runs do; retention is 2d"
+
+
+def test_a_certificate_file_that_is_not_there_is_told_and_stops_a_run(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, "sources: [{type: gitlab, name: g, projects: [a/b], ca_file: nowhere.pem}]\n")
+
+    assert 'ca_file: there is no file "nowhere.pem"' in said(loaded, "unset")
+    assert not loaded.runnable
 
 
 def test_a_metric_that_nothing_collects_is_warned_of(tmp_path: Path) -> None:

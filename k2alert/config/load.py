@@ -167,7 +167,7 @@ def _read_main(desk: _Desk, main: Path, document: Document, environ: Mapping[str
         web=Web(**dict(basic.web)),
         labels=Labels(basic.labels),
         project_labels=project_labels,
-        export=read_export(sheet, basic.export, facts | names, names),
+        export=read_export(sheet, basic.export, facts | names, names, basic.retention),
         receivers=receivers,
         route=route,
         rules=rules,
@@ -207,11 +207,11 @@ def _warn_of_silence(report: Report, sheet: Sheet, config: Config, receivers: Ma
 def _check_windows(report: Report, sheet: Sheet, basic: BasicSettings) -> None:
     """No gauge over a time that is not kept: it would count too little, and say nothing of it."""
     for index, window in enumerate(basic.export.windows):
-        if window > basic.retention:
-            written = sheet.document.has(("export", "windows", index))
+        path = ("export", "windows", index)
+        if window > basic.retention and sheet.document.has(path):
             kept = format_duration(basic.retention)
             text = f"export: a window of {format_duration(window)} is longer than retention ({kept})"
-            report.add(sheet.place(("export", "windows", index) if written else ("retention",)), text)
+            report.add(sheet.place(path), text)
 
 
 # ----------------------------------------------------------------------------------------- rule files

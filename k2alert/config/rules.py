@@ -24,6 +24,7 @@ from k2alert.template import (
     compile_template,
     ratio_before_percent,
 )
+from k2alert.times import format_duration
 
 __all__ = ["OWN_LABELS", "RuleScope", "read_rules"]
 
@@ -187,6 +188,7 @@ class _Reading:
     def rule(self, settings: RuleSettings, texts: _Texts) -> Rule:
         """The rule, checked and compiled."""
         self._warn(texts)
+        self._check_reach(texts)
         return Rule(
             name=settings.name,
             condition=texts.condition,
@@ -206,6 +208,13 @@ class _Reading:
             look_back=texts.look_back,
             place=self.sheet.place(self.path),
         )
+
+    def _check_reach(self, texts: _Texts) -> None:
+        """What is written has been checked; streaks, ages and periods in runs count as seven days (contract §1)."""
+        kept = self.scope.retention
+        if texts.look_back > kept:
+            reach = f"{format_duration(texts.look_back)}, as streaks, ages and periods in runs do"
+            self.sheet.error(self.at("period"), f"the rule looks back {reach}; retention is {format_duration(kept)}")
 
     def _condition(self, key: str) -> Condition | None:
         text = self.data.get(key)

@@ -4,6 +4,8 @@ In: the sheet. Out: checked settings; the report has what is wrong, and what thi
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from k2alert.collect.settings import SourceSettings
@@ -64,6 +66,8 @@ def _warn_of_source(sheet: Sheet, path: DocumentPath, written: Mapping[str, Any]
     if not source.projects:
         key = "repositories" if source.type == "github" else "projects"
         sheet.warn(path, f"the source {shown(source.name)} names no {key}: nothing is read from it")
+    if source.ca_file is not None and not Path(source.ca_file).is_file():
+        sheet.warn((*path, "ca_file"), f"ca_file: there is no file {shown(source.ca_file)}", "unset")
     if source.max_staleness < source.poll_interval:
         lengths = f"{format_duration(source.max_staleness)} is shorter than poll_interval"
         text = f"max_staleness: {lengths}, so that alerts hold still between two looks"
@@ -94,15 +98,23 @@ def check_label_names(sheet: Sheet, path: DocumentPath, labels: Iterable[str], t
             sheet.error((*path, name), f"labels: {name} is a label that alerts and facts have already")
 
 
-def read_export(sheet: Sheet, settings: ExportSettings, known: Collection[str], configured: Collection[str]) -> Export:
-    """Which gauges exist. `known` are all labels of facts and projects, `configured` those of projects alone."""
+def read_export(
+    sheet: Sheet, settings: ExportSettings, known: Collection[str], configured: Collection[str], kept: timedelta
+) -> Export:
+    """Which gauges exist. `known` are all labels of facts and projects, `configured` those of projects alone.
+
+    Of the default windows those remain that lie within what is kept.
+    """
     for index, name in enumerate(settings.by):
         _check_label(sheet, ("export", "by", index), name, known)
     for index, matcher in enumerate(settings.match):
         _check_label(sheet, ("export", "match", index), matcher.name, known)
     for index, name in enumerate(settings.labels):
         _check_label(sheet, ("export", "labels", index), name, configured)
-    return Export(settings.windows, settings.by, settings.match, settings.labels)
+    windows = settings.windows
+    if "windows" not in settings.model_fields_set:
+        windows = tuple(window for window in windows if window <= kept) or (kept,)
+    return Export(windows, settings.by, settings.match, settings.labels)
 
 
 def _check_label(sheet: Sheet, path: DocumentPath, name: str, known: Collection[str]) -> None:

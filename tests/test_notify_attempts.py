@@ -22,7 +22,7 @@ from k2alert.notify.slack import Settings
 from tests.support.daemon import PROJECT, a_world, daemon, until, until_judged
 from tests.support.ears import Said, listening_ears
 from tests.support.notified import MINUTE, SECOND, Told, World, receivers
-from tests.support.slack import stand_in_slack
+from tests.support.slack import Scripted, stand_in_slack
 from tests.test_daemon_stories import RULES
 
 EDITING = pytest.mark.parametrize("edits", [True, False], ids=["edits", "says anew"])
@@ -144,6 +144,29 @@ async def test_a_bug_met_in_telling_one_silences_nobody_else_and_is_tried_again(
     assert went["slack[0]"] == Retry("bug: AttributeError")
     assert isinstance(went["slack[1]"], Sent)
     assert "telling met a bug" in caplog.text
+
+
+async def test_a_receiver_that_asks_to_wait_is_asked_nothing_more_this_time() -> None:
+    tried: list[Delivered] = []
+
+    async def before(_: Due) -> None:
+        return None
+
+    async def log(one: Delivered) -> None:
+        tried.append(one)
+
+    async with stand_in_slack() as slack, aiohttp.ClientSession() as session:
+        slack.script = [Scripted(status=429, headers={"Retry-After": "30"})]
+        hook = Integration("slack", "slack[0]", Settings.model_validate({"webhook_url": slack.hook_url}))
+        world = World(receivers={"team": Receiver("team", (hook,))})
+        for number in range(3):
+            world.fire(f"a/{number}")
+        world.now += MINUTE
+        messages = [(due, compose(due, (), now=world.now)) for due in world.due() if shown(due)]
+        await deliver_all(messages, session=session, monotonic=lambda: 0.0, before=before, log=log)
+        assert slack.hooked == []  # a second call would have been taken
+
+    assert [one.delivery.after for one in tried if isinstance(one.delivery, Retry)] == [30 * SECOND] * 3
 
 
 async def test_a_store_that_fails_while_telling_ends_no_daemon_and_nothing_is_said_twice(

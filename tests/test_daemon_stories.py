@@ -139,6 +139,7 @@ async def test_explain_says_why_and_who_was_told_while_the_daemon_runs(tmp_path:
             at = iso(world.clock.now())
             status, firing = await explained(config, "main_is_red", f"project={PROJECT}", "--message", "--at", at)
             before = await explained(config, "main_is_red", "--at", iso(early))
+            long_ago = await explained(config, "main_is_red", "--at", iso(early - timedelta(days=3)))
             unknown = await explained(config, "main_is_rad")
             nowhere = await explained(config, "main_is_red", "project=other")
             _, as_json = await explained(config, "main_is_red", "--output", "json")
@@ -153,6 +154,7 @@ async def test_explain_says_why_and_who_was_told_while_the_daemon_runs(tmp_path:
     assert f"message    3 in a row on {PROJECT}" in firing
     assert firing.count("evidence   failure main") == 3
     assert "consecutive_failures = 0 runs" in before[1]
+    assert f"unknown: the history of {PROJECT} is recorded from " in long_ago[1]
     assert unknown == (1, "k2alert: no rule 'main_is_rad'; there are: main_is_red\n")
     assert nowhere == (1, "k2alert: rule 'main_is_red' has no label set with project=other\n")
     assert json.loads(as_json)[0]["values"][0]["name"] == "consecutive_failures"

@@ -11,7 +11,7 @@ from k2alert.cycle import Scene, judge_one, targets_of
 from k2alert.judge.condition import Condition
 from k2alert.judge.grammar import Use
 from k2alert.judge.scope import Scope
-from k2alert.model import Alert, AlertState, EvidenceRefs, Finding, LogEntry, Rule, Truth
+from k2alert.model import Alert, AlertState, EvidenceRefs, Finding, LogEntry, Project, Rule, Truth
 from k2alert.notify.route import Route, routes_for
 from k2alert.stale import is_complete
 from k2alert.telling import value_text
@@ -137,10 +137,17 @@ def _why_unknown(scene: Scene, rule: Rule, target: Target, now: datetime) -> str
         if (project.source, project.path) not in target.members or source is None:
             continue
         if not is_complete(project, source, rule.look_back, now=now):
-            read = iso(project.complete_at) if project.complete_at else "never"
-            because = f": {project.failure}" if project.failure else ""
-            return f"unknown: {project.path} was last read to the end {read}{because}"
+            return f"unknown: {_what_is_missing(project, now - rule.look_back)}"
     return "unknown: none of its projects is known"
+
+
+def _what_is_missing(project: Project, needed_since: datetime) -> str:
+    because = f": {project.failure}" if project.failure else ""
+    if project.covered_since is None or project.complete_at is None:
+        return f"{project.path} has not been read to the end yet{because}"
+    if project.covered_since > needed_since:
+        return f"the history of {project.path} is recorded from {iso(project.covered_since)} on, not before"
+    return f"{project.path} was last read to the end {iso(project.complete_at)}{because}"
 
 
 def _why_no_data(rule: Rule, alert: Alert | None, now: datetime) -> str:

@@ -22,7 +22,7 @@ from k2alert.notify.text import clean
 from k2alert.recall import fill_board, make_board
 from k2alert.record import Reader, StoreError, look_into_store
 from k2alert.rehearse.explain import Explanation, explain, matching_targets
-from k2alert.telling import words_of
+from k2alert.telling import Known, evidence_of, words_of
 from k2alert.times import iso, parse_instant
 from k2alert.universe import make_universe
 
@@ -82,7 +82,8 @@ async def _explain(
         alerts = await store.alerts() if at is None else _as_they_were(await store.transitions(name, _EDGES), at)
         scene = await _scene(config, store, alerts, now)
         found = [explain(scene, rule, target, now=now) for target in matching_targets(scene, rule, wanted, now=now)]
-        return [(one, _message(scene, one), await _runs(store, one)) for one in found]
+        seen = [(one, await _evidence(scene, store, one)) for one in found]
+        return [(one, _message(scene, one, evidence), list(evidence.runs)) for one, evidence in seen]
     finally:
         await store.close()
 
@@ -121,18 +122,25 @@ def _as_they_were(edges: Iterable[Transition], at: datetime) -> Iterator[Alert]:
             )
 
 
-def _message(scene: Scene, one: Explanation) -> str:
+def _message(scene: Scene, one: Explanation, evidence: Evidence) -> str:
     if one.alert is None:
         return ""
-    return words_of(scene, one.alert, one.rule, Evidence(), clean, now=one.at).text
+    return words_of(scene, one.alert, one.rule, evidence, clean, now=one.at).text
 
 
-async def _runs(store: Reader, one: Explanation) -> list[RunEvidence]:
-    if one.evidence is None:
-        return []
-    of = store.job_evidence if one.evidence.kind is Kind.JOB else store.run_evidence
-    found = await of(one.evidence.refs)
-    return [found[ref] for ref in one.evidence.refs if ref in found]
+async def _evidence(scene: Scene, store: Reader, one: Explanation) -> Evidence:
+    refs = one.evidence
+    if refs is None:
+        return Evidence()
+    turn = [ref for ref in (refs.first_failing, refs.last_green) if ref is not None]
+    of_runs = turn if refs.kind is Kind.JOB else [*refs.refs, *turn]
+    jobs = await store.job_evidence(refs.refs) if refs.kind is Kind.JOB else {}
+    known = Known(runs=await store.run_evidence(of_runs), jobs=jobs)
+    labels = one.target.identity
+    here = (labels.get("source", ""), labels.get("project", ""))
+    project = next((found for found in scene.projects if (found.source, found.path) == here), None)
+    forge = next((source.type for source in scene.config.sources if source.name == here[0]), "")
+    return evidence_of(refs, known, project, forge)
 
 
 # ------------------------------------------------------------------------------------------- showing

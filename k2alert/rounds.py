@@ -45,7 +45,7 @@ from k2alert.notify.outcome import finished, in_flight, record_outcome, record_t
 from k2alert.notify.plan import Due
 from k2alert.notify.text import clean
 from k2alert.record.store import Store, StoreError
-from k2alert.stale import is_current, state_of
+from k2alert.stale import by_our_clock, is_current, state_of
 from k2alert.telling import Known, evidence_of, message_of, wanted, words_of
 from k2alert.universe import Universe, make_universe
 
@@ -141,7 +141,7 @@ class Rounds:
             return  # to judge the past again would end what fires; it is only a moment until it is now again
         self._judged_at = now
         await self._resume(now)
-        scene = self._scene(setting)
+        scene = self._scene(setting, now)
         made = plan(scene, now=now)
         took = timedelta(seconds=self._time.monotonic() - began)
         await self._keep(made)
@@ -157,7 +157,7 @@ class Rounds:
         """
         if self._resumed:
             return
-        scene = self._scene(self._setting)
+        scene = self._scene(self._setting, now)
         due = [one for one in due_now(scene, self._memory.alerts, now=now) if in_flight(one)]
         if due:
             await self._tell(scene, replace(plan(scene, now=now), due=tuple(due)))
@@ -165,8 +165,8 @@ class Rounds:
 
     # --------------------------------------------------------------------------------------- 2. plan
 
-    def _scene(self, setting: Setting) -> Scene:
-        projects = self._projects()
+    def _scene(self, setting: Setting, now: datetime) -> Scene:
+        projects = [by_our_clock(project, now=now) for project in self._projects()]
         known = tuple((project.source, project.path) for project in projects)
         if self._universe is None or self._universe.projects != known:
             self._universe = make_universe(setting.config, projects)

@@ -5,6 +5,7 @@ its alerts are unknown, hold their state and say nothing; `K2AlertSourceStale`, 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -15,7 +16,7 @@ from k2alert.model import STALE_ALERT, Finding, Project, ProjectState, Rule, Sel
 from k2alert.template import compile_template
 from k2alert.times import format_duration
 
-__all__ = ["is_complete", "is_current", "is_stale", "stale_findings", "stale_words", "state_of"]
+__all__ = ["by_our_clock", "is_complete", "is_current", "is_stale", "stale_findings", "stale_words", "state_of"]
 
 # A machine that slept wakes up with everything stale; it has this long to look before anyone is told.
 _AWAKE = timedelta(minutes=1)
@@ -39,8 +40,14 @@ def is_complete(project: Project, source: SourceSettings, look_back: timedelta, 
 
 def is_current(project: Project, source: SourceSettings, *, now: datetime) -> bool:
     """Whether the project was read to the end lately; if not, its numbers are not shown, least of all as zero."""
-    # A time ahead of ours was taken by a clock that was wrong, and says nothing.
-    return project.complete_at is not None and -_CLOCKS_APART <= now - project.complete_at <= source.max_staleness
+    return project.complete_at is not None and now - project.complete_at <= source.max_staleness
+
+
+def by_our_clock(project: Project, *, now: datetime) -> Project:
+    """The project, without a reading that lies ahead of now: it was dated by a clock that was wrong."""
+    if project.complete_at is None or project.complete_at - now <= _CLOCKS_APART:
+        return project
+    return replace(project, complete_at=None)
 
 
 def is_stale(project: Project, source: SourceSettings, started_at: datetime, *, now: datetime) -> bool:

@@ -33,7 +33,7 @@ from k2alert.model import (
 )
 from k2alert.notify.plan import Kind as Why
 from k2alert.recall import make_board
-from k2alert.stale import is_complete, is_stale, state_of
+from k2alert.stale import by_our_clock, is_complete, is_stale, state_of
 from k2alert.telling import Known, evidence_of, value_text
 from k2alert.times import to_ms
 from k2alert.universe import make_universe
@@ -233,6 +233,17 @@ COMPLETE = {
 @pytest.mark.parametrize(("known", "days", "complete"), COMPLETE.values(), ids=COMPLETE)
 def test_completeness(known: Project, days: int, complete: bool) -> None:
     assert is_complete(known, SOURCE, days * DAY, now=T0) is complete
+
+
+@pytest.mark.parametrize(("ahead", "kept"), [(-60, True), (5, True), (6, False)])
+def test_a_reading_dated_ahead_of_now_says_nothing(ahead: int, kept: bool) -> None:
+    known = project("a", complete_at=T0 + ahead * MINUTE)
+
+    assert (by_our_clock(known, now=T0).complete_at is not None) is kept
+
+
+def test_the_past_is_judged_by_what_was_read_later() -> None:
+    assert is_complete(project("a"), SOURCE, 7 * DAY, now=T0 - 10 * DAY)
 
 
 def test_a_shorter_backfill_than_the_look_back_is_enough() -> None:

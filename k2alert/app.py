@@ -75,6 +75,7 @@ class Options:
     config: Path
     environ: Mapping[str, str] = field(repr=False)  # holds tokens
     listen: str | None = None
+    watch_every: timedelta = WATCH_EVERY
     time: Time = field(default_factory=system_time)
     secrets: Secrets = field(default_factory=Secrets)
     on_ready: Callable[[int], None] = lambda _: None
@@ -174,7 +175,7 @@ class _Daemon:
                 {
                     "collect": self._collector.run,
                     "evaluate": lambda: self._repeat(self._round, self._interval, stop),
-                    "watch the files": lambda: self._repeat(self._watch, lambda: WATCH_EVERY, stop),
+                    "watch the files": lambda: self._repeat(self._watch, lambda: self._options.watch_every, stop),
                     "reload": self._reload_when_asked,
                     "prune": lambda: self._repeat(self._prune, lambda: PRUNE_EVERY, stop),
                 },
@@ -271,16 +272,19 @@ class _Daemon:
         """Reads the files again; what is wrong with them, and then everything stays as it was."""
         async with self._reloading:
             loaded = await asyncio.to_thread(_load, self._options)
-            self._watched = {**self._watched, **loaded.watched}  # one that cannot be read names no rule files
+            before, self._watched = self._watched, loaded.watched
             try:
                 config = _runnable(loaded)
                 await self._replace(config)
             except NotRunnable as refused:
+                # A main file that cannot be read names no rule files: those of before are watched on, as they are now.
+                self._watched = {**await asyncio.to_thread(fingerprint, before), **loaded.watched}
                 self._self_metrics.config_refused()
                 for line in refused.lines:
                     _LOG.error("not reloaded: %s", line)
                 return refused.lines
             except StoreError as error:
+                self._watched = before  # the files are good: they are read again until the store is back
                 self._self_metrics.config_refused()
                 _LOG.error("not reloaded, the store is down: %s", error)
                 return [f"the store is down: {error}"]

@@ -5,6 +5,7 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from k2alert.cli import main
@@ -196,3 +197,28 @@ async def test_what_ran_while_the_clock_was_hours_ahead_is_read_once_it_is_right
             await until(lambda: texts(slack), "the message about what was missed")
 
         assert "main_is_red" in texts(slack)[0]
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["a rule file goes", "and the main file breaks"])
+async def test_files_that_change_are_read_again_once(
+    tmp_path: Path, broken: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with a_world() as world, stand_in_slack() as slack:
+        world.run(ago=timedelta(hours=5))
+        config = write_config(tmp_path, world, slack)
+        config.write_text(config.read_text().replace("[rules.yml]", '["rule*.yml"]'))
+        (tmp_path / "rules2.yml").write_text(RULES.replace("main_is_red", "gone_soon"))
+        async with daemon(config, world.clock) as running:
+            await until_judged(running)
+            if broken:
+                config.write_text("sources: [")
+            (tmp_path / "rules2.yml").unlink()
+            said = "not reloaded" if broken else "reloaded"
+            await until(lambda: said in caplog.text, "a look at the files")
+            asked = world.forge.requests["graphql"]
+            await until(lambda: world.forge.requests["graphql"] > asked + 8, "the files to be looked at again")
+            metrics = await running.text("/metrics")
+
+    assert sum(record.message == "the files have changed" for record in caplog.records) <= 2  # seen between two writes
+    assert ('rule="gone_soon"' in metrics) is broken

@@ -104,6 +104,7 @@ async def daemon(
         config=config,
         environ=environ or {},
         listen="127.0.0.1:0",
+        watch_every=timedelta(milliseconds=100),
         time=machine,
         secrets=secrets or Secrets(),
         on_ready=port.set_result,

@@ -5,7 +5,7 @@ PYTHON ?=
 JOBS ?= 2
 PYTEST = .venv/bin/python -m pytest -n $(JOBS)
 COMPILE_GROUP = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade
-COMPILE = $(COMPILE_GROUP) pyproject.toml
+COMPILE = $(COMPILE_GROUP) --all-extras pyproject.toml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -1,7 +1,7 @@
 """The nouns that cross a border between packages, one module for each part of the way:
 
-`facts` from a forge, `measures` over them, `rules` with their findings and alerts, `telling` people. All are imported
-from here.
+`facts` and `reports` from a forge, `measures` over them, `rules` with their findings and alerts, `telling` people. All
+are imported from here.
 
 Everything is frozen and holds no behaviour beyond what its fields already say. Instants are aware UTC
 datetimes; in the compact `Entry` rows that feed `measure` they are whole milliseconds since the epoch.
@@ -30,6 +30,20 @@ from k2alert.model.facts import (
     Stream,
 )
 from k2alert.model.measures import EvidenceRefs, Measured, Measures, Metric, Needs, Selection, Window
+from k2alert.model.reports import (
+    BenchmarkPoint,
+    BenchmarkReport,
+    CoverageKind,
+    CoverageReport,
+    Deployment,
+    Execution,
+    Fact,
+    NameOfTest,
+    Schedule,
+    Schedules,
+    TestCase,
+    TestReport,
+)
 from k2alert.model.rules import (
     NOWHERE,
     STALE_ALERT,
@@ -53,13 +67,20 @@ __all__ = [
     "STALE_ALERT",
     "Alert",
     "AlertState",
+    "BenchmarkPoint",
+    "BenchmarkReport",
+    "CoverageKind",
+    "CoverageReport",
     "Delivery",
+    "Deployment",
     "EndReason",
     "Entry",
     "EntryChange",
     "Event",
     "Evidence",
     "EvidenceRefs",
+    "Execution",
+    "Fact",
     "Finding",
     "JobEvidence",
     "JobRun",
@@ -69,6 +90,7 @@ __all__ = [
     "Measured",
     "Measures",
     "Metric",
+    "NameOfTest",
     "Needs",
     "NoDataPolicy",
     "OpenChange",
@@ -88,10 +110,14 @@ __all__ = [
     "RunState",
     "RunTotal",
     "Saved",
+    "Schedule",
+    "Schedules",
     "Selection",
     "Sent",
     "Severity",
     "Stream",
+    "TestCase",
+    "TestReport",
     "Transition",
     "Truth",
     "Window",

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from pydantic import SecretStr
@@ -27,6 +28,7 @@ from k2alert.config.load import Loaded, load
 from k2alert.config.model import Config
 from k2alert.config.secrets import secrets_of
 from k2alert.config.watch import fingerprint
+from k2alert.explain.asking import Question, answer
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.server import is_loopback, make_app, parse_listen, start
 from k2alert.expose.view import View
@@ -312,9 +314,18 @@ class _Daemon:
             self_metrics=self._self_metrics.render,
             ready=self._why_not_ready,
             reload=self.reload,
+            explain=self._explain,
             admin_token=lambda: _secret(self._setting.config.web.admin_token),
             read_token=lambda: _secret(self._setting.config.web.read_token),
         )
+
+    async def _explain(
+        self, rule: str, labels: Sequence[tuple[str, str]], at: datetime | None
+    ) -> tuple[int, dict[str, Any] | str]:
+        if not self._loaded:
+            return 503, "the history is being read"
+        question = Question(rule, tuple(labels), at)
+        return await answer(self._rounds.scene(), self._store, question, now=self._time.now())
 
     async def _why_not_ready(self) -> str | None:
         if not self._loaded:

@@ -165,6 +165,10 @@ class Rounds:
 
     # --------------------------------------------------------------------------------------- 2. plan
 
+    def scene(self) -> Scene:
+        """What a round would look at now."""
+        return self._scene(self._setting, self._time.now())
+
     def _scene(self, setting: Setting, now: datetime) -> Scene:
         projects = [by_our_clock(project, now=now) for project in self._projects()]
         known = tuple((project.source, project.path) for project in projects)

@@ -28,7 +28,7 @@ ENVIRON = {
     "MAIL_PASSWORD": f'{SECRET} "m\\ail" päss',
     "ADMIN_TOKEN": f"{SECRET}-admin",
 }
-PATHS = ("/", "/metrics", "/api/v1/rules", "/api/v1/alerts", "/-/ready", "/api/v1/nope")
+PATHS = ("/", "/metrics", "/api/v1/rules", "/api/v1/alerts", "/api/v1/explain?rule=red", "/-/ready", "/api/v1/nope")
 CONFIG = """
 sources:
   - {type: gitlab, name: gitlab, url: "FORGE/gl", token: $FORGE_TOKEN, projects: [k2/app], poll_interval: 100ms, backfill: 2d}

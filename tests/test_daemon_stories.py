@@ -4,13 +4,14 @@ import asyncio
 import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from k2alert.cli import main
 from k2alert.times import iso
-from tests.support.daemon import PROJECT, World, a_world, daemon, until, until_judged, until_seen
+from tests.support.daemon import PROJECT, Running, World, a_world, daemon, until, until_judged, until_seen
 from tests.support.slack import TOKEN, Slack, stand_in_slack
 
 RULES = """
@@ -124,6 +125,11 @@ async def explained(config: Path, *arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+def undated(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """Explanations but for when they were given."""
+    return [{name: part for name, part in one.items() if name != "at"} for one in answer["explanations"]]
+
+
 async def test_explain_says_why_and_who_was_told_while_the_daemon_runs(tmp_path: Path) -> None:
     async with a_world() as world, stand_in_slack() as slack:
         world.run(ago=timedelta(hours=5))
@@ -143,7 +149,6 @@ async def test_explain_says_why_and_who_was_told_while_the_daemon_runs(tmp_path:
             long_ago = await explained(config, "main_is_red", "--at", iso(early - timedelta(days=3)))
             unknown = await explained(config, "main_is_rad")
             nowhere = await explained(config, "main_is_red", "project=other")
-            _, as_json = await explained(config, "main_is_red", "--output", "json")
 
     assert quiet[0] == 0
     assert "the condition does not hold" in quiet[1]
@@ -151,14 +156,45 @@ async def test_explain_says_why_and_who_was_told_while_the_daemon_runs(tmp_path:
     assert "consecutive_failures = 3 runs  (4 samples, 24h)" in firing
     assert "the condition holds since" in firing
     assert "route      root to receiver team" in firing
-    assert "told       team by slack[0]" in firing
+    assert "root to receiver team by slack[0]: heard 1 message of this incident, the last " in firing
     assert f"message    3 in a row on {PROJECT}" in firing
-    assert firing.count("evidence   failure main") == 3
+    assert firing.count("      failure main") == 3
     assert "consecutive_failures = 0 runs" in before[1]
     assert f"unknown: the history of {PROJECT} is recorded from " in long_ago[1]
-    assert unknown == (1, "k2alert: no rule 'main_is_rad'; there are: main_is_red\n")
+    assert unknown == (1, "k2alert: no rule 'main_is_rad'; did you mean \"main_is_red\"?\n")
     assert nowhere == (1, "k2alert: rule 'main_is_red' has no label set with project=other\n")
-    assert json.loads(as_json)[0]["values"][0]["name"] == "consecutive_failures"
+
+
+async def test_a_running_daemon_explains_the_same_as_the_command_beside_it(tmp_path: Path) -> None:
+    async with a_world() as world, stand_in_slack() as slack:
+        for ago in (5, 4, 3, 2):
+            world.run("failed" if ago < 5 else "success", ago=timedelta(minutes=ago))
+        config = write_config(tmp_path, world, slack)
+        async with daemon(config, world.clock) as running:
+            await until(lambda: texts(slack), "the first message")
+            await until_seen(running, 'k2alert_notifications_total{integration="slack",receiver="team"} 1.0')
+            at = iso(world.clock.now())
+            api = {query: await asked(running, query) for query in ("", f"&project={PROJECT}", f"&at={at}")}
+            arguments = {"": [], f"&project={PROJECT}": [f"project={PROJECT}"], f"&at={at}": ["--at", at]}
+            beside = {
+                query: json.loads((await explained(config, "main_is_red", "--output", "json", *more))[1])
+                for query, more in arguments.items()
+            }
+            unknown = await asked(running, "&project=other")
+
+    for query, answer in api.items():
+        assert undated(answer["data"]) == undated(beside[query]), query
+    (now,) = api[""]["data"]["explanations"]
+    assert (now["state"], now["why"]["code"], now["heard"][0]["why"]["code"]) == ("firing", "holds", "told")
+    assert [run["result"] for run in now["values"][0]["evidence"]["runs"]] == ["failure"] * 3
+    assert now["message"] == f"3 in a row on {PROJECT}"
+    assert unknown["error"] == "rule 'main_is_red' has no label set with project=other"
+
+
+async def asked(running: Running, query: str) -> dict[str, Any]:
+    """What the daemon answers, question after question."""
+    answer: dict[str, Any] = json.loads(await running.text(f"/api/v1/explain?rule=main_is_red{query}"))
+    return answer
 
 
 async def test_a_clock_set_back_a_little_ends_nothing_and_stops_no_look(tmp_path: Path) -> None:

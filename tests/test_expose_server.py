@@ -5,10 +5,11 @@ import gzip
 import json
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import aiohttp
 import pytest
@@ -34,6 +35,7 @@ from k2alert.model import (
     Truth,
     Window,
 )
+from k2alert.times import iso
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 HOSTILE = 'k2/"a\\b"\n<script>alert(1)</script>\u202e'
@@ -117,12 +119,20 @@ class Server:
         self.reloads += 1
         return self.errors
 
+    async def explain(
+        self, rule: str, labels: Sequence[tuple[str, str]], at: datetime | None
+    ) -> tuple[int, dict[str, Any] | str]:
+        if rule != "rate_low":
+            return 404, f"no rule {rule!r}"
+        return 200, {"asked": [rule, *labels, iso(at) if at else None]}
+
     def view(self) -> View:
         return View(
             snapshot=lambda: self.known,
             self_metrics=self.own.render,
             ready=self.ready,
             reload=self.reload,
+            explain=self.explain,
             admin_token=lambda: self.admin,
             read_token=lambda: self.read,
         )
@@ -212,6 +222,30 @@ async def test_probes() -> None:
 
         assert (healthy.status, ready.status, unready.status) == (200, 200, 503)
         assert await unready.text() == "k2alert is not ready: the store does not answer\n"
+
+
+QUERIES = {
+    "a rule": ("rule=rate_low", 200, ["rate_low", None]),
+    "labels": (
+        "rule=rate_low&project=k2/app&label=rule=x%3Dy&at=2026-01-01T08:00:00Z",
+        200,
+        ["rate_low", ["project", "k2/app"], ["rule", "x=y"], "2026-01-01T08:00:00Z"],
+    ),
+    "no rule": ("project=k2/app", 400, "which rule? Write /api/v1/explain?rule=NAME"),
+    "no such rule": ("rule=%3Cb%3E", 404, "no rule '<b>'"),
+    "no label": ("rule=rate_low&label=x", 400, "not NAME=VALUE: label 'x'"),
+    "no time": ("rule=rate_low&at=noon", 400, "not a time like 2026-01-31T08:00:00Z: at 'noon'"),
+}
+
+
+@pytest.mark.parametrize(("query", "status", "said"), QUERIES.values(), ids=QUERIES.keys())
+async def test_explain_reads_its_query(query: str, status: int, said: object) -> None:
+    async with serving() as (_, session):
+        answer = await session.get(f"/api/v1/explain?{query}")
+        body = await answer.json()
+
+    assert (answer.status, body["data"]["asked"] if status == 200 else body["error"]) == (status, said)
+    assert answer.content_type == "application/json"
 
 
 async def test_api_has_prometheus_shape() -> None:
@@ -313,6 +347,7 @@ async def test_a_read_token_guards_the_api_but_not_the_metrics(header: str | Non
         headers = {"Authorization": header} if header else {}
 
         assert (await session.get("/api/v1/alerts", headers=headers)).status == status
+        assert (await session.get("/api/v1/explain?rule=rate_low", headers=headers)).status == status
         assert (await session.get("/", headers=headers)).status == status
         assert (await session.get("/metrics")).status == 200
 

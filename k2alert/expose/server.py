@@ -7,6 +7,7 @@ import ipaddress
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from k2alert.expose.api import alerts_json, rules_json
 from k2alert.expose.view import Snapshot, View
+from k2alert.times import parse_instant
 
 __all__ = ["ListenError", "is_loopback", "make_app", "parse_listen", "start"]
 
@@ -42,7 +44,14 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
 }
-_ERROR_TYPES = {400: "bad_data", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
+_ERROR_TYPES = {
+    400: "bad_data",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    503: "unavailable",
+}
 _LANDING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>k2alert</title>
 <meta name="viewport" content="width=device-width"><h1>k2alert</h1><ul>
 <li><a href="/metrics">Metrics</a>
@@ -85,6 +94,7 @@ def make_app(view: View, *, loopback: bool) -> web.Application:
     app.router.add_put("/-/reload", _reload)
     app.router.add_get("/api/v1/rules", _rules)
     app.router.add_get("/api/v1/alerts", _alerts)
+    app.router.add_get("/api/v1/explain", _explain)
     return app
 
 
@@ -177,6 +187,29 @@ async def _alerts(request: web.Request) -> web.Response:
     _check_reader(request)
     snapshot = request.app[VIEW].snapshot()
     return _success(alerts_json(snapshot) if snapshot else {"alerts": []})
+
+
+async def _explain(request: web.Request) -> web.Response:
+    """`rule` and `at` by name; any other parameter is a label, and so is what `label=NAME=VALUE` says."""
+    _check_reader(request)
+    rule = request.query.get("rule", "")
+    if not rule:
+        raise web.HTTPBadRequest(text="which rule? Write /api/v1/explain?rule=NAME")
+    labels = [(name, value) for name, value in request.query.items() if name not in ("rule", "at", "label")]
+    for text in request.query.getall("label", []):
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise web.HTTPBadRequest(text=f"not NAME=VALUE: label {text!r}")
+        labels.append((name, value))
+    status, found = await request.app[VIEW].explain(rule, labels, _instant(request.query.get("at")))
+    return _success(found) if isinstance(found, dict) else _error(status, found, {})
+
+
+def _instant(text: str | None) -> datetime | None:
+    try:
+        return parse_instant(text) if text is not None else None
+    except ValueError:
+        raise web.HTTPBadRequest(text=f"not a time like 2026-01-31T08:00:00Z: at {text!r}") from None
 
 
 async def _reload(request: web.Request) -> web.Response:

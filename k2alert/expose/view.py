@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from k2alert.model import Alert, Finding, Rule
 
@@ -34,13 +35,15 @@ class Snapshot:
 class View:
     """What the server asks. All of it is answered from memory.
 
-    `ready` gives the reason why not, or None. `reload` gives the errors, none when it worked. The tokens are
-    asked for at every request, since a reload may change them.
+    `ready` gives the reason why not, or None. `reload` gives the errors, none when it worked. `explain` takes a rule's
+    name, label values and a time (None: now), and gives a status with the explanations (200) or why there are none.
+    The tokens are asked for at every request, since a reload may change them.
     """
 
     snapshot: Callable[[], Snapshot | None]
     self_metrics: Callable[[str], tuple[bytes, str]]
     ready: Callable[[], Awaitable[str | None]]
     reload: Callable[[], Awaitable[Sequence[str]]]
+    explain: Callable[[str, Sequence[tuple[str, str]], datetime | None], Awaitable[tuple[int, dict[str, Any] | str]]]
     admin_token: Callable[[], str | None]
     read_token: Callable[[], str | None]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from k2alert.judge.clauses import Clause, clauses_of
 from k2alert.judge.evaluate import Names, Value, evaluate
 from k2alert.judge.grammar import Checker, Type, Use
 from k2alert.judge.syntax import ConditionError, parse
@@ -72,6 +73,10 @@ class Condition:
     def terms(self, names: Names) -> tuple[Term, ...]:
         """Every metric and metric call, in reading order, with what it comes to; also those that are never reached."""
         return tuple(Term(ast.unparse(node), use, evaluate(node, names)) for use, node in self._uses)
+
+    def clauses(self, names: Names) -> Clause:
+        """Every sub-expression with what it comes to."""
+        return clauses_of(self._tree, names)
 
     def threshold(self, names: Names) -> float | int | None:
         """The number that `first` is itself compared with (in a chain, the one to its right), or None."""

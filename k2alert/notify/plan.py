@@ -21,7 +21,19 @@ from k2alert.notify.route import Integration, Receiver, Route
 from k2alert.notify.standing import Standing, fired_at, heard, recovered, standings
 from k2alert.times import EPOCH
 
-__all__ = ["ENDS", "LIST_KEY", "STORM_MESSAGES", "STORM_SPAN", "Address", "Due", "Kind", "Part", "Told", "due"]
+__all__ = [
+    "ENDS",
+    "LIST_KEY",
+    "STORM_MESSAGES",
+    "STORM_SPAN",
+    "Address",
+    "Due",
+    "Kind",
+    "Part",
+    "Told",
+    "due",
+    "next_due",
+]
 
 STORM_MESSAGES = 10
 STORM_SPAN = timedelta(minutes=5)
@@ -135,6 +147,26 @@ def due(
         entries = [entry for entry in log if (entry.receiver, entry.integration) == who]
         found.extend(_messages(_Desk(tuple(mine), entries, now, address)))
     return tuple(found)
+
+
+def next_due(standing: Standing, *, now: datetime) -> tuple[datetime, Kind] | None:
+    """When the next message of an incident is due if nothing changes until then, and why; None where none is."""
+    for at in sorted({now, *(moment for moment in _moments(standing) if moment > now)}):
+        kind = _kind(standing, at)
+        if kind is not None:
+            return at, kind
+    return None
+
+
+def _moments(standing: Standing) -> Iterator[datetime]:
+    """The times at which something can become due by itself."""
+    entry, route = standing.entry, standing.route
+    if entry.retry_at is not None:
+        yield entry.retry_at
+    if route is not None:
+        yield from (fired_at(alert) + route.group_wait for alert in standing.new)
+        last = entry.last_sent_at or EPOCH
+        yield from (last + route.group_interval, last + route.repeat_interval)
 
 
 def _who(standing: Standing) -> tuple[str, str]:

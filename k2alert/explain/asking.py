@@ -1,0 +1,164 @@
+"""A question about a rule, asked of a scene and the store: beside a daemon, inside one, and of the past."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from k2alert.config.report import did_you_mean
+from k2alert.cycle import Scene
+from k2alert.explain.as_json import as_json
+from k2alert.explain.explain import as_if_firing, explain, matching_targets
+from k2alert.explain.explanation import Explanation, Explanations, Figure
+from k2alert.explain.hearing import standings_of
+from k2alert.judge.condition import Condition
+from k2alert.labels import Labels
+from k2alert.model import Alert, AlertState, Evidence, Kind, Project, Rule, RunEvidence, Severity, Transition
+from k2alert.notify.text import clean
+from k2alert.record.store import Reader, StoreError
+from k2alert.telling import Known, evidence_of, words_of
+
+__all__ = ["MOST_EXPLAINED", "Question", "Unanswerable", "answer", "ask"]
+
+MOST_EXPLAINED = 100
+"""So many label sets are explained at once; who asks for more than they can read narrows it down by labels."""
+
+_EDGES = 100_000  # of one rule within retention: more than any history that people can read
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which rule, for the label sets with which labels, and when (None: now)."""
+
+    rule: str
+    labels: tuple[tuple[str, str], ...] = ()
+    at: datetime | None = None
+
+
+class Unanswerable(Exception):
+    """There is no such rule or label set; the text says so in a line."""
+
+
+async def ask(scene: Scene, store: Reader, question: Question, *, now: datetime) -> Explanations:
+    """The explanations, those of open alerts first, at most `MOST_EXPLAINED`.
+
+    `scene` is that of now also for the past: what was recorded later tells what was true then, and the alerts of then
+    are read from the history of their edges. Raises `Unanswerable`, and `StoreError` where the store is down.
+    """
+    rule = _rule(scene, question.rule)
+    at = question.at or now
+    log = {entry.key: entry for entry in (*await store.log_history(), *scene.log)}
+    scene = replace(scene, log=tuple(log.values()))
+    if question.at is not None:
+        scene = _as_it_was(scene, await store.transitions(rule.name, _EDGES), at)
+    targets = matching_targets(scene, rule, question.labels, now=at)
+    if not targets:
+        raise Unanswerable(_no_target(question))
+    standing = standings_of(scene) if question.at is None else ()
+    found = [explain(scene, rule, target, standing, now=at) for target in targets[:MOST_EXPLAINED]]
+    return Explanations(tuple(await _with_evidence(scene, store, found)), len(targets) - len(found))
+
+
+async def answer(scene: Scene, store: Reader, question: Question, *, now: datetime) -> tuple[int, dict[str, Any] | str]:
+    """The same for HTTP: a status, and the explanations as JSON-able values, or why there are none."""
+    try:
+        return 200, as_json(await ask(scene, store, question, now=now))
+    except Unanswerable as error:
+        return 404, str(error)
+    except StoreError as error:
+        return 503, f"the store is down: {error}"
+
+
+def _rule(scene: Scene, name: str) -> Rule:
+    rules = {rule.name: rule for rule in scene.config.rules}
+    if name in rules:
+        return rules[name]
+    near = did_you_mean(name, rules)
+    raise Unanswerable(f"no rule {name!r}{near or '; there are: ' + (', '.join(sorted(rules)) or 'none')}")
+
+
+def _no_target(question: Question) -> str:
+    named = " ".join(f"{name}={value}" for name, value in question.labels)
+    return f"rule {question.rule!r} has no label set{f' with {clean(named)}' if named else ''}"
+
+
+# -------------------------------------------------------------------------------------------- the past
+
+
+def _as_it_was(scene: Scene, edges: Iterable[Transition], at: datetime) -> Scene:
+    """With the rule's alerts and the log of an earlier time, as far as is stored; `edges` come newest first."""
+    of: dict[Labels, list[Transition]] = {}
+    for edge in edges:
+        if edge.at <= at:
+            of.setdefault(edge.identity, []).append(edge)
+    alerts = [_alert_of(identity, mine) for identity, mine in of.items()]
+    return replace(
+        scene,
+        alerts={(alert.rule, alert.identity): alert for alert in alerts},
+        log=tuple(entry for entry in scene.log if (entry.first_sent_at or at) <= at),
+    )
+
+
+def _alert_of(identity: Labels, edges: Sequence[Transition]) -> Alert:
+    last = edges[0]
+    fires = last.after is AlertState.FIRING
+    began = edges[1] if fires and last.before is AlertState.PENDING and len(edges) > 1 else last
+    return Alert(
+        rule=last.rule,
+        identity=identity,
+        labels=identity,
+        severity=Severity.INFO,
+        state=last.after,
+        active_at=began.at,
+        fired_at=last.at if fires else None,
+        ended_at=last.at if last.after is AlertState.ENDED else None,
+        reason=last.reason,
+        value=last.value,
+    )
+
+
+# -------------------------------------------------------------------------------------------- evidence
+
+
+async def _with_evidence(scene: Scene, store: Reader, found: Sequence[Explanation]) -> list[Explanation]:
+    """The same with what the store knows of the rows behind each value, and with what the rules say."""
+    known = await _known(store, [figure for one in found for figure in one.figures])
+    projects = {(project.source, project.path): project for project in scene.projects}
+    forges = {source.name: source.type for source in scene.config.sources}
+    return [_resolved(scene, one, known, projects, forges) for one in found]
+
+
+async def _known(store: Reader, figures: Iterable[Figure]) -> Known:
+    of_runs: set[int] = set()
+    of_jobs: set[int] = set()
+    for refs in (figure.refs for figure in figures if figure.refs is not None):
+        (of_jobs if refs.kind is Kind.JOB else of_runs).update(refs.refs)
+        of_runs |= {ref for ref in (refs.first_failing, refs.last_green) if ref is not None}
+    runs: Mapping[int, RunEvidence] = await store.run_evidence(sorted(of_runs)) if of_runs else {}
+    jobs: Mapping[int, RunEvidence] = await store.job_evidence(sorted(of_jobs)) if of_jobs else {}
+    return Known(runs=runs, jobs=jobs)
+
+
+def _resolved(
+    scene: Scene,
+    one: Explanation,
+    known: Known,
+    projects: Mapping[tuple[str, str], Project],
+    forges: Mapping[str, str],
+) -> Explanation:
+    source, path = one.target.identity.get("source", ""), one.target.identity.get("project", "")
+    project, forge = projects.get((source, path)), forges.get(source, "")
+    figures = tuple(
+        replace(figure, evidence=evidence_of(figure.refs, known, project, forge)) if figure.refs is not None else figure
+        for figure in one.figures
+    )
+    words = words_of(scene, as_if_firing(one), one.rule, _shown_evidence(one.rule, figures), clean, now=one.at)
+    return replace(one, figures=figures, message=words.text)
+
+
+def _shown_evidence(rule: Rule, figures: Sequence[Figure]) -> Evidence:
+    """The evidence that the rule's messages show: that of the value they show."""
+    condition: Condition = rule.condition
+    first = condition.first
+    shown = (figure.evidence for figure in figures if first is not None and figure.metric == first.metric)
+    return next(shown, Evidence())

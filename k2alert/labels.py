@@ -13,7 +13,7 @@ from typing import Any
 
 import re2
 
-__all__ = ["Labels", "Matcher", "matches_all", "parse_matcher"]
+__all__ = ["Labels", "Matcher", "make_matcher", "matches_all", "parse_matcher"]
 
 
 class Labels(Mapping[str, str]):
@@ -103,7 +103,11 @@ def parse_matcher(text: str) -> Matcher:
     if found is None:
         raise ValueError(f'not a matcher: {text[:80]!r} (write it as name="value", with =, !=, =~ or !~)')
     name, op, raw = found.groups()
-    value = _unquote(raw, text)
+    return make_matcher(name, op, _unquote(raw, text))
+
+
+def make_matcher(name: str, op: str, value: str) -> Matcher:
+    """A matcher of these parts. Raises `ValueError` where the value is no regular expression and must be one."""
     return Matcher(name, op, value, _compile(value) if op in ("=~", "!~") else None)
 
 

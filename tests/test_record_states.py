@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from k2alert.labels import Labels
+from k2alert.labels import Labels, parse_matcher
 from k2alert.model import (
     Alert,
     AlertState,
@@ -12,6 +12,7 @@ from k2alert.model import (
     LogEntry,
     Project,
     Severity,
+    Silence,
     Transition,
 )
 from k2alert.record import Store, open_store
@@ -74,7 +75,19 @@ LOG_ENTRY = LogEntry(
 )
 
 
-@pytest.mark.parametrize("example", [PROJECT, ALERT, LOG_ENTRY], ids=lambda example: type(example).__name__)
+SILENCE = Silence(
+    id="8a3e",
+    matchers=(parse_matcher('project=~"k2/.*"'), parse_matcher('team!="a\\"b"'), parse_matcher("job!~x")),
+    starts_at=at(1),
+    ends_at=at(2),
+    updated_at=at(3),
+    author="Ünal",
+    comment="a\nb",
+    until_resolved={"abc": at(1)},
+)
+
+
+@pytest.mark.parametrize("example", [PROJECT, ALERT, LOG_ENTRY, SILENCE], ids=lambda example: type(example).__name__)
 def test_the_examples_here_leave_no_field_at_its_default(example: object) -> None:
     blank = [one.name for one in fields(example) if getattr(example, one.name) == one.default]  # type: ignore[arg-type]
     assert blank == []
@@ -148,3 +161,15 @@ async def test_everything_is_there_after_a_restart(store: Store, store_url: str)
     assert (await again.transitions("main_is_red", 10), await again.log()) == ([EDGE], [LOG_ENTRY])
     assert (await again.save([run("3", seen=5)])).streams == ()
     await again.close()
+
+
+async def test_silences_are_kept_changed_and_dropped_over_a_restart(store_url: str) -> None:
+    store = open_store(store_url)
+    other = replace(SILENCE, id="9b", starts_at=at(0), until_resolved={}, comment="half \ud800 a pair")
+    await store.save_silences([SILENCE, other])
+    await store.close()
+    store = open_store(store_url)
+    assert await store.silences() == [replace(other, comment="half ? a pair"), SILENCE]
+    await store.save_silences([replace(SILENCE, ends_at=at(9))], dropped=["9b"])
+    assert await store.silences() == [replace(SILENCE, ends_at=at(9))]
+    await store.close()

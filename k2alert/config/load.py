@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from k2alert.config.expand import Expansion, expand
+from k2alert.config.intervals import read_intervals
 from k2alert.config.model import Config, Web
 from k2alert.config.receivers import read_receivers
 from k2alert.config.report import Report
@@ -21,7 +22,6 @@ from k2alert.config.sections import (
     check_label_names,
     read_export,
     read_inhibit_rules,
-    read_intervals,
     read_project_labels,
     read_sources,
 )
@@ -153,12 +153,11 @@ def _read_main(desk: _Desk, main: Path, document: Document, environ: Mapping[str
     project_labels = read_project_labels(sheet, {*facts, *OWN_LABELS})
     check_label_names(sheet, ("labels",), basic.labels, {*facts, *OWN_LABELS})
     names = frozenset(name for entry in project_labels for name in entry.labels)
-    scope = RuleScope(desk.metrics, basic.retention, names, read_intervals(sheet), names=desk.names)
+    interval_names, intervals = read_intervals(sheet)
+    scope = RuleScope(desk.metrics, basic.retention, names, interval_names, names=desk.names)
     rules = read_rules(sheet, scope) + _read_rule_files(desk, main, sheet, basic, scope)
     configured = frozenset({*names, *basic.labels, *scope.labels, *OWN_LABELS})
     receivers = read_receivers(sheet, configured)
-    route = read_route(sheet, receivers.keys(), scope.intervals)
-    read_inhibit_rules(sheet)
     config = Config(
         sources=read_sources(sheet),
         store=basic.store,
@@ -169,7 +168,9 @@ def _read_main(desk: _Desk, main: Path, document: Document, environ: Mapping[str
         project_labels=project_labels,
         export=read_export(sheet, basic.export, facts | names, names, basic.retention),
         receivers=receivers,
-        route=route,
+        route=read_route(sheet, receivers.keys(), interval_names, intervals),
+        intervals=intervals,
+        inhibitions=read_inhibit_rules(sheet),
         rules=rules,
         hash=desk.hash,
     )

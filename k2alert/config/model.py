@@ -7,8 +7,10 @@ from datetime import timedelta
 from pydantic import SecretStr
 
 from k2alert.collect.settings import SourceSettings
+from k2alert.intervals import Interval
 from k2alert.labels import Labels, Matcher, matches_all
 from k2alert.model import Rule
+from k2alert.notify.hush import Inhibition
 from k2alert.notify.route import Receiver, Route
 
 
@@ -54,6 +56,8 @@ class Config:
     export: Export = field(default_factory=Export)
     receivers: Mapping[str, Receiver] = field(default_factory=dict)
     route: Route | None = None  # None: nobody is told anything
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    inhibitions: tuple[Inhibition, ...] = ()
     rules: tuple[Rule, ...] = ()
     hash: str = ""
 

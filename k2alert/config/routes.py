@@ -1,6 +1,6 @@
 """The route tree (contract §1): from what is written to `Route`s that have everything they inherit."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,17 +9,23 @@ from k2alert.config.report import did_you_mean, shown
 from k2alert.config.settings import RouteSettings
 from k2alert.config.sheet import Sheet
 from k2alert.document import DocumentPath
+from k2alert.intervals import Interval
 from k2alert.model import Place
 from k2alert.notify.route import Route
 
 __all__ = ["read_route"]
 
 _ROOT: DocumentPath = ("route",)
-_INHERITED = ("group_by", "group_wait", "group_interval", "repeat_interval")
+_INHERITED = ("group_by", "group_wait", "group_interval", "repeat_interval", "digest")
+_INTERVALS = {"mute_time_intervals": "mute", "active_time_intervals": "active"}
 
 
-def read_route(sheet: Sheet, receivers: Collection[str], intervals: Collection[str]) -> Route | None:
+def read_route(
+    sheet: Sheet, receivers: Collection[str], names: Collection[str], intervals: Mapping[str, Interval]
+) -> Route | None:
     """The root of the tree, None where nobody is told anything or the tree is wrong.
+
+    `names` are those of all time intervals, `intervals` the ones that are well written.
 
     Without `route:` the short form's receiver `default` hears every alert.
     """
@@ -27,7 +33,7 @@ def read_route(sheet: Sheet, receivers: Collection[str], intervals: Collection[s
     written = sheet.data.get("route")
     if written is not None:
         top = Route(name="root", receiver=DEFAULT_RECEIVER if short else "")
-        return _Reading(sheet, receivers, intervals).node(_ROOT, written, top, "root")
+        return _Reading(sheet, receivers, names, intervals).node(_ROOT, written, top, "root")
     if sheet.data.get("receivers") is not None:
         sheet.report.add(
             sheet.document.key_place(("receivers",)), "receivers: without a `route` nobody is told anything"
@@ -39,7 +45,8 @@ def read_route(sheet: Sheet, receivers: Collection[str], intervals: Collection[s
 class _Reading:
     sheet: Sheet
     receivers: Collection[str]
-    intervals: Collection[str]
+    interval_names: Collection[str]
+    intervals: Mapping[str, Interval]
     names: dict[str, Place] = field(default_factory=dict)
 
     def node(self, path: DocumentPath, written: Any, parent: Route, place_name: str) -> Route | None:
@@ -62,20 +69,26 @@ class _Reading:
     def _inheriting(self, settings: RouteSettings, parent: Route, name: str, receiver: Any) -> Route:
         inherited = {key: getattr(parent, key) for key in _INHERITED}
         own = {key: getattr(settings, key) for key in _INHERITED if getattr(settings, key) is not None}
+        times = {
+            field: getattr(parent, field) if getattr(settings, key) is None else self._known(getattr(settings, key))
+            for key, field in _INTERVALS.items()
+        }
         return Route(
             name=name,
             receiver=receiver if isinstance(receiver, str) else parent.receiver,
             matchers=settings.matchers,
             continues=settings.continue_,
-            **{**inherited, **own},
+            **{**inherited, **own, **times},
         )
+
+    def _known(self, names: Iterable[str]) -> tuple[Interval, ...]:
+        return tuple(self.intervals[name] for name in names if name in self.intervals)
 
     def _check(self, path: DocumentPath, own: Mapping[str, Any], parent: Route, name: str) -> bool:
         """What a node says of the rest of the file."""
         found = [*self._wrong_receiver(path, own, parent), *self._wrong_intervals(own), *self._wrong_root(path, own)]
         for key, text in found:
             self.sheet.error((*path, *key), text)
-        self._warn(path, own)
         return self._is_new(path, name) and not found
 
     def _wrong_receiver(
@@ -90,12 +103,12 @@ class _Reading:
         return []
 
     def _wrong_intervals(self, own: Mapping[str, Any]) -> list[tuple[DocumentPath, str]]:
-        key = "mute_time_intervals"
-        names = own.get(key)
+        known = sorted(self.interval_names)
         return [
-            ((key, index), f"{key}: unknown time interval {shown(name)}{did_you_mean(name, sorted(self.intervals))}")
-            for index, name in enumerate(names if isinstance(names, list) else [])
-            if isinstance(name, str) and name not in self.intervals
+            ((key, index), f"{key}: unknown time interval {shown(name)}{did_you_mean(name, known)}")
+            for key in _INTERVALS
+            for index, name in enumerate(own[key] if isinstance(own.get(key), list) else [])
+            if isinstance(name, str) and name not in self.interval_names
         ]
 
     def _wrong_root(self, path: DocumentPath, own: Mapping[str, Any]) -> list[tuple[DocumentPath, str]]:
@@ -108,9 +121,3 @@ class _Reading:
         if first != place:
             self.sheet.error((*path, "name"), f"name: two routes are called {shown(name)}; the other is at {first}")
         return first == place
-
-    def _warn(self, path: DocumentPath, own: Mapping[str, Any]) -> None:
-        meaning = {"digest": "each change is told by itself", "mute_time_intervals": "nothing is muted"}
-        for key, text in meaning.items():
-            if own.get(key):
-                self.sheet.warn((*path, key), f"{key}: this release does not act on it; {text}", "not-built")

@@ -17,18 +17,17 @@ from k2alert.config.settings import (
     GitlabSource,
     InhibitRule,
     ProjectLabelsSettings,
-    TimeInterval,
 )
 from k2alert.config.sheet import Sheet
 from k2alert.document import DocumentPath
 from k2alert.labels import Labels
+from k2alert.notify.hush import Inhibition
 from k2alert.times import format_duration
 
 __all__ = [
     "check_label_names",
     "read_export",
     "read_inhibit_rules",
-    "read_intervals",
     "read_project_labels",
     "read_sources",
 ]
@@ -122,27 +121,14 @@ def _check_label(sheet: Sheet, path: DocumentPath, name: str, known: Collection[
         sheet.error(path, f"{path[1]}: unknown label {shown(name)}{did_you_mean(name, sorted(known))}")
 
 
-def read_intervals(sheet: Sheet) -> frozenset[str]:
-    """The names of the time intervals, the badly written ones too, for they are meant to be there."""
-    names = set()
-    for path, written in sheet.items(("time_intervals",)):
-        sheet.read(TimeInterval, path)
-        name = written.get("name") if isinstance(written, dict) else None
-        if isinstance(name, str):
-            if name in names:
-                sheet.error((*path, "name"), f"name: two time intervals are called {shown(name)}")
-            names.add(name)
-    if sheet.data.get("time_intervals"):
-        _unbuilt(sheet, ("time_intervals",), "nothing is muted or left out")
-    return frozenset(names)
-
-
-def read_inhibit_rules(sheet: Sheet) -> None:
-    """Check the form of the inhibit rules, which nothing acts on yet."""
+def read_inhibit_rules(sheet: Sheet) -> tuple[Inhibition, ...]:
+    """The inhibit rules that are right."""
+    found = []
     for path, _ in sheet.items(("inhibit_rules",)):
-        sheet.read(InhibitRule, path)
-    if sheet.data.get("inhibit_rules"):
-        _unbuilt(sheet, ("inhibit_rules",), "nothing is inhibited")
+        rule = sheet.read(InhibitRule, path)
+        if rule is not None:
+            found.append(Inhibition(rule.source_matchers, rule.target_matchers, rule.equal))
+    return tuple(found)
 
 
 def _unbuilt(sheet: Sheet, path: DocumentPath, meaning: str) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema, field_validator
 
 from k2alert.collect.settings import AppSettings, ReportSettings, Settings, SourceSettings
+from k2alert.config.intervals import DigestMoments, TimeInterval
 from k2alert.config.model import Web
 from k2alert.config.values import (
     LABEL_NAME,
@@ -151,8 +152,15 @@ class RouteSettings(Settings):
     group_wait: Duration | None = Field(default=None, description="Wait this long for more before the first message.")
     group_interval: PositiveDuration | None = Field(default=None, description="The time between two changes told.")
     repeat_interval: PositiveDuration | None = Field(default=None, description="Say it again after this long.")
-    mute_time_intervals: tuple[str, ...] = Field(default=(), description="Say nothing in these time intervals.")
-    digest: str | None = Field(default=None, description='One summary at this time: "Mon 09:00 Europe/Berlin".')
+    mute_time_intervals: tuple[str, ...] | None = Field(
+        default=None, description="Say nothing in these time intervals."
+    )
+    active_time_intervals: tuple[str, ...] | None = Field(
+        default=None, description="Say nothing outside of these time intervals."
+    )
+    digest: DigestMoments | None = Field(
+        default=None, description='One summary at this time: "Mon 09:00 Europe/Berlin", "daily 09:00 UTC".'
+    )
     continue_: bool = Field(default=False, alias="continue", description="Look at the routes after this one too.")
     routes: tuple["RouteSettings", ...] = Field(default=(), description="The first that matches wins.")
 
@@ -163,31 +171,6 @@ class InhibitRule(Settings):
     source_matchers: tuple[MatcherText, ...]
     target_matchers: tuple[MatcherText, ...]
     equal: tuple[LabelName, ...] = ()
-
-
-class TimeRange(Settings):
-    """From `start_time` to `end_time` of a day."""
-
-    start_time: str = Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
-    end_time: str = Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$")
-
-
-class TimeSpan(Settings):
-    """One of the spans of a time interval, as in Alertmanager: all that is given must hold."""
-
-    times: tuple[TimeRange, ...] = ()
-    weekdays: tuple[str, ...] = ()
-    days_of_month: tuple[str | int, ...] = ()
-    months: tuple[str | int, ...] = ()
-    years: tuple[str | int, ...] = ()
-    location: str = "UTC"
-
-
-class TimeInterval(Settings):
-    """A named set of times, for routes to be mute and for rules to leave out."""
-
-    name: str = Field(min_length=1)
-    time_intervals: tuple[TimeSpan, ...]
 
 
 # ---------------------------------------------------------------------------------------------- rules

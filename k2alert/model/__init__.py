@@ -1,7 +1,7 @@
 """The nouns that cross a border between packages, one module for each part of the way:
 
-`facts` and `reports` from a forge, `measures` over them, `rules` with their findings and alerts, `telling` people. All
-are imported from here.
+`facts` and `reports` from a forge, `measures` over them, `rules` with their findings and alerts, `silences` of those,
+`telling` people. All are imported from here.
 
 Everything is frozen and holds no behaviour beyond what its fields already say. Instants are aware UTC
 datetimes; in the compact `Entry` rows that feed `measure` they are whole milliseconds since the epoch.
@@ -59,6 +59,7 @@ from k2alert.model.rules import (
     Transition,
     Truth,
 )
+from k2alert.model.silences import AlertGroup, Hush, Silence, SilenceState
 from k2alert.model.telling import Delivery, Evidence, JobEvidence, LogEntry, Refused, Retry, RunEvidence, Sent
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "RESULTS",
     "STALE_ALERT",
     "Alert",
+    "AlertGroup",
     "AlertState",
     "BenchmarkPoint",
     "BenchmarkReport",
@@ -82,6 +84,7 @@ __all__ = [
     "Execution",
     "Fact",
     "Finding",
+    "Hush",
     "JobEvidence",
     "JobRun",
     "Kind",
@@ -115,6 +118,8 @@ __all__ = [
     "Selection",
     "Sent",
     "Severity",
+    "Silence",
+    "SilenceState",
     "Stream",
     "TestCase",
     "TestReport",

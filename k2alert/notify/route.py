@@ -1,10 +1,11 @@
 """Receivers and routes: who hears of which alerts, in Alertmanager's words."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from k2alert.intervals import Interval, Moments
 from k2alert.labels import Matcher, matches_all
 
 
@@ -30,7 +31,8 @@ class Route:
     """A node of the route tree, its inherited values filled in.
 
     `name` is unique in the tree: the one written, or else its place ("root", "root/0"). It is part of an
-    alert group's key, so two routes never share one.
+    alert group's key, so two routes never share one. It says nothing in its `mute` intervals, and where it has
+    `active` ones nothing outside of them. With a `digest` it says one summary at each of its moments, nothing singly.
     """
 
     name: str
@@ -41,7 +43,23 @@ class Route:
     group_wait: timedelta = timedelta(seconds=30)
     group_interval: timedelta = timedelta(minutes=5)
     repeat_interval: timedelta = timedelta(hours=4)
+    mute: tuple[Interval, ...] = ()
+    active: tuple[Interval, ...] = ()
+    digest: Moments | None = None
     routes: tuple["Route", ...] = field(default=())
+
+    def muted_by(self, now: datetime) -> tuple[str, ...]:
+        """The time intervals for which it is mute now: those it must not speak in, else those it may only speak in."""
+        mute = tuple(interval.name for interval in self.mute if interval.contains(now))
+        if mute or not self.active or any(interval.contains(now) for interval in self.active):
+            return mute
+        return tuple(interval.name for interval in self.active)
+
+    def tree(self) -> Iterator["Route"]:
+        """This route and all below it."""
+        yield self
+        for child in self.routes:
+            yield from child.tree()
 
 
 def routes_for(route: Route, labels: Mapping[str, str]) -> tuple[Route, ...]:

@@ -325,3 +325,17 @@ ON CONFLICT (incident, receiver, integration) DO UPDATE SET
 -- name: drop_notification
 -- A log entry that decides nothing any more; it stays as history.
 UPDATE notifications SET dropped = 1 WHERE incident = ? AND receiver = ? AND integration = ?;
+
+-- name: all_silences
+-- Every silence, the first to start first.
+SELECT id, matchers, starts_at, ends_at, updated_at, author, comment, until_resolved
+FROM silences ORDER BY starts_at, id;
+
+-- name: put_silence
+-- Keeps a silence as it is now.
+INSERT OR REPLACE INTO silences (id, matchers, starts_at, ends_at, updated_at, author, comment, until_resolved)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: drop_silence
+-- Forgets a silence.
+DELETE FROM silences WHERE id = ?;

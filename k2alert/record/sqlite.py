@@ -27,6 +27,7 @@ from k2alert.model import (
     RunEvidence,
     RunTotal,
     Saved,
+    Silence,
     Stream,
     Transition,
 )
@@ -54,6 +55,8 @@ from k2alert.record.states import (
     log_row,
     project_of,
     project_row,
+    silence_of,
+    silence_row,
     total_of,
     transition_of,
     transition_row,
@@ -133,6 +136,10 @@ class SqliteReader:
     async def log_history(self, limit: int = 1000) -> list[LogEntry]:
         """See `Store`."""
         return await self._rows(log_entry_of, "last_notifications", limit)
+
+    async def silences(self) -> list[Silence]:
+        """See `Store`."""
+        return await self._rows(silence_of, "all_silences")
 
     async def close(self) -> None:
         """See `Store`."""
@@ -272,6 +279,14 @@ class SqliteStore(SqliteReader):
     async def drop_log(self, keys: Sequence[tuple[str, str, str]]) -> None:
         """See `Store`."""
         await self._write(_run_all, [("drop_notification", keys)])
+
+    async def save_silences(self, silences: Sequence[Silence], *, dropped: Sequence[str] = ()) -> None:
+        """See `Store`."""
+        steps: list[Step] = [
+            ("drop_silence", [(id,) for id in dropped]),
+            ("put_silence", [silence_row(silence) for silence in silences]),
+        ]
+        await self._write(_run_all, steps)
 
     async def ping(self) -> None:
         """See `Store`."""

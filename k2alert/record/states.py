@@ -1,4 +1,4 @@
-"""Projects, alerts, edges, log entries and totals: values of `model` to rows of tables and back.
+"""Projects, alerts, edges, log entries, silences and totals: values of `model` to rows of tables and back.
 
 In: values or rows. Out: the other. Pure. The order of columns is that of the statements in `queries.sql`.
 Labels, mappings and values that may be of several types are JSON.
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from k2alert.labels import Labels
+from k2alert.labels import Labels, parse_matcher
 from k2alert.model import (
     RESULTS,
     Alert,
@@ -20,9 +20,10 @@ from k2alert.model import (
     RefType,
     RunTotal,
     Severity,
+    Silence,
     Transition,
 )
-from k2alert.record.rows import maybe_ms
+from k2alert.record.rows import clean, maybe_ms
 from k2alert.times import from_ms, to_ms
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "log_row",
     "project_of",
     "project_row",
+    "silence_of",
+    "silence_row",
     "total_of",
     "transition_of",
     "transition_row",
@@ -195,6 +198,35 @@ def log_entry_of(row: Row) -> LogEntry:
         error=row[12],
         retry_at=_instant(row[13]),
         gave_up=row[14] == 1,
+    )
+
+
+def silence_row(silence: Silence) -> Row:
+    """For `put_silence`."""
+    return (
+        silence.id,
+        json.dumps([str(matcher) for matcher in silence.matchers]),
+        to_ms(silence.starts_at),
+        to_ms(silence.ends_at),
+        to_ms(silence.updated_at),
+        clean(silence.author),
+        clean(silence.comment),
+        json.dumps({key: to_ms(since) for key, since in silence.until_resolved.items()}),
+    )
+
+
+def silence_of(row: Row) -> Silence:
+    """From `all_silences`."""
+    id, matchers, starts_at, ends_at, updated_at, author, comment, until = row
+    return Silence(
+        id=id,
+        matchers=tuple(parse_matcher(text) for text in json.loads(matchers)),
+        starts_at=from_ms(starts_at),
+        ends_at=from_ms(ends_at),
+        updated_at=from_ms(updated_at),
+        author=author,
+        comment=comment,
+        until_resolved={key: from_ms(since) for key, since in json.loads(until).items()},
     )
 
 

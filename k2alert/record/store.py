@@ -21,6 +21,7 @@ from k2alert.model import (
     RunEvidence,
     RunTotal,
     Saved,
+    Silence,
     Stream,
     Transition,
 )
@@ -83,6 +84,10 @@ class Reader(Protocol):
         """The log entries last sent, dropped ones too, the newest first."""
         ...
 
+    async def silences(self) -> list[Silence]:
+        """Every silence, expired ones too until they are dropped, by the time they start."""
+        ...
+
     async def totals(self) -> list[RunTotal]:
         """Every finished attempt ever recorded, counted once; neither restarts nor retention take any away."""
         ...
@@ -119,6 +124,10 @@ class Store(Reader, Protocol):
 
     async def drop_log(self, keys: Sequence[tuple[str, str, str]]) -> None:
         """Takes entries with these keys out of `log()`; they stay in the history until retention ends."""
+        ...
+
+    async def save_silences(self, silences: Sequence[Silence], *, dropped: Sequence[str] = ()) -> None:
+        """Keeps silences as they are now and forgets those with the `dropped` ids, all or nothing."""
         ...
 
     async def prune(self, before: datetime) -> Saved:

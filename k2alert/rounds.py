@@ -39,6 +39,7 @@ from k2alert.model import (
     Rule,
     Transition,
 )
+from k2alert.notify import INTEGRATIONS
 from k2alert.notify.delivery import Delivered, deliver_all
 from k2alert.notify.message import shown
 from k2alert.notify.outcome import finished, in_flight, record_outcome, record_try, settled
@@ -208,7 +209,7 @@ class Rounds:
 
     async def _tell(self, scene: Scene, made: Plan) -> None:
         rules = _rules(made.findings) | {rule.name: rule for rule in scene.config.rules}
-        dues = [(due, shown(due)) for due in made.due]
+        dues = [(due, shown(due, INTEGRATIONS[due.integration.kind].shows)) for due in made.due]
         evidence = await self._evidence(scene, [alert for _, alerts in dues for alert in alerts], rules, made.now)
         messages = [(due, message_of(scene, due, alerts, rules, evidence, now=made.now)) for due, alerts in dues]
         await deliver_all(

@@ -12,11 +12,11 @@ from jinja2 import Environment, nodes
 from pydantic import BaseModel, ValidationError
 
 from k2alert.config.report import did_you_mean, shown
-from k2alert.config.settings import AlertmanagerSettings, NotificationSettings, ReceiverSettings, WebhookSettings
+from k2alert.config.settings import AlertmanagerSettings, NotificationSettings, ReceiverSettings
 from k2alert.config.sheet import Sheet
 from k2alert.config.values import check_mail_address, check_url
 from k2alert.document import DocumentPath
-from k2alert.notify import email, slack
+from k2alert.notify import email, slack, webhook
 from k2alert.notify.route import Integration, Receiver
 from k2alert.template import TemplateError, compile_template
 
@@ -25,12 +25,12 @@ __all__ = ["DEFAULT_RECEIVER", "INTEGRATIONS", "read_receivers"]
 INTEGRATIONS: Mapping[str, type[BaseModel]] = {
     "slack": slack.Settings,
     "email": email.Settings,
-    "webhook": WebhookSettings,
+    "webhook": webhook.Settings,
     "alertmanager": AlertmanagerSettings,
 }
 """Every kind of integration a receiver may have, and its settings."""
 
-NOT_BUILT = ("webhook", "alertmanager")
+NOT_BUILT = ("alertmanager",)
 """Those whose settings are read, but which nothing sends to yet."""
 
 DEFAULT_RECEIVER = "default"
@@ -193,4 +193,5 @@ _TEMPLATED = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
 _ADDRESSES: Mapping[str, Mapping[str, Callable[[str, frozenset[str]], str]]] = {
     "slack": {"channel": _wrong_channel, "webhook_url": _wrong_url, "api_url": _wrong_url},
     "email": {"to_addresses": _wrong_recipient},
+    "webhook": {"url": _wrong_url},
 }

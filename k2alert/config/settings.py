@@ -126,13 +126,6 @@ Source = Annotated[GitlabSource | GithubSource, Field(discriminator="type")]
 # --------------------------------------------------------------------------- receivers and their routes
 
 
-class WebhookSettings(Settings):
-    """`webhook:` of a receiver: Alertmanager's webhook JSON."""
-
-    url: SecretUrl
-    send_resolved: bool = True
-
-
 class AlertmanagerSettings(Settings):
     """`alertmanager:` of a receiver: alerts sent to each of these Alertmanagers."""
 

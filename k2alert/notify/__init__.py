@@ -13,7 +13,7 @@ import aiohttp
 from pydantic import BaseModel
 
 from k2alert.model import Delivery
-from k2alert.notify import email, slack
+from k2alert.notify import email, slack, webhook
 from k2alert.notify.message import Message
 
 __all__ = ["INTEGRATIONS", "IntegrationKind", "Send"]
@@ -41,7 +41,8 @@ class IntegrationKind:
 
     Settings have `send_resolved` and `edits` (`plan.Told`). `escape` makes text of others safe in the rule's
     message; `escape_html` does so in its HTML form, for integrations that show one. `addresses` says where a
-    message would go, with its templates rendered.
+    message would go, with its templates rendered. `shows` bounds the alerts that a message shows whole; None: what
+    people can read (`message.shown`).
     """
 
     settings: type[BaseModel]
@@ -49,9 +50,11 @@ class IntegrationKind:
     addresses: Callable[[Any, Callable[[str], str]], tuple[str, ...]]
     send: Send
     escape_html: Callable[[str], str] | None = None
+    shows: int | None = None
 
 
 INTEGRATIONS: Mapping[str, IntegrationKind] = {
     "slack": IntegrationKind(slack.Settings, slack.escape, slack.addresses, slack.send),
     "email": IntegrationKind(email.Settings, email.escape, email.addresses, email.send, email.escape_html),
+    "webhook": IntegrationKind(webhook.Settings, webhook.escape, webhook.addresses, webhook.send, shows=webhook.SHOWS),
 }

@@ -23,7 +23,9 @@ from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
 from k2alert.model import Delivery, Refused, Retry, Sent
 from k2alert.notify import joint
 from k2alert.notify.message import Item, Line, Message, Span, details, heading, headline, list_line, stem, summary
+from k2alert.notify.plain import plain_line
 from k2alert.notify.plan import Kind
+from k2alert.notify.posting import trust
 from k2alert.notify.text import clean, cut, safe_url, spaced
 
 # ------------------------------------------------------------------------------------------ settings
@@ -148,7 +150,7 @@ def _headers(message: Message, domain: str) -> Iterator[tuple[str, str]]:
 
 
 def _text(message: Message) -> str:
-    blocks = [_text_line(summary(message))] if message.total != 1 else []
+    blocks = [plain_line(summary(message))] if message.total != 1 else []
     blocks += ["\n".join(_text_item(item, message)) for item in message.items]
     if message.more:
         blocks.append(f"and {message.more} more alerts")
@@ -159,23 +161,13 @@ def _text(message: Message) -> str:
 
 def _text_item(item: Item, message: Message) -> Iterator[str]:
     line = list_line(item, message) if message.kind is Kind.LIST else headline(item, message)
-    yield f"{message.states[item.alert.key].upper()} {_text_line(line)}"
+    yield f"{message.states[item.alert.key].upper()} {plain_line(line)}"
     if message.kind is Kind.LIST:
         return
     if item.text.strip():
         yield item.text.strip()
     for line in details(item):
-        yield f"- {_text_line(line)}"
-
-
-def _text_line(line: Line) -> str:
-    return "".join(map(_text_span, line))
-
-
-def _text_span(span: Span) -> str:
-    url = safe_url(span.url)
-    text = spaced(span.text, escape)
-    return f"{text} <{url}>" if url else text
+        yield f"- {plain_line(line)}"
 
 
 def _html(message: Message) -> str:
@@ -316,13 +308,5 @@ async def _transmit(
         password=password,
         use_tls=settings.tls == "implicit",
         start_tls=settings.tls == "starttls",
-        tls_context=None if settings.tls == "none" else _trust(settings),
+        tls_context=None if settings.tls == "none" else trust(settings.ca_file),
     )
-
-
-def _trust(settings: Settings) -> ssl.SSLContext:
-    """The system's certificates, and those of `ca_file` too."""
-    context = ssl.create_default_context()
-    if settings.ca_file is not None:
-        context.load_verify_locations(cafile=settings.ca_file)
-    return context

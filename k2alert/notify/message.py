@@ -85,7 +85,8 @@ class Message:
     `thread` is common to all messages of an incident (or a list), `mark` to all tries of this one; `handle` is
     what earlier messages left, address by address. `states` says firing, resolved or closed of each alert's key;
     `firing`, `resolved` and `closed` count all alerts, of which `items` shows some and `more` counts the rest; `news`
-    are the keys of those whose state is told for the first time.
+    are the keys of those whose state is told for the first time. `unshown` are the alerts that `items` leaves out.
+    `group_key` is that of the alert group, or the list's own.
     """
 
     kind: Kind
@@ -102,6 +103,8 @@ class Message:
     closed: int
     now: datetime
     external_url: str = ""
+    group_key: str = ""
+    unshown: tuple[Alert, ...] = ()
 
     @property
     def total(self) -> int:
@@ -127,17 +130,22 @@ class Message:
 # ---------------------------------------------------------------------------------------- composing
 
 
-def shown(due: Due) -> tuple[Alert, ...]:
-    """The alerts that the message will show: those to render and to look up the evidence for."""
+def shown(due: Due, most: int | None = None) -> tuple[Alert, ...]:
+    """The alerts that the message will show: those to render and to look up the evidence for.
+
+    At most `most`; None: as many as people can read.
+    """
     states = _states(due)
     ranked = sorted(_alerts(due), key=lambda alert: _rank(alert, states))
-    return tuple(ranked[: LIST_LINES if due.kind is Kind.LIST else ITEMS])
+    return tuple(ranked[: most or (LIST_LINES if due.kind is Kind.LIST else ITEMS)])
 
 
 def compose(due: Due, items: Iterable[Item], *, now: datetime, external_url: str = "") -> Message:
     """The message of a Due; `items` are those of `shown(due)`, in any order."""
     states = _states(due)
     words = list(states.values())
+    ranked = tuple(sorted(items, key=lambda item: _rank(item.alert, states)))
+    here = {item.alert.key for item in ranked}
     return Message(
         kind=due.kind,
         receiver=due.receiver,
@@ -146,13 +154,15 @@ def compose(due: Due, items: Iterable[Item], *, now: datetime, external_url: str
         mark=due.mark,
         handle=due.handle,
         states=states,
-        items=tuple(sorted(items, key=lambda item: _rank(item.alert, states))),
+        items=ranked,
         news=frozenset(alert.key for part in due.parts for alert in part.news),
         firing=words.count("firing"),
         resolved=words.count("resolved"),
         closed=words.count("closed"),
         now=now,
         external_url=external_url,
+        group_key=due.list_id or due.parts[0].entry.group,
+        unshown=tuple(alert for alert in _alerts(due) if alert.key not in here),
     )
 
 

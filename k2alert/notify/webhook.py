@@ -1,0 +1,120 @@
+"""A webhook in Alertmanager's format, version "4": for the many programs that read it.
+
+A `Message` comes in, a `Delivery` goes out. Each change of an incident is one POST of the whole alert group as it
+stands. The format: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from k2alert.model import Alert, Delivery, Sent
+from k2alert.notify.alert_json import annotations_of, generator_url, instant, starts_at
+from k2alert.notify.message import Message
+from k2alert.notify.posting import post_json
+from k2alert.notify.text import clean
+
+# ------------------------------------------------------------------------------------------ settings
+
+
+class Settings(BaseModel):
+    """`webhook:` of a receiver (contract §1). The URL may hold a password, so it is never shown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    url: SecretStr
+    ca_file: str | None = None
+    send_resolved: bool = True
+
+    @property
+    def edits(self) -> bool:
+        """Whether a message can be edited once it is sent."""
+        return False
+
+
+def addresses(settings: Settings, render: Callable[[str], str]) -> tuple[str, ...]:
+    """Nowhere that may be shown: there is but one address, and it may be a secret."""
+    return ()
+
+
+# ------------------------------------------------------------------------------------------ build
+
+SHOWS = 500
+"""So many alerts go with their annotations; what a message is about beyond them goes with its labels only."""
+
+_NEVER = "0001-01-01T00:00:00Z"  # Go's zero time: how Alertmanager writes the end of what has not ended
+
+
+def escape(text: str) -> str:
+    """Text of others in an annotation: one line of visible characters. Markup is up to whoever shows it."""
+    return clean(text)
+
+
+def build(message: Message) -> dict[str, Any]:
+    """The payload. Only "firing" and "resolved" exist there: why an alert ended is its annotation `reason`."""
+    annotations = {item.alert.key: annotations_of(item) for item in message.items}
+    alerts = (*(item.alert for item in message.items), *message.unshown)
+    return {
+        "version": "4",
+        "groupKey": message.group_key,
+        "truncatedAlerts": 0,
+        "status": "firing" if message.firing else "resolved",
+        "receiver": message.receiver,
+        "groupLabels": dict(message.group_labels),
+        "commonLabels": _common(alert.labels for alert in alerts),
+        "commonAnnotations": _common(annotations.get(alert.key, {}) for alert in alerts),
+        "externalURL": message.external_url,
+        "alerts": [_alert(alert, annotations.get(alert.key, {}), message) for alert in alerts],
+    }
+
+
+def _alert(alert: Alert, annotations: Mapping[str, str], message: Message) -> dict[str, Any]:
+    fires = message.states[alert.key] == "firing"
+    return {
+        "status": "firing" if fires else "resolved",
+        "labels": dict(alert.labels),
+        "annotations": dict(annotations),
+        "startsAt": starts_at(alert),
+        "endsAt": _NEVER if fires else instant(alert.ended_at or message.now),
+        "generatorURL": generator_url(alert, message.external_url),
+        "fingerprint": alert.key,
+    }
+
+
+def _common(all_pairs: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The pairs that all have."""
+    common: dict[str, str] | None = None
+    for pairs in all_pairs:
+        common = (
+            dict(pairs) if common is None else {key: text for key, text in common.items() if pairs.get(key) == text}
+        )
+    return common or {}
+
+
+# ------------------------------------------------------------------------------------------ send
+
+_TAKEN = "webhook"
+
+
+async def send(
+    settings: Settings,
+    message: Message,
+    *,
+    session: aiohttp.ClientSession,
+    render: Callable[[str], str],
+    within: timedelta,
+) -> Delivery:
+    """Posts the message; `within` is the time for it."""
+    delivery = await post_json(
+        settings.url.get_secret_value(),
+        build(message),
+        who="the webhook",
+        ca_file=settings.ca_file,
+        session=session,
+        now=message.now,
+        within=within,
+    )
+    return Sent({_TAKEN: message.mark}) if isinstance(delivery, Sent) else delivery

@@ -92,6 +92,9 @@ def make_scene(config: Config, projects: int, entries: list[Entry]) -> Scene:
     )
     board.load(Kind.RUN, entries)
     board.load(Kind.JOB, ())
+    for kind in Kind:
+        if not kind.of_runs:
+            board.load_facts(kind, ())
     known = [
         Project(
             source="gitlab",

@@ -210,7 +210,7 @@ class _Daemon:
         here = {(project.source, project.key) for project in self._collector.project_states()}
         stored = {(project.source, project.key) for project in await self._store.projects()}
         if stored - here:
-            await self._store.forget_projects(sorted(stored - here))
+            self._take(await self._store.forget_projects(sorted(stored - here)))
 
     # --------------------------------------------------------------------------------------- facts
 

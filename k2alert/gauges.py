@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from k2alert.config.model import Config
-from k2alert.expose.exposition import Family, gauge_families
+from k2alert.expose.exposition import NEVER_SHOWN, Family, gauge_families
 from k2alert.labels import Labels, matches_all
 from k2alert.model import Kind, Measures, Metric, Project, Window
 from k2alert.recall import export_selection
@@ -25,6 +25,8 @@ def ci_families(
     selection = export_selection(config)
     own = {"source", "project"} | {name for entry in config.project_labels for name in entry.labels}
     at = to_ms(now)
+    if not NEVER_SHOWN.isdisjoint(selection.by):
+        return
     for kind in Kind:
         fitting = {
             name: metric

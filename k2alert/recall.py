@@ -1,13 +1,13 @@
-"""Memory filled from the store: the board that rules measure on, made to hold what a configuration asks for."""
+"""What memory takes from the store: the board that rules measure on, filled, and what is behind a value."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 from k2alert.config.model import Config
 from k2alert.measure.board import Board
-from k2alert.model import Kind, Metric, OpenChange, Rule, Saved, Selection
+from k2alert.model import EvidenceRefs, Kind, Known, Metric, OpenChange, Rule, Saved, Selection
 from k2alert.record.store import Reader
 
-__all__ = ["export_selection", "fill_board", "make_board"]
+__all__ = ["behind", "export_selection", "fill_board", "make_board"]
 
 
 def make_board(config: Config, metrics: Mapping[str, Metric]) -> Board:
@@ -28,12 +28,47 @@ async def fill_board(board: Board, store: Reader, on_progress: Callable[[int], N
     board.apply(Saved(opens=[OpenChange(kind, entry.key, entry) for kind, entry in opens]))
     rows = 0
     for kind in Kind:
-        async for batch in store.entries(kind):
-            board.load(kind, batch, more=True)
-            rows += len(batch)
+        async for count in _fill(board, store, kind):
+            rows += count
             on_progress(rows)
-        board.load(kind, ())
+    if board.wants_tests:
+        async for tests in store.tests():
+            board.name_tests(tests)
     return rows
+
+
+async def _fill(board: Board, store: Reader, kind: Kind) -> AsyncIterator[int]:
+    """Reads the rows of one kind, and says of each batch how many they were."""
+    if kind.of_runs:
+        async for entries in store.entries(kind):
+            board.load(kind, entries, more=True)
+            yield len(entries)
+        board.load(kind, ())
+    else:
+        async for facts in store.facts(kind):
+            board.load_facts(kind, facts, more=True)
+            yield len(facts)
+        board.load_facts(kind, ())
+
+
+async def behind(store: Reader, refs: Iterable[EvidenceRefs]) -> Known:
+    """What the store knows of the rows behind some values."""
+    rows: dict[Kind, set[int]] = {kind: set() for kind in Kind}
+    tests: set[tuple[int, int]] = set()
+    for found in refs:
+        rows[found.kind].update(found.refs)
+        rows[Kind.RUN] |= {ref for ref in (found.first_failing, found.last_green) if ref is not None}
+        tests.update(found.tests)
+    wanted = {kind: sorted(of_kind) for kind, of_kind in rows.items()}
+    reports = store.report_evidence
+    return Known(
+        runs=await store.run_evidence(wanted[Kind.RUN]) if wanted[Kind.RUN] else {},
+        jobs=await store.job_evidence(wanted[Kind.JOB]) if wanted[Kind.JOB] else {},
+        test_reports=await reports(Kind.TEST, wanted[Kind.TEST]) if wanted[Kind.TEST] else {},
+        coverage_reports=await reports(Kind.COVERAGE, wanted[Kind.COVERAGE]) if wanted[Kind.COVERAGE] else {},
+        deployments=await store.deployment_evidence(wanted[Kind.DEPLOYMENT]) if wanted[Kind.DEPLOYMENT] else {},
+        tests=await store.test_evidence(sorted(tests)) if tests else {},
+    )
 
 
 def export_selection(config: Config) -> Selection:

@@ -28,9 +28,7 @@ from k2alert.model import (
     Alert,
     AlertState,
     Evidence,
-    EvidenceRefs,
     Finding,
-    Kind,
     LogEntry,
     Metric,
     Project,
@@ -45,9 +43,10 @@ from k2alert.notify.message import shown
 from k2alert.notify.outcome import finished, in_flight, record_outcome, record_try, settled
 from k2alert.notify.plan import Due
 from k2alert.notify.text import clean
+from k2alert.recall import behind
 from k2alert.record.store import Store, StoreError
 from k2alert.stale import by_our_clock, is_current, state_of
-from k2alert.telling import Known, evidence_of, message_of, wanted, words_of
+from k2alert.telling import evidence_of, message_of, wanted, words_of
 from k2alert.universe import Universe, make_universe
 
 __all__ = ["Rounds", "Setting"]
@@ -224,7 +223,7 @@ class Rounds:
         self, scene: Scene, alerts: Iterable[Alert], rules: Mapping[str, Rule], now: datetime
     ) -> dict[str, Evidence]:
         refs = wanted(scene, alerts, rules, now=now)
-        known = await self._known(refs.values())
+        known = await behind(self._store, refs.values())
         by_key = {alert.key: alert for alert in alerts}
         projects = {(project.source, project.path): project for project in scene.projects}
         forges = {source.name: source.type for source in scene.config.sources}
@@ -237,17 +236,6 @@ class Rounds:
             )
             for key, found in refs.items()
         }
-
-    async def _known(self, refs: Iterable[EvidenceRefs]) -> Known:
-        of_runs: set[int] = set()
-        of_jobs: set[int] = set()
-        for found in refs:
-            (of_jobs if found.kind is Kind.JOB else of_runs).update(found.refs)
-            of_runs |= {ref for ref in (found.first_failing, found.last_green) if ref is not None}
-        return Known(
-            runs=await self._store.run_evidence(sorted(of_runs)) if of_runs else {},
-            jobs=await self._store.job_evidence(sorted(of_jobs)) if of_jobs else {},
-        )
 
     async def _write_try(self, due: Due) -> None:
         """In the store only: memory will know how it went."""

@@ -19,6 +19,7 @@ from k2alert.model import (
     Evidence,
     EvidenceRefs,
     Kind,
+    Known,
     Metric,
     Needs,
     Project,
@@ -32,18 +33,19 @@ from k2alert.notify.text import clean
 from k2alert.stale import stale_words
 from k2alert.times import to_ms
 
-__all__ = ["Known", "Words", "evidence_of", "message_of", "value_text", "wanted", "words_of"]
+__all__ = ["Words", "evidence_of", "message_of", "value_text", "wanted", "words_of"]
+
+_NOUNS = {
+    Kind.JOB: "jobs",
+    Kind.TEST: "tests",
+    Kind.COVERAGE: "reports",
+    Kind.DEPLOYMENT: "deployments",
+    Kind.SCHEDULE: "schedules",
+}
+"""What a metric's samples are called; runs, unless said here."""
 
 MOST_RUNS = 10
 """A message links so many runs, then "and N more" (contract §6)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the store knows of the rows behind some values: runs by run entry, and by job entry."""
-
-    runs: Mapping[int, RunEvidence]
-    jobs: Mapping[int, RunEvidence]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,14 @@ def _refs(scene: Scene, rule: Rule, identity: Labels, now: datetime) -> Evidence
 
 def evidence_of(refs: EvidenceRefs, known: Known, project: Project | None, forge: str) -> Evidence:
     """The evidence as people are shown it; `forge` is the source's type, for the form of its links."""
-    rows = known.jobs if refs.kind is Kind.JOB else known.runs
+    rows = known.runs_of(refs.kind)
+    deployments = known.deployments if refs.kind is Kind.DEPLOYMENT else {}
     first = known.runs.get(refs.first_failing) if refs.first_failing is not None else None
     last = known.runs.get(refs.last_green) if refs.last_green is not None else None
     return Evidence(
         runs=tuple(rows[ref] for ref in refs.refs if ref in rows),
+        tests=tuple(known.tests[test] for test in refs.tests if test in known.tests),
+        deployments=tuple(deployments[ref] for ref in refs.refs if ref in deployments),
         faults=refs.faults,
         samples=refs.samples,
         first_failing=first,
@@ -170,7 +175,7 @@ def _item(scene: Scene, due: Due, alert: Alert, rule: Rule | None, evidence: Evi
         annotations=words_of(scene, alert, rule, evidence, clean, now=now).annotations,
         value_text=value_text(alert.value, metric),
         threshold_text=_threshold_text(alert, rule, metric),
-        noun="jobs" if metric is not None and metric.kind is Kind.JOB else "runs",
+        noun=_NOUNS.get(metric.kind, "runs") if metric is not None and metric.kind is not None else "runs",
         evidence=evidence,
     )
 
@@ -188,8 +193,8 @@ def value_text(value: float | int | str | None, metric: Metric | None) -> str:
         return f"{_short(value * 100)}%"
     if metric.unit == "percent":
         return f"{_short(value)}%"
-    if metric.unit == "minutes":
-        return f"{_short(value)} min"
+    if metric.unit in ("minutes", "hours"):
+        return f"{_short(value)} {'min' if metric.unit == 'minutes' else 'h'}"
     return _short(value) if metric.unit == "score" else f"{_short(value)} {metric.unit}"
 
 

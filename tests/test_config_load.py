@@ -219,10 +219,10 @@ def test_a_certificate_file_that_is_not_there_is_told_and_stops_a_run(tmp_path: 
 
 
 def test_a_metric_that_nothing_collects_is_warned_of(tmp_path: Path) -> None:
-    rule = RULE.replace("success_rate < 0.95", "coverage_drop > 2")
+    rule = RULE.replace("success_rate < 0.95", "benchmark_regressions > 2")
 
     assert said(load_text(tmp_path, rule), "no-collector") == [
-        "condition: nothing collects coverage_drop yet: it has no data"
+        "condition: nothing collects benchmark_regressions yet: it has no data"
     ]
 
 

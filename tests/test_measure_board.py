@@ -293,8 +293,8 @@ def test_a_selection_that_was_not_loaded_cannot_be_measured() -> None:
 
 def test_a_name_that_nothing_collects_is_no_data_and_an_unknown_name_an_error() -> None:
     board = board_with()
-    assert ask(board, "coverage", 10) == Measured(None, 0)
-    assert board.evidence(BY_PROJECT, "coverage", APP, DAY, 0, 10).refs == ()
+    assert ask(board, "benchmark_regressions", 10) == Measured(None, 0)
+    assert board.evidence(BY_PROJECT, "benchmark_regressions", APP, DAY, 0, 10).refs == ()
     with pytest.raises(KeyError):
         ask(board, "no_such_metric", 10)
 

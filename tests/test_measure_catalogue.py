@@ -9,6 +9,7 @@ import pytest
 
 from k2alert.measure.catalogue import METRICS
 from k2alert.measure.evidence import find_evidence
+from k2alert.measure.fact_board import FACT_FORMULAS
 from k2alert.measure.formulas import FORMULAS
 from k2alert.measure.series import Series
 from k2alert.model import Kind, Metric, Needs, Window
@@ -36,7 +37,7 @@ deployments failed_deployments consecutive_failed_deployments deployment_frequen
 lead_time_hours time_to_restore_hours
 """,
 )
-UNCOLLECTED = {"schedule_overdue_minutes", *CONTRACT[CONTRACT.index("total_tests") :]}
+UNCOLLECTED = {"benchmark_regressions", "max_benchmark_regression_percent"}
 NOT_FOR_GAUGES = ("_total", "_count", "_sum", "_bucket", "_info", "_created")
 ALL = pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
 
@@ -50,8 +51,9 @@ def test_it_says_what_nothing_collects_yet() -> None:
 
 
 def test_what_is_collected_has_a_formula_and_a_kind_and_nothing_else_has() -> None:
-    assert {metric.name for metric in METRICS.values() if metric.collected} == set(FORMULAS)
-    assert {metric.name for metric in METRICS.values() if metric.kind} == set(FORMULAS)
+    assert {metric.name for metric in METRICS.values() if metric.collected} == {*FORMULAS, *FACT_FORMULAS}
+    assert {metric.name for metric in METRICS.values() if metric.kind} == {*FORMULAS, *FACT_FORMULAS}
+    assert {metric.name for metric in METRICS.values() if metric.kind and metric.kind.of_runs} == set(FORMULAS)
 
 
 @ALL
@@ -109,7 +111,10 @@ def test_min_samples_is_for_ratios_means_and_quantiles() -> None:
 def test_every_metric_goes_by_its_source_and_jobs_by_more(metric: Metric) -> None:
     assert {"source", "project"} <= metric.labels
     assert ({"stage", "job", "runner"} <= metric.labels) == (metric.kind is Kind.JOB)
-    assert ("result" in metric.labels) == (metric.collected and metric.needs is not Needs.STATE)
+    assert ("result" in metric.labels) == (metric.name in FORMULAS and metric.needs is not Needs.STATE)
+    assert ({"suite", "test"} <= metric.labels) == (metric.kind is Kind.TEST)
+    assert ({"environment", "environment_tier"} <= metric.labels) == (metric.kind is Kind.DEPLOYMENT)
+    assert ("schedule" in metric.labels) == (metric.kind is Kind.SCHEDULE)
 
 
 def test_the_catalogue_cannot_be_changed() -> None:

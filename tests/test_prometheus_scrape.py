@@ -18,8 +18,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from k2alert.measure.catalogue import METRICS
+from k2alert.record import open_store
 from k2alert.rehearse.gitlab_standin import StandinJob, StandinPipeline
 from tests.support.daemon import PATIENCE, PROJECT, Running, World, a_world, daemon, until_judged
+from tests.support.reported import every_kind
 
 needs_prometheus = pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed here")
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed here")
@@ -192,7 +194,11 @@ def quoted(value: str) -> str:
 async def a_filled_daemon(folder: Path) -> AsyncIterator[Running]:
     async with a_world() as world:
         fill(world)
-        async with daemon(write_config(folder, world), world.clock) as running:
+        config = write_config(folder, world)
+        store = open_store(f"sqlite:///{folder}/k2alert.db")
+        await every_kind(store, world.clock.now())
+        await store.close()
+        async with daemon(config, world.clock) as running:
             await until_judged(running)
             yield running
 

@@ -13,10 +13,11 @@ from k2alert.explain.explanation import Explanation, Explanations, Figure
 from k2alert.explain.hearing import standings_of
 from k2alert.judge.condition import Condition
 from k2alert.labels import Labels
-from k2alert.model import Alert, AlertState, Evidence, Kind, Project, Rule, RunEvidence, Severity, Transition
+from k2alert.model import Alert, AlertState, Evidence, Known, Project, Rule, Severity, Transition
 from k2alert.notify.text import clean
+from k2alert.recall import behind
 from k2alert.record.store import Reader, StoreError
-from k2alert.telling import Known, evidence_of, words_of
+from k2alert.telling import evidence_of, words_of
 
 __all__ = ["MOST_EXPLAINED", "Question", "Unanswerable", "answer", "ask"]
 
@@ -122,21 +123,10 @@ def _alert_of(identity: Labels, edges: Sequence[Transition]) -> Alert:
 
 async def _with_evidence(scene: Scene, store: Reader, found: Sequence[Explanation]) -> list[Explanation]:
     """The same with what the store knows of the rows behind each value, and with what the rules say."""
-    known = await _known(store, [figure for one in found for figure in one.figures])
+    known = await behind(store, [figure.refs for one in found for figure in one.figures if figure.refs is not None])
     projects = {(project.source, project.path): project for project in scene.projects}
     forges = {source.name: source.type for source in scene.config.sources}
     return [_resolved(scene, one, known, projects, forges) for one in found]
-
-
-async def _known(store: Reader, figures: Iterable[Figure]) -> Known:
-    of_runs: set[int] = set()
-    of_jobs: set[int] = set()
-    for refs in (figure.refs for figure in figures if figure.refs is not None):
-        (of_jobs if refs.kind is Kind.JOB else of_runs).update(refs.refs)
-        of_runs |= {ref for ref in (refs.first_failing, refs.last_green) if ref is not None}
-    runs: Mapping[int, RunEvidence] = await store.run_evidence(sorted(of_runs)) if of_runs else {}
-    jobs: Mapping[int, RunEvidence] = await store.job_evidence(sorted(of_jobs)) if of_jobs else {}
-    return Known(runs=runs, jobs=jobs)
 
 
 def _resolved(

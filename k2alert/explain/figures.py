@@ -83,7 +83,11 @@ def _missing(rule: Rule, term: Term, metric: Metric, samples: int) -> Reason:
 def _nothing(metric: Metric) -> str:
     if metric.needs is Needs.STATE:
         return "nothing to see now"
-    return {Kind.RUN: "no run", Kind.JOB: "no job"}.get(metric.kind, "no report") if metric.kind else "no report"
+    return f"no {_NOUNS.get(metric.kind, 'report') if metric.kind is not None else 'report'}"
+
+
+_NOUNS = {Kind.RUN: "run", Kind.JOB: "job", Kind.DEPLOYMENT: "deployment", Kind.SCHEDULE: "schedule"}
+"""What a metric's facts are called; reports, unless said here."""
 
 
 def _refs(scene: Scene, rule: Rule, target: Target, use: Use, now: datetime) -> EvidenceRefs | None:

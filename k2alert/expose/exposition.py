@@ -14,6 +14,7 @@ from k2alert.model import Alert, AlertState, Finding, Measures, Metric, Needs, R
 from k2alert.times import format_duration
 
 __all__ = [
+    "NEVER_SHOWN",
     "Family",
     "gauge_families",
     "joined",
@@ -25,6 +26,8 @@ __all__ = [
 
 # Label names that a scraping Prometheus would have to rename, for they clash with those of its targets.
 _RENAMED = {"job": "ci_job", "stage": "ci_stage", "environment": "deployment_environment"}
+NEVER_SHOWN = frozenset({"suite", "test"})
+"""Labels of facts that no series has: there are too many of them (contract §5)."""
 _ALERT_STATES = ("inactive", "pending", "firing", "no_data", "unknown")
 
 
@@ -105,7 +108,7 @@ def rule_families(
         rule = finding.rule
         state = _state(finding, alerts.get((rule.name, finding.identity)))
         counts[(rule.name, rule.severity.value, state)] = counts.get((rule.name, rule.severity.value, state), 0) + 1
-        if isinstance(finding.value, int | float):
+        if isinstance(finding.value, int | float) and NEVER_SHOWN.isdisjoint(rule.selection.by):
             values.append(Sample("", _braces({**_shown(finding.identity, ""), "rule": rule.name}), finding.value))
     yield Family("k2alert_rule_value", "The value of a rule's first metric, in the metric's own unit.", "gauge", values)
     yield Family(

@@ -110,7 +110,7 @@ class Checker:
         if metric.needs is Needs.STATE:
             if use.window is not None or use.offset or use.baseline:
                 raise ConditionError(f"{use.metric} is of now: it takes no window and no offset", use.column_offset)
-        elif metric.kind is None and (use.window or self.window).runs is not None:
+        elif not (metric.kind and metric.kind.of_runs) and (use.window or self.window).runs is not None:
             text = f"{use.metric} is not counted in runs: give it a length of time, such as 24h"
             raise ConditionError(text, use.column_offset)
 

@@ -1,8 +1,9 @@
 """The board that values are read from: recorded rows in, the answers of `Measures` out.
 
 Each selection of facts that a rule or a gauge asks for has one table for runs and one for jobs, and a table has one
-series for each label set. Which series a stream's rows belong to is worked out once per stream. The store is the
-truth and the board a copy of it in memory: what `Store.save` changed is applied to it row by row.
+series for each label set; other facts have a board of their own (`fact_board`). Which series a stream's rows belong to
+is worked out once per stream. The store is the truth and the board a copy of it in memory: what `Store.save` changed is
+applied to it row by row.
 """
 
 from collections import defaultdict
@@ -12,6 +13,7 @@ from itertools import islice
 from k2alert.labels import Labels, matches_all
 from k2alert.measure.catalogue import METRICS
 from k2alert.measure.evidence import find_evidence
+from k2alert.measure.fact_board import FactBoard
 from k2alert.measure.formulas import FORMULAS, NO_DATA
 from k2alert.measure.series import Series
 from k2alert.measure.timeline import row_of
@@ -19,9 +21,12 @@ from k2alert.model import (
     RESULTS,
     Entry,
     EntryChange,
+    Event,
     EvidenceRefs,
+    FactEntry,
     Kind,
     Measured,
+    NamedTest,
     OpenChange,
     OpenEntry,
     Saved,
@@ -37,6 +42,7 @@ Route = tuple[Series | None, ...]
 
 _RESULT_LABELS = (*(str(result) for result in RESULTS), "")
 _OPEN = len(RESULTS)
+_KINDS = tuple(kind for kind in Kind if kind.of_runs)
 _NOWHERE: Route = (None,) * len(_RESULT_LABELS)
 _PAGE = 100_000  # rows sorted into series at a time: enough to be fast, few enough not to be held twice
 
@@ -49,10 +55,13 @@ class _Streams:
         self._lane_numbers: dict[tuple[str, ...], int] = {}
         self.labels: dict[int, Labels] = {}
         self.lanes: dict[int, int] = {}
+        self.scheduled: set[int] = set()  # streams of runs that a schedule started
 
-    def add(self, stream: Stream) -> None:
+    def add_stream(self, stream: Stream) -> None:
         labels = stream.labels
         self.labels[stream.id] = self._project_labels(labels).merged(labels)
+        if labels.get("event") == Event.SCHEDULE.value:
+            self.scheduled.add(stream.id)
         lane = tuple(labels.get(name, "") for name in ("source", "project", "workflow", "branch"))
         self.lanes[stream.id] = self._lane_numbers.setdefault(lane, len(self._lane_numbers))
 
@@ -143,24 +152,25 @@ class Board:
 
     def __init__(self, project_labels: Callable[[Mapping[str, str]], Labels]) -> None:
         self._streams = _Streams(project_labels)
-        self._opens: dict[Kind, dict[str, OpenEntry]] = {kind: {} for kind in Kind}
-        self._runs: dict[Selection, _Table] = {}
-        self._jobs: dict[Selection, _Table] = {}
-        self._fresh: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in Kind}
+        self._opens: dict[Kind, dict[str, OpenEntry]] = {kind: {} for kind in _KINDS}
+        self._tables: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in _KINDS}
+        self._fresh: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in _KINDS}
+        self._facts = FactBoard(project_labels)
 
     # ------------------------------------------------------------------------------------- what comes in
 
     def require(self, selection: Selection, kinds: frozenset[Kind]) -> bool:
         """Ask for a selection's facts. True when it is new for one of the kinds: `load` them then."""
-        new = [kind for kind in kinds if selection not in self._tables(kind) and selection not in self._fresh[kind]]
+        known = [kind for kind in _KINDS if selection in self._tables[kind] or selection in self._fresh[kind]]
+        new = [kind for kind in kinds if kind.of_runs and kind not in known]
         for kind in new:
             self._fresh[kind][selection] = _Table(selection, kind, self._streams)
-        return bool(new)
+        return self._facts.require(selection, [kind for kind in kinds if not kind.of_runs]) or bool(new)
 
     def add_streams(self, streams: Iterable[Stream]) -> None:
         """Learn the labels of streams; before any entry that uses them."""
         for stream in streams:
-            self._streams.add(stream)
+            (self._streams if stream.kind.of_runs else self._facts).add_stream(stream)
 
     def load(self, kind: Kind, entries: Iterable[Entry], *, more: bool = False) -> None:
         """Fill the selections that are new since the last load with all entries of the store, by finishing time.
@@ -171,27 +181,44 @@ class Board:
         for page in _pages(entries):
             for table in fresh.values():
                 table.load(page)
+            self._note_scheduled(kind, page)
         if not more:
             for table in fresh.values():
                 for entry in self._opens[kind].values():
                     table.apply_open(None, entry)
-            self._tables(kind).update(fresh)
+            self._tables[kind].update(fresh)
             self._fresh[kind] = {}
+
+    @property
+    def wants_tests(self) -> bool:
+        """Whether it must know what the numbers of tests stand for, and be told with `name_tests`."""
+        return self._facts.wants_tests
+
+    def name_tests(self, tests: Iterable[NamedTest]) -> None:
+        """Learn what numbers of tests stand for."""
+        self._facts.name_tests(tests)
+
+    def load_facts(self, kind: Kind, entries: Sequence[FactEntry], *, more: bool = False) -> None:
+        """The same as `load` for kinds of facts that are not of runs."""
+        self._facts.load(kind, entries, more=more)
 
     def apply(self, saved: Saved) -> None:
         """Take over what a save changed. Selections that are not loaded yet will load it."""
         self.add_streams(saved.streams)
         for change in saved.entries:
-            for table in self._tables(change.kind).values():
+            for table in self._tables[change.kind].values():
                 table.apply(change)
+            self._note_change(change)
         for opened in saved.opens:
             self._apply_open(opened)
+        self._facts.apply(saved.facts, saved.tests)
 
     def drop_empty(self) -> None:
         """Let go of the series that nothing is in any more, such as those of branches that retention forgot."""
-        for tables in (self._runs, self._jobs):
+        for tables in self._tables.values():
             for table in tables.values():
                 table.drop_empty()
+        self._facts.drop_empty()
 
     # ------------------------------------------------------------------------------------- what is asked
 
@@ -203,11 +230,15 @@ class Board:
         kind = METRICS[metric].kind
         if kind is None:
             return NO_DATA
+        if not kind.of_runs:
+            return self._facts.measure(kind, selection, metric, labels, window, at)
         return FORMULAS[metric](self._series(selection, kind, labels), window, at)
 
     def label_sets(self, selection: Selection, window: Window, at: int, kind: Kind) -> list[Labels]:
         """The label sets with a fact in the window: a row that counts, or a run or job that is open."""
-        table = self._tables(kind)[selection]
+        if not kind.of_runs:
+            return self._facts.label_sets(selection, window, at, kind)
+        table = self._tables[kind][selection]
         return [labels for labels, series in table.series.items() if series.seen(window, at)]
 
     def evidence(
@@ -217,15 +248,14 @@ class Board:
         kind = METRICS[metric].kind
         if kind is None:
             return EvidenceRefs(Kind.RUN, (), 0, 0, None, None)
+        if not kind.of_runs:
+            return self._facts.evidence(kind, selection, metric, labels, window, at, limit)
         return find_evidence(self._series(selection, kind, labels), metric, window, at, limit)
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _tables(self, kind: Kind) -> dict[Selection, _Table]:
-        return self._jobs if kind is Kind.JOB else self._runs
-
     def _series(self, selection: Selection, kind: Kind, labels: Labels) -> Series:
-        table = self._tables(kind)[selection]
+        table = self._tables[kind][selection]
         return table.series.get(labels, table.nothing)
 
     def _apply_open(self, change: OpenChange) -> None:
@@ -233,8 +263,26 @@ class Board:
         old = opens.pop(change.key, None)
         if change.new is not None:
             opens[change.key] = change.new
-        for table in self._tables(change.kind).values():
+        for table in self._tables[change.kind].values():
             table.apply_open(old, change.new)
+        if change.kind is Kind.RUN:
+            for entry, note in ((old, self._facts.runs.remove), (change.new, self._facts.runs.add)):
+                if entry is not None:
+                    note(self._streams.labels[entry.stream], entry.created, f"open {entry.key}")
+
+    def _note_scheduled(self, kind: Kind, entries: Iterable[Entry]) -> None:
+        """Which runs a schedule started: whether one is overdue depends on them, whatever rules select."""
+        scheduled = self._streams.scheduled
+        if kind is Kind.RUN:
+            for entry in entries:
+                if entry.stream in scheduled:
+                    self._facts.runs.add(self._streams.labels[entry.stream], entry.created, str(entry.ref))
+
+    def _note_change(self, change: EntryChange) -> None:
+        old = change.old
+        if change.kind is Kind.RUN and old is not None and old.stream in self._streams.scheduled:
+            self._facts.runs.remove(self._streams.labels[old.stream], old.created, str(old.ref))
+        self._note_scheduled(change.kind, () if change.new is None else (change.new,))
 
 
 def _pages(entries: Iterable[Entry]) -> Iterator[Sequence[Entry]]:

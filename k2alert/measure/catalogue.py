@@ -139,7 +139,7 @@ _OPEN_JOBS: tuple[_Line, ...] = (
 )
 
 _TEST_EXECUTIONS: tuple[_Line, ...] = (
-    ("total_tests", "tests_executed", _TESTS, _COUNT, "Test executions."),
+    ("total_tests", "tests_executed", _TESTS, _COUNT, "Test executions; skipped tests are none."),
     ("failed_tests", "tests_failed", _TESTS, _COUNT, "Test executions that failed."),
     ("test_failure_rate", "test_failure_ratio", _RATIO, _RATE, "Failed test executions / test executions."),
     ("flaky_tests", "tests_flaky", _TESTS, _COUNT, "Tests with both outcomes on the same commit and job."),
@@ -170,30 +170,42 @@ _BENCHMARK_RUNS: tuple[_Line, ...] = (
 )
 
 _DORA: tuple[_Line, ...] = (
-    ("deployments", "deployments_finished", _DEPLOYMENTS, _COUNT, "Deployments that finished."),
+    ("deployments", "deployments_finished", _DEPLOYMENTS, _COUNT, "Deployments that worked or failed."),
     ("failed_deployments", "deployments_failed", _DEPLOYMENTS, _COUNT, "Deployments that failed."),
     (
         "consecutive_failed_deployments",
         "consecutive_failed_deployments",
         _DEPLOYMENTS,
         _STREAK,
-        "Present streak of failed deployments.",
+        "Present streak of failed deployments, in the worst environment.",
     ),
     ("deployment_frequency_per_day", "deployments_per_second", _PER_DAY, _OTHER, "Successful deployments per day."),
-    ("change_failure_rate", "change_failure_ratio", _RATIO, _RATE, "Deployments that led to a failure / deployments."),
-    ("lead_time_hours", "lead_time_seconds", _HOURS, _QUANTILE, "Time from a commit to its deployment."),
+    (
+        "change_failure_rate",
+        "change_failure_ratio",
+        _RATIO,
+        _RATE,
+        "Failed deployments / all that worked or failed.",
+    ),
+    (
+        "lead_time_hours",
+        "lead_time_seconds",
+        _HOURS,
+        _QUANTILE,
+        "Median time from a commit to its deployment's end.",
+    ),
     (
         "time_to_restore_hours",
         "time_to_restore_seconds",
         _HOURS,
         _QUANTILE,
-        "Time from a failed deployment to the next that works.",
+        "Median time from the first failed deployment to the next that works.",
     ),
 )
 
 _OPEN_RUN = frozenset({"source", "project", "ref_type", "branch", "event", "workflow"})  # no result yet
 _OPEN_JOB = _OPEN_RUN | {"stage", "job", "runner"}
-_SCHEDULE = frozenset({"source", "project", "branch", "workflow", "schedule"})
+_REPORT = _OPEN_RUN | {"stage", "job"}
 
 
 def _read(lines: tuple[_Line, ...], kind: Kind | None, labels: frozenset[str]) -> Iterator[Metric]:
@@ -216,14 +228,14 @@ def _read(lines: tuple[_Line, ...], kind: Kind | None, labels: frozenset[str]) -
 
 def _catalogue() -> Iterator[Metric]:
     yield from _read(_FINISHED_RUNS, Kind.RUN, _OPEN_RUN | {"result"})
-    yield from _read(_SCHEDULES, None, _SCHEDULE)
+    yield from _read(_SCHEDULES, Kind.SCHEDULE, _OPEN_RUN | {"schedule"})
     yield from _read(_OPEN_RUNS, Kind.RUN, _OPEN_RUN)
     yield from _read(_FINISHED_JOBS, Kind.JOB, _OPEN_JOB | {"result"})
     yield from _read(_OPEN_JOBS, Kind.JOB, _OPEN_JOB)
-    yield from _read(_TEST_EXECUTIONS, None, _OPEN_RUN | {"stage", "job", "suite", "test"})
-    yield from _read(_COVERAGE, None, _OPEN_RUN)
-    yield from _read(_BENCHMARK_RUNS, None, _OPEN_RUN | {"benchmark"})
-    yield from _read(_DORA, None, _OPEN_RUN | {"environment", "environment_tier"})
+    yield from _read(_TEST_EXECUTIONS, Kind.TEST, _REPORT | {"suite", "test"})
+    yield from _read(_COVERAGE, Kind.COVERAGE, _REPORT)
+    yield from _read(_BENCHMARK_RUNS, None, _REPORT | {"benchmark"})
+    yield from _read(_DORA, Kind.DEPLOYMENT, _OPEN_RUN | {"environment", "environment_tier"})
 
 
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _catalogue()})

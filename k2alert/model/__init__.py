@@ -1,13 +1,23 @@
 """The nouns that cross a border between packages, one module for each part of the way:
 
-`facts` and `reports` from a forge, `measures` over them, `rules` with their findings and alerts, `silences` of those,
-`telling` people. All are imported from here.
+`facts` and `reports` from a forge, the `entries` they become, `measures` over them, `rules` with their findings and
+alerts, `silences` of those, `telling` people. All are imported from here.
 
 Everything is frozen and holds no behaviour beyond what its fields already say. Instants are aware UTC
 datetimes; in the compact `Entry` rows that feed `measure` they are whole milliseconds since the epoch.
 `None` means "not known"; zero is a measurement.
 """
 
+from k2alert.model.entries import (
+    CoverageEntry,
+    DeploymentEntry,
+    FactChange,
+    FactEntry,
+    NamedTest,
+    ReportEntry,
+    Saved,
+    ScheduleEntry,
+)
 from k2alert.model.facts import (
     RESULTS,
     Entry,
@@ -26,7 +36,6 @@ from k2alert.model.facts import (
     Result,
     RunState,
     RunTotal,
-    Saved,
     Stream,
 )
 from k2alert.model.measures import EvidenceRefs, Measured, Measures, Metric, Needs, Selection, Window
@@ -60,7 +69,19 @@ from k2alert.model.rules import (
     Truth,
 )
 from k2alert.model.silences import AlertGroup, Hush, Silence, SilenceState
-from k2alert.model.telling import Delivery, Evidence, JobEvidence, LogEntry, Refused, Retry, RunEvidence, Sent
+from k2alert.model.telling import (
+    Delivery,
+    DeploymentEvidence,
+    Evidence,
+    JobEvidence,
+    Known,
+    LogEntry,
+    Refused,
+    Retry,
+    RunEvidence,
+    Sent,
+    TestEvidence,
+)
 
 __all__ = [
     "NOWHERE",
@@ -71,10 +92,13 @@ __all__ = [
     "AlertState",
     "BenchmarkPoint",
     "BenchmarkReport",
+    "CoverageEntry",
     "CoverageKind",
     "CoverageReport",
     "Delivery",
     "Deployment",
+    "DeploymentEntry",
+    "DeploymentEvidence",
     "EndReason",
     "Entry",
     "EntryChange",
@@ -83,17 +107,21 @@ __all__ = [
     "EvidenceRefs",
     "Execution",
     "Fact",
+    "FactChange",
+    "FactEntry",
     "Finding",
     "Hush",
     "JobEvidence",
     "JobRun",
     "Kind",
+    "Known",
     "KnownRun",
     "LogEntry",
     "Measured",
     "Measures",
     "Metric",
     "NameOfTest",
+    "NamedTest",
     "Needs",
     "NoDataPolicy",
     "OpenChange",
@@ -106,6 +134,7 @@ __all__ = [
     "ProjectState",
     "RefType",
     "Refused",
+    "ReportEntry",
     "Result",
     "Retry",
     "Rule",
@@ -114,6 +143,7 @@ __all__ = [
     "RunTotal",
     "Saved",
     "Schedule",
+    "ScheduleEntry",
     "Schedules",
     "Selection",
     "Sent",
@@ -122,6 +152,7 @@ __all__ = [
     "SilenceState",
     "Stream",
     "TestCase",
+    "TestEvidence",
     "TestReport",
     "Transition",
     "Truth",

@@ -1,6 +1,5 @@
 """Facts: what a forge said of runs, jobs and projects, and the rows they become in the store."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -26,7 +25,6 @@ __all__ = [
     "Result",
     "RunState",
     "RunTotal",
-    "Saved",
     "Stream",
 ]
 
@@ -219,12 +217,24 @@ class Kind(StrEnum):
 
     RUN = "run"
     JOB = "job"
+    TEST = "test"
+    COVERAGE = "coverage"
+    BENCHMARK = "benchmark"
+    DEPLOYMENT = "deployment"
+    SCHEDULE = "schedule"
+
+    @property
+    def of_runs(self) -> bool:
+        """Whether its rows are `Entry`s: attempts of runs, or executions of jobs. Others are `FactEntry`s."""
+        return self in (Kind.RUN, Kind.JOB)
 
 
 class Stream(NamedTuple):
     """All facts of one kind with the same labels (but `result`). The store numbers them.
 
-    Labels of a run: source, project, ref_type, branch, event, workflow; of a job also stage, job, runner.
+    Labels of a run: source, project, ref_type, branch, event, workflow; of a job also stage, job, runner; of a test,
+    coverage or benchmark report those of its run with stage and job; of a deployment also environment and
+    environment_tier; of a schedule source, project, branch, workflow, schedule.
     """
 
     id: int
@@ -276,11 +286,3 @@ class OpenChange(NamedTuple):
     kind: Kind
     key: str
     new: OpenEntry | None
-
-
-class Saved(NamedTuple):
-    """What one `Store.save` really changed. Streams come before the entries that use them."""
-
-    streams: Sequence[Stream] = ()
-    entries: Sequence[EntryChange] = ()
-    opens: Sequence[OpenChange] = ()

@@ -94,9 +94,10 @@ class Measured(NamedTuple):
 class EvidenceRefs(NamedTuple):
     """Which recorded rows are behind a value: the newest ones at fault, and how many there are in all.
 
-    `refs` number run outcomes (or job executions where `kind` is JOB), newest first, at most the number asked
-    for. `faults` of `samples` are at fault. `first_failing` and `last_green` are run outcomes of the worst
-    present streak (None where there is none).
+    `refs` number run outcomes (or what else `kind` says: job executions, reports, deployments), newest first, at most
+    the number asked for. `faults` of `samples` are at fault. `first_failing` and `last_green` are run outcomes of the
+    worst present streak (None where there is none). `tests`: the tests at fault, each as the number of a report that
+    says so and its own.
     """
 
     kind: Kind
@@ -105,6 +106,7 @@ class EvidenceRefs(NamedTuple):
     samples: int
     first_failing: int | None
     last_green: int | None
+    tests: tuple[tuple[int, int], ...] = ()
 
 
 class Measures(Protocol):

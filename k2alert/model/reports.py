@@ -179,10 +179,10 @@ class Deployment:
 class Schedule:
     """When a project's runs should start by themselves.
 
-    `cron` has five fields, `timezone` is an IANA name. `branch` is what runs, `workflow` the runs' label (None: runs
-    of any workflow, for GitLab's schedules name none). `since`: when it was made or last changed; nothing was due
-    before. `delay`: how late the forge may start a run and still be on time. `last_run_at`: when the forge says that
-    it last started one, where it says so.
+    `cron` has five fields, `timezone` is an IANA name. `branch` and `ref_type` are the labels of what it runs,
+    `workflow` too (None: runs of any workflow, for GitLab's schedules name none). `since`: when it was made or last
+    changed; nothing was due before. `delay`: how late the forge may start a run and still be on time. `last_run_at`:
+    when the forge says that it last started one, where it says so.
     """
 
     id: str
@@ -190,6 +190,7 @@ class Schedule:
     cron: str
     timezone: str = "UTC"
     branch: str
+    ref_type: RefType = RefType.DEFAULT
     workflow: str | None = None
     active: bool = True
     since: datetime

@@ -5,10 +5,22 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from k2alert.labels import Labels
-from k2alert.model.facts import Result
+from k2alert.model.facts import Kind, Result
 from k2alert.model.rules import AlertState
 
-__all__ = ["Delivery", "Evidence", "JobEvidence", "LogEntry", "Refused", "Retry", "RunEvidence", "Sent"]
+__all__ = [
+    "Delivery",
+    "DeploymentEvidence",
+    "Evidence",
+    "JobEvidence",
+    "Known",
+    "LogEntry",
+    "Refused",
+    "Retry",
+    "RunEvidence",
+    "Sent",
+    "TestEvidence",
+]
 
 # ------------------------------------------------------------------------------ evidence and messages
 
@@ -43,10 +55,52 @@ class RunEvidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TestEvidence:
+    """A test that did it, as it was in one report. All text is the report's: escape it wherever it is shown.
+
+    `web_url` leads to the job that ran it, or else to the run; "" where both are forgotten.
+    """
+
+    __test__ = False  # for pytest, which takes the name for one of its own
+
+    suite: str
+    test: str
+    job: str
+    message: str
+    file: str
+    branch: str
+    sha: str
+    finished_at: datetime
+    web_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentEvidence:
+    """A deployment that did it. All text is the forge's: escape it wherever it is shown."""
+
+    project: str
+    id: str
+    environment: str
+    tier: str
+    branch: str
+    sha: str
+    result: Result
+    finished_at: datetime
+    run: str
+    web_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What is behind an alert: at most ten runs, newest first, of `faults` at fault among `samples`."""
+    """What is behind an alert: at most ten runs, newest first, of `faults` at fault among `samples`.
+
+    Where tests or deployments are behind it, those are counted, and listed in `tests` or `deployments`; `runs` are
+    then the runs of the tests' reports.
+    """
 
     runs: tuple[RunEvidence, ...] = ()
+    tests: tuple[TestEvidence, ...] = ()
+    deployments: tuple[DeploymentEvidence, ...] = ()
     faults: int = 0
     samples: int = 0
     first_failing: RunEvidence | None = None
@@ -56,7 +110,24 @@ class Evidence:
     @property
     def more(self) -> int:
         """How many are at fault beyond those listed."""
-        return max(0, self.faults - len(self.runs))
+        return max(0, self.faults - len(self.tests or self.deployments or self.runs))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the store knows of the rows behind some values: by run entry, job entry, report, deployment, and by test."""
+
+    runs: Mapping[int, RunEvidence]
+    jobs: Mapping[int, RunEvidence]
+    test_reports: Mapping[int, RunEvidence] = field(default_factory=dict)
+    coverage_reports: Mapping[int, RunEvidence] = field(default_factory=dict)
+    deployments: Mapping[int, DeploymentEvidence] = field(default_factory=dict)
+    tests: Mapping[tuple[int, int], TestEvidence] = field(default_factory=dict)
+
+    def runs_of(self, kind: Kind) -> Mapping[int, RunEvidence]:
+        """The runs behind rows of a kind."""
+        by_kind = {Kind.RUN: self.runs, Kind.JOB: self.jobs, Kind.TEST: self.test_reports}
+        return by_kind.get(kind, self.coverage_reports if kind is Kind.COVERAGE else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from k2alert.record.statements import MIGRATIONS, QUERIES, Migration, split_statements
+from k2alert.record.statements import MIGRATIONS, Migration, split_statements
 from k2alert.record.store import StoreBusy, StoreError
 
 __all__ = [
@@ -155,7 +155,6 @@ def migrate(con: sqlite3.Connection, path: Path, migrations: tuple[Migration, ..
             for statement in split_statements(step.sql):
                 con.execute(statement)
             con.execute("INSERT INTO schema_version VALUES (?, ?, ?)", (step.version, step.name, step.checksum))
-        con.execute(QUERIES["sweep_streams"])
 
 
 def _missing_steps(con: sqlite3.Connection, path: Path, migrations: tuple[Migration, ...]) -> list[Migration]:

@@ -21,19 +21,25 @@ SELECT coalesce(max(id), 0) FROM streams;
 
 -- name: add_stream
 -- A new label set.
-INSERT INTO streams (id, fingerprint, kind, origin, ref_type, branch, event, workflow, stage, job, runner)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO streams (id, fingerprint, kind, origin, ref_type, branch, event, workflow, stage, job, runner,
+    environment, environment_tier, schedule)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: all_streams
 -- Every label set, by number.
-SELECT s.id, s.kind, g.source, g.project, s.ref_type, s.branch, s.event, s.workflow, s.stage, s.job, s.runner
+SELECT s.id, s.kind, g.source, g.project, s.ref_type, s.branch, s.event, s.workflow, s.stage, s.job, s.runner,
+    s.environment, s.environment_tier, s.schedule
 FROM streams AS s JOIN origins AS g ON g.id = s.origin
 ORDER BY s.id;
 
 -- name: sweep_streams
 -- Forgets label sets that no fact has any more. Only before anyone has read the streams.
 DELETE FROM streams
-WHERE id NOT IN (SELECT stream FROM runs UNION ALL SELECT stream FROM jobs);
+WHERE id NOT IN (
+    SELECT stream FROM runs UNION ALL SELECT stream FROM jobs UNION ALL SELECT stream FROM test_reports
+    UNION ALL SELECT stream FROM coverage_reports UNION ALL SELECT stream FROM benchmark_reports
+    UNION ALL SELECT stream FROM deployments UNION ALL SELECT stream FROM schedules
+);
 
 -- name: add_link
 -- A form of web address, if not met before.

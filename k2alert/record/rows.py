@@ -24,6 +24,7 @@ __all__ = [
     "clean",
     "clean_title",
     "expand_link",
+    "fold_link",
     "job_stream",
     "length_ms",
     "link_of_job",
@@ -31,6 +32,7 @@ __all__ = [
     "pack_id",
     "pack_sha",
     "prepare",
+    "storable",
     "unpack_id",
     "unpack_sha",
 ]
@@ -47,6 +49,7 @@ _LONGEST_LABEL = 255  # GitLab's and GitHub's own limit on the names of branches
 _LONGEST_TITLE = 120  # more than any message shows; titles are half of what a run takes on disk
 _LONGEST_LINK = 2000
 _SHA_BYTES = (20, 32)
+_FIRST_LABELS = 10  # fields of a stream in the first schema
 
 
 class RunRow(NamedTuple):
@@ -114,11 +117,18 @@ class StreamKey(NamedTuple):
     stage: str = ""
     job: str = ""
     runner: str = ""
+    environment: str = ""
+    environment_tier: str = ""
+    schedule: str = ""
 
     @property
     def fingerprint(self) -> int:
-        """64 bits (signed, as databases count) that tell this stream from every other."""
-        digest = sha256("\xff".join(self).encode()).digest()
+        """64 bits (signed, as databases count) that tell this stream from every other.
+
+        Labels that came with later schemas count where there are any: older streams keep their fingerprints.
+        """
+        later = self[_FIRST_LABELS:] if any(self[_FIRST_LABELS:]) else ()
+        digest = sha256("\xff".join((*self[:_FIRST_LABELS], *later)).encode()).digest()
         return int.from_bytes(digest[:8], "big", signed=True)
 
     @property
@@ -146,7 +156,7 @@ def prepare(run: PipelineRun) -> Look:
     """A look ready to be merged."""
     stream = _run_stream(run)
     key = (stream.source, stream.project, pack_id(run.id))
-    return Look(run, key, to_ms(max(run.seen, run.created_at)), stream, _fold_link(run.web_url, run.id, ""))
+    return Look(run, key, to_ms(max(run.seen, run.created_at)), stream, fold_link(run.web_url, run.id, ""))
 
 
 def _run_stream(run: PipelineRun) -> StreamKey:
@@ -170,15 +180,16 @@ def job_stream(run: StreamKey, job: JobRun) -> StreamKey:
 @lru_cache(maxsize=8192)  # the same few names come with every look
 def clean(text: str) -> str:
     """A name as every engine stores it."""
-    return _storable(text[:_LONGEST_LABEL])
+    return storable(text[:_LONGEST_LABEL])
 
 
 def clean_title(text: str) -> str:
     """A run's title as it is kept."""
-    return _storable(text[:_LONGEST_TITLE])
+    return storable(text[:_LONGEST_TITLE])
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """Text without what one engine or the other refuses."""
     if text.isascii() and "\0" not in text:
         return text
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
@@ -230,7 +241,7 @@ def _unhex(text: str) -> bytes | None:
 
 def link_of_job(run: PipelineRun, job: JobRun) -> str:
     """The job's web address without its id and the run's."""
-    return _fold_link(job.web_url, run.id, job.id)
+    return fold_link(job.web_url, run.id, job.id)
 
 
 def expand_link(stored: str, run: str, job: str = "") -> str:
@@ -240,8 +251,9 @@ def expand_link(stored: str, run: str, job: str = "") -> str:
     return stored.replace("{run}", run, 1).replace("{job}", job, 1)
 
 
-def _fold_link(url: str, run: str, job: str) -> str:
-    url = _storable(url[:_LONGEST_LINK])
+def fold_link(url: str, run: str, job: str) -> str:
+    """A web address without the ids that end it, so that many rows share one."""
+    url = storable(url[:_LONGEST_LINK])
     folded = url
     if job and folded.endswith("/" + job):
         folded = folded[: -len(job)] + "{job}"

@@ -25,7 +25,16 @@ from k2alert.record.rows import (
 )
 from k2alert.record.statements import QUERIES
 
-__all__ = ["HORIZON", "load_books", "save_runs", "saved", "write_books"]
+__all__ = [
+    "HORIZON",
+    "load_books",
+    "number_links",
+    "number_origins",
+    "number_streams",
+    "save_runs",
+    "saved",
+    "write_books",
+]
 
 HORIZON = "pruned_before"
 """The note that says up to where retention has gone: what ended before it may have been counted already."""
@@ -39,10 +48,10 @@ Change = tuple[Book, Book]  # the book before and after
 def save_runs(con: Connection, runs: Sequence[PipelineRun]) -> Saved:
     """Records a batch of looks."""
     looks = [prepare(run) for run in runs]
-    origins = _number_origins(con, {look.project for look in looks})
+    origins = number_origins(con, {look.project for look in looks})
     books = _find_books(con, looks, origins)
-    streams, new_streams = _number_streams(con, _streams_of(looks, books), origins)
-    links = _number_links(con, _links_of(looks))
+    streams, new_streams = number_streams(con, _streams_of(looks, books), origins)
+    links = number_links(con, _links_of(looks))
     changes = _merge_all(looks, books, origins, Numbers(0, streams, links), _scalar(con, "last_run") + 1)
     write_books(con, changes)
     _count(con, changes)
@@ -167,7 +176,8 @@ def _read_books(con: Connection, rows: Sequence[Any], source: str, project: str)
 # ---------------------------------------------------------------------------------------- giving numbers
 
 
-def _number_origins(con: Connection, pairs: set[tuple[str, str]]) -> dict[tuple[str, str], int]:
+def number_origins(con: Connection, pairs: set[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """The numbers of projects by source and path, new ones too."""
     con.executemany(QUERIES["add_origin"], sorted(pairs))
     return {pair: con.execute(QUERIES["find_origin"], pair).fetchone()[0] for pair in pairs}
 
@@ -186,9 +196,10 @@ def _streams_of(looks: Iterable[Look], books: Mapping[Key, Book]) -> set[StreamK
     return streams
 
 
-def _number_streams(
+def number_streams(
     con: Connection, keys: set[StreamKey], origins: Mapping[tuple[str, str], int]
 ) -> tuple[dict[StreamKey, int], list[Stream]]:
+    """The numbers of streams, and those that are new."""
     by_fingerprint = {key.fingerprint: key for key in keys}
     rows = con.execute(QUERIES["find_streams"], (json.dumps(list(by_fingerprint)),))
     known = {by_fingerprint[fingerprint]: number for fingerprint, number in rows}
@@ -207,7 +218,8 @@ def _links_of(looks: Iterable[Look]) -> set[str]:
     return jobs | {look.link for look in looks}
 
 
-def _number_links(con: Connection, links: set[str]) -> dict[str, int]:
+def number_links(con: Connection, links: set[str]) -> dict[str, int]:
+    """The numbers of folded web addresses, new ones too."""
     wanted = (json.dumps(list(links)),)
     known = dict(con.execute(QUERIES["find_links"], wanted).fetchall())
     missing = links - known.keys()

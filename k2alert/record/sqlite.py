@@ -17,10 +17,15 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from k2alert.model import (
     Alert,
+    DeploymentEvidence,
     Entry,
+    Fact,
+    FactChange,
+    FactEntry,
     Kind,
     KnownRun,
     LogEntry,
+    NamedTest,
     OpenEntry,
     PipelineRun,
     Project,
@@ -29,9 +34,10 @@ from k2alert.model import (
     Saved,
     Silence,
     Stream,
+    TestEvidence,
     Transition,
 )
-from k2alert.record import pruning
+from k2alert.record import fact_pruning, pruning
 from k2alert.record.engine import (
     check_schema,
     connect_onlooker,
@@ -44,6 +50,14 @@ from k2alert.record.engine import (
     transaction,
 )
 from k2alert.record.evidence import read_job_evidence, read_run_evidence
+from k2alert.record.fact_reading import (
+    read_deployment_evidence,
+    read_facts,
+    read_report_evidence,
+    read_test_evidence,
+    read_tests,
+)
+from k2alert.record.facts import save_facts
 from k2alert.record.reading import read_entries, read_known_runs, read_opens, read_streams
 from k2alert.record.rows import clean
 from k2alert.record.saving import save_runs
@@ -97,6 +111,14 @@ class SqliteReader:
         """See `Store`."""
         return self._load(read_entries, kind, since_ms)
 
+    def facts(self, kind: Kind, since_ms: int = 0) -> AsyncIterator[list[FactEntry]]:
+        """See `Store`."""
+        return self._load(read_facts, kind, since_ms)
+
+    def tests(self) -> AsyncIterator[list[NamedTest]]:
+        """See `Store`."""
+        return self._load(read_tests)
+
     async def opens(self) -> list[tuple[Kind, OpenEntry]]:
         """See `Store`."""
         return await self._read(read_opens)
@@ -112,6 +134,18 @@ class SqliteReader:
     async def job_evidence(self, refs: Sequence[int]) -> dict[int, RunEvidence]:
         """See `Store`."""
         return await self._read(read_job_evidence, refs)
+
+    async def test_evidence(self, cases: Sequence[tuple[int, int]]) -> dict[tuple[int, int], TestEvidence]:
+        """See `Store`."""
+        return await self._read(read_test_evidence, cases)
+
+    async def report_evidence(self, kind: Kind, refs: Sequence[int]) -> dict[int, RunEvidence]:
+        """See `Store`."""
+        return await self._read(read_report_evidence, kind, refs)
+
+    async def deployment_evidence(self, refs: Sequence[int]) -> dict[int, DeploymentEvidence]:
+        """See `Store`."""
+        return await self._read(read_deployment_evidence, refs)
 
     async def totals(self) -> list[RunTotal]:
         """See `Store`."""
@@ -238,6 +272,10 @@ class SqliteStore(SqliteReader):
         """See `Store`."""
         return await self._write(save_runs, runs) if runs else Saved()
 
+    async def save_facts(self, facts: Sequence[Fact]) -> Saved:
+        """See `Store`."""
+        return await self._write(save_facts, facts) if facts else Saved()
+
     async def prune(self, before: datetime) -> Saved:
         """See `Store`. In many small transactions, each of which leaves the store whole."""
         limit = to_ms(before)
@@ -249,17 +287,29 @@ class SqliteStore(SqliteReader):
             parts.append(await self._write(pruning.drop_outcomes, limit, chunk))
         for chunk in _chunks(await self._read(pruning.find_old_runs, limit)):
             parts.append(await self._write(pruning.drop_runs, limit, chunk))
+        facts = await self._prune_facts(limit)
         await self._write(pruning.drop_history, limit)
         entries = tuple(change for part in parts for change in part.entries)
-        return Saved((), entries, tuple(change for part in parts for change in part.opens))
+        return Saved((), entries, tuple(change for part in parts for change in part.opens), tuple(facts))
+
+    async def _prune_facts(self, limit: int) -> list[FactChange]:
+        gone: list[FactChange] = []
+        while part := await self._write(fact_pruning.drop_facts, limit):
+            gone += part
+        await self._write(fact_pruning.drop_benchmarks, limit)
+        await self._write(fact_pruning.sweep_sets)
+        if gone:
+            for origin, kind in await self._read(fact_pruning.find_named):
+                await self._write(fact_pruning.sweep_names, origin, kind)
+        return gone
 
     async def save_project(self, project: Project) -> None:
         """See `Store`."""
         await self._write(_run_all, [("put_project", [project_row(project)])])
 
-    async def forget_projects(self, keys: Sequence[tuple[str, str]]) -> None:
+    async def forget_projects(self, keys: Sequence[tuple[str, str]]) -> Saved:
         """See `Store`."""
-        await self._write(_run_all, [("drop_project", keys)])
+        return await self._write(_forget_projects, keys)
 
     async def save_alerts(
         self, alerts: Sequence[Alert], *, dropped: Sequence[str] = (), transitions: Sequence[Transition] = ()
@@ -304,6 +354,8 @@ def _open_writer(path: Path) -> sqlite3.Connection:
     con = connect_writer(path)
     try:
         migrate(con, path)
+        with telling(path), transaction(con, "BEGIN IMMEDIATE"):
+            con.execute(QUERIES["sweep_streams"])
     except BaseException:
         con.close()
         raise
@@ -323,6 +375,12 @@ def _tell_version(path: Path) -> None:
 def _run_all(con: sqlite3.Connection, steps: Sequence[Step]) -> None:
     for query, rows in steps:
         con.executemany(QUERIES[query], rows)
+
+
+def _forget_projects(con: sqlite3.Connection, keys: Sequence[tuple[str, str]]) -> Saved:
+    paths = [row for key in keys for row in con.execute(QUERIES["paths_of_projects"], key)]
+    con.executemany(QUERIES["drop_project"], keys)
+    return Saved(facts=tuple(fact_pruning.drop_schedules(con, paths)))
 
 
 def _fetch(con: sqlite3.Connection, query: str, args: Sequence[Any]) -> list[Sequence[Any]]:

@@ -1,6 +1,7 @@
 """The store's SQL, out of the files beside this one.
 
-In: `queries.sql` and the numbered files in `migrations/`. Out: `QUERIES` by name and `MIGRATIONS` in order.
+In: `queries.sql`, `fact_queries.sql` and the numbered files in `migrations/`. Out: `QUERIES` by name and `MIGRATIONS`
+in order.
 SQL is text in its own files so that a person can read it, and a second engine share it.
 """
 
@@ -36,7 +37,8 @@ def split_statements(sql: str) -> list[str]:
 
 
 def _read_queries() -> dict[str, str]:
-    text = (files(__package__) / "queries.sql").read_text("utf-8")
+    here = files(__package__)
+    text = "".join((here / name).read_text("utf-8") for name in ("queries.sql", "fact_queries.sql"))
     return {found[1]: _COMMENT.sub("", found[2]).strip().removesuffix(";") for found in _NAMED.finditer(text)}
 
 

@@ -1,8 +1,8 @@
 """The door to what is recorded, whatever engine is behind it.
 
-In: facts from collect, alerts and edges from the cycle, the notification log from delivery. Out: the same, and
-what each write really changed (`Saved`), so that `measure` follows the store without reading it again. Every call
-but `prune` is one whole transaction; what a call has returned from is on disk.
+In: facts from collect (runs, reports, deployments, schedules), alerts and edges from the cycle, the notification log
+from delivery. Out: the same, and what each write really changed (`Saved`), so that `measure` follows the store without
+reading it again. Every call but `prune` is one whole transaction; what a call has returned from is on disk.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -11,10 +11,14 @@ from typing import Protocol
 
 from k2alert.model import (
     Alert,
+    DeploymentEvidence,
     Entry,
+    Fact,
+    FactEntry,
     Kind,
     KnownRun,
     LogEntry,
+    NamedTest,
     OpenEntry,
     PipelineRun,
     Project,
@@ -23,6 +27,7 @@ from k2alert.model import (
     Saved,
     Silence,
     Stream,
+    TestEvidence,
     Transition,
 )
 
@@ -48,6 +53,14 @@ class Reader(Protocol):
         """All entries finished at or after `since_ms`, in (finished, ref) order, in batches, as of one moment."""
         ...
 
+    def facts(self, kind: Kind, since_ms: int = 0) -> AsyncIterator[list[FactEntry]]:
+        """The same of reports, deployments and (all) schedules."""
+        ...
+
+    def tests(self) -> AsyncIterator[list[NamedTest]]:
+        """What the numbers of tests stand for, in batches, as of one moment."""
+        ...
+
     async def opens(self) -> list[tuple[Kind, OpenEntry]]:
         """Every run that is not finished, and every unfinished job of those."""
         ...
@@ -66,6 +79,18 @@ class Reader(Protocol):
 
     async def job_evidence(self, refs: Sequence[int]) -> dict[int, RunEvidence]:
         """The runs behind job entries, each with that job alone, and with its result, end and duration."""
+        ...
+
+    async def test_evidence(self, cases: Sequence[tuple[int, int]]) -> dict[tuple[int, int], TestEvidence]:
+        """Tests as reports tell of them, by the numbers of report and test; unknown ones are left out."""
+        ...
+
+    async def report_evidence(self, kind: Kind, refs: Sequence[int]) -> dict[int, RunEvidence]:
+        """The runs of test or coverage reports, as they ended last."""
+        ...
+
+    async def deployment_evidence(self, refs: Sequence[int]) -> dict[int, DeploymentEvidence]:
+        """Finished deployments; unknown refs are left out."""
         ...
 
     async def alerts(self) -> list[Alert]:
@@ -104,12 +129,19 @@ class Store(Reader, Protocol):
         """Records what looks at runs said; saying it again changes nothing (see `merge.py` for the rules)."""
         ...
 
+    async def save_facts(self, facts: Sequence[Fact]) -> Saved:
+        """Records reports, deployments and schedules; saying it again changes nothing, saying it anew replaces it.
+
+        Reports belong to runs that are recorded: others are left out.
+        """
+        ...
+
     async def save_project(self, project: Project) -> None:
         """Keeps a project as it is now; source and key tell projects apart."""
         ...
 
-    async def forget_projects(self, keys: Sequence[tuple[str, str]]) -> None:
-        """Forgets departed projects, by (source, key). Their facts go by retention."""
+    async def forget_projects(self, keys: Sequence[tuple[str, str]]) -> Saved:
+        """Forgets departed projects, by (source, key), and their schedules. Their facts go by retention."""
         ...
 
     async def save_alerts(

@@ -77,6 +77,9 @@ class Bench:
                 entries.append(Entry(number, len(entries), ended - 1, ended, None, code, 60_000, 0, False, False))
         board.load(Kind.RUN, sorted(entries, key=lambda entry: (entry.finished, entry.ref)))
         board.load(Kind.JOB, ())
+        for kind in Kind:
+            if not kind.of_runs:
+                board.load_facts(kind, ())
         self.scene = Scene(
             config=self.config,
             metrics=METRICS,

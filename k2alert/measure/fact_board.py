@@ -1,0 +1,275 @@
+"""The board of reports, deployments and schedules: recorded facts in, values out.
+
+Like the board of runs and jobs beside it: each selection has a table for each kind of facts asked of it, and a table
+has a ledger for each label set. Tests have two labels, `suite` and `test`, that a report has many of: a table whose
+selection speaks of them keeps its ledgers without them, and asks for a set of tests when it measures.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from k2alert.labels import Labels, Matcher, matches_all
+from k2alert.measure.coverage import COVERAGE_EVIDENCE, COVERAGE_FORMULAS
+from k2alert.measure.dora import DEPLOYMENT_EVIDENCE, DEPLOYMENT_FORMULAS
+from k2alert.measure.executions import TEST_EVIDENCE, TEST_FORMULAS, Chosen, Executions
+from k2alert.measure.ledger import Ledger, Place, StreamInfo
+from k2alert.measure.schedules import SCHEDULE_FORMULAS, ScheduledRuns, Schedules
+from k2alert.model import (
+    EvidenceRefs,
+    FactChange,
+    FactEntry,
+    Kind,
+    Measured,
+    NamedTest,
+    NameOfTest,
+    RefType,
+    ScheduleEntry,
+    Selection,
+    Stream,
+    Window,
+)
+
+__all__ = ["FACT_FORMULAS", "FactBoard"]
+
+_TEST_LABELS = frozenset({"suite", "test"})
+
+FACT_FORMULAS = frozenset({*TEST_FORMULAS, *COVERAGE_FORMULAS, *DEPLOYMENT_FORMULAS, *SCHEDULE_FORMULAS})
+"""The metrics that rest on these facts."""
+
+
+class _Streams:
+    """What is known of each stream of facts."""
+
+    def __init__(self, project_labels: Callable[[Mapping[str, str]], Labels]) -> None:
+        self._project_labels = project_labels
+        self.labels: dict[int, Labels] = {}
+        self.infos: dict[int, StreamInfo] = {}
+
+    def add(self, stream: Stream) -> None:
+        self.labels[stream.id] = self._project_labels(stream.labels).merged(stream.labels)
+        self.infos[stream.id] = StreamInfo.of(stream.labels)
+
+
+class _Table:
+    """The ledgers of one selection and one kind."""
+
+    def __init__(self, selection: Selection, kind: Kind, streams: _Streams) -> None:
+        self.by = frozenset({"source", *selection.by})
+        of_tests = _TEST_LABELS if kind is Kind.TEST else frozenset[str]()
+        self.test_matchers = [matcher for matcher in selection.match if matcher.name in of_tests]
+        self.test_labels = self.by & of_tests
+        self._matchers = [matcher for matcher in selection.match if matcher.name not in of_tests]
+        self._only_default = kind is Kind.COVERAGE and not _picks_branch(selection)
+        self._streams = streams
+        self._routes: dict[int, Ledger | None] = {}
+        self.ledgers: dict[Labels, Ledger] = {}
+        self.nothing = Ledger(streams.infos)
+
+    @property
+    def picks_tests(self) -> bool:
+        """Whether which tests count, or how they are told apart, depends on their names."""
+        return bool(self.test_matchers or self.test_labels)
+
+    def load(self, entries: Iterable[FactEntry]) -> None:
+        piles: defaultdict[int, list[FactEntry]] = defaultdict(list)
+        for entry in entries:
+            piles[entry.stream].append(entry)
+        merged: dict[int, tuple[Ledger, list[FactEntry]]] = {}
+        for stream, pile in piles.items():
+            ledger = self._route(stream)
+            if ledger is not None:
+                merged.setdefault(id(ledger), (ledger, []))[1].extend(pile)
+        for ledger, pile in merged.values():
+            ledger.extend(pile)
+
+    def apply(self, change: FactChange) -> None:
+        old = None if change.old is None else self._route(change.old.stream)
+        if old is not None and change.old is not None:
+            old.remove(change.old)
+        new = None if change.new is None else self._route(change.new.stream)
+        if new is not None and change.new is not None:
+            new.insert(change.new)
+
+    def drop_empty(self) -> None:
+        self.ledgers = {labels: ledger for labels, ledger in self.ledgers.items() if ledger.entries}
+        self._routes.clear()
+
+    def _route(self, stream: int) -> Ledger | None:
+        if stream not in self._routes:
+            self._routes[stream] = self._find_route(stream)
+        return self._routes[stream]
+
+    def _find_route(self, stream: int) -> Ledger | None:
+        labels = self._streams.labels[stream]
+        if self._only_default and labels.get("ref_type") != RefType.DEFAULT.value:
+            return None
+        if not matches_all(self._matchers, labels):
+            return None
+        key = labels.only(self.by - self.test_labels)
+        return self.ledgers.setdefault(key, Ledger(self._streams.infos))
+
+
+def _picks_branch(selection: Selection) -> bool:
+    """Whether coverage is measured on branches that the rule names; else it is on the default branch (contract §3)."""
+    return "branch" in selection.by or any(
+        matcher.name == "branch" and matcher.op == "=" for matcher in selection.match
+    )
+
+
+class FactBoard:
+    """The facts behind every selection asked for. See `Board`, of which it is a part."""
+
+    def __init__(self, project_labels: Callable[[Mapping[str, str]], Labels]) -> None:
+        self._streams = _Streams(project_labels)
+        self._tables: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in Kind if not kind.of_runs}
+        self._fresh: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in self._tables}
+        self._tests: defaultdict[Place, dict[int, NameOfTest]] = defaultdict(dict)
+        self._named = 0  # how often names came: what was picked by them before may not hold any more
+        self._picked: dict[tuple[Selection, tuple[str, ...]], tuple[int, Chosen]] = {}
+        self._schedules: dict[int, ScheduleEntry] = {}
+        self.runs = ScheduledRuns()
+
+    # ------------------------------------------------------------------------------------- what comes in
+
+    def require(self, selection: Selection, kinds: Iterable[Kind]) -> bool:
+        """Ask for a selection's facts. True when it is new for one of the kinds."""
+        new = [kind for kind in kinds if selection not in self._tables[kind] and selection not in self._fresh[kind]]
+        for kind in new:
+            self._fresh[kind][selection] = _Table(selection, kind, self._streams)
+        return bool(new)
+
+    @property
+    def wants_tests(self) -> bool:
+        """Whether any selection speaks of tests by name; only then are names held."""
+        tables = (*self._tables[Kind.TEST].values(), *self._fresh[Kind.TEST].values())
+        return any(table.picks_tests for table in tables)
+
+    def add_stream(self, stream: Stream) -> None:
+        """Learn the labels of a stream."""
+        self._streams.add(stream)
+
+    def name_tests(self, tests: Iterable[NamedTest]) -> None:
+        """Learn what numbers of tests stand for."""
+        for source, project, number, suite, test in tests:
+            self._tests[Place(source, project)][number] = NameOfTest(suite, test)
+            self._named += 1
+
+    def load(self, kind: Kind, entries: Sequence[FactEntry], *, more: bool) -> None:
+        """Fill the selections that are new with facts of the store."""
+        for table in self._fresh[kind].values():
+            table.load(entries)
+        self._take_schedules(entries)
+        if not more:
+            self._tables[kind].update(self._fresh[kind])
+            self._fresh[kind] = {}
+
+    def apply(self, changes: Iterable[FactChange], tests: Sequence[NamedTest]) -> None:
+        """Take over what a save changed."""
+        if tests and self.wants_tests:
+            self.name_tests(tests)
+        for change in changes:
+            for table in self._tables[change.kind].values():
+                table.apply(change)
+            if isinstance(change.old, ScheduleEntry):
+                self._schedules.pop(change.old.ref, None)
+            self._take_schedules([] if change.new is None else [change.new])
+
+    def drop_empty(self) -> None:
+        """Let go of the ledgers that nothing is in any more."""
+        for tables in self._tables.values():
+            for table in tables.values():
+                table.drop_empty()
+
+    def _take_schedules(self, entries: Iterable[FactEntry]) -> None:
+        self._schedules.update({entry.ref: entry for entry in entries if isinstance(entry, ScheduleEntry)})
+
+    # ------------------------------------------------------------------------------------- what is asked
+
+    def measure(
+        self, kind: Kind, selection: Selection, metric: str, labels: Labels, window: Window, at: int
+    ) -> Measured:
+        """See `Board.measure`."""
+        table = self._tables[kind][selection]
+        if kind is Kind.TEST:
+            return TEST_FORMULAS[metric](self._executions(table, selection, labels), window, at)
+        ledger = table.ledgers.get(labels, table.nothing)
+        if kind is Kind.SCHEDULE:
+            return SCHEDULE_FORMULAS[metric](self._scheduled(ledger), window, at)
+        formulas = COVERAGE_FORMULAS if kind is Kind.COVERAGE else DEPLOYMENT_FORMULAS
+        return formulas[metric](ledger, window, at)
+
+    def evidence(
+        self, kind: Kind, selection: Selection, metric: str, labels: Labels, window: Window, at: int, limit: int
+    ) -> EvidenceRefs:
+        """See `Board.evidence`."""
+        table = self._tables[kind][selection]
+        if kind is Kind.TEST:
+            return TEST_EVIDENCE[metric](self._executions(table, selection, labels), window, at, limit)
+        if kind is Kind.SCHEDULE:
+            return EvidenceRefs(kind, (), 0, 0, None, None)  # what did not start has left nothing to point at
+        finders = COVERAGE_EVIDENCE if kind is Kind.COVERAGE else DEPLOYMENT_EVIDENCE
+        return finders[metric](table.ledgers.get(labels, table.nothing), window, at, limit)
+
+    def label_sets(self, selection: Selection, window: Window, at: int, kind: Kind) -> list[Labels]:
+        """The label sets with a fact in the window; a schedule is one for as long as it is active."""
+        table = self._tables[kind][selection]
+        found: list[Labels] = []
+        for labels, ledger in table.ledgers.items():
+            low, high = (0, ledger.until(at)) if kind is Kind.SCHEDULE else ledger.span(window, at)
+            if low < high:
+                found += self._with_tests(table, labels, ledger, (low, high)) if table.picks_tests else [labels]
+        return found
+
+    # --------------------------------------------------------------------------------------- schedules
+
+    def _scheduled(self, ledger: Ledger) -> Schedules:
+        every: defaultdict[tuple[Place, str], list[ScheduleEntry]] = defaultdict(list)
+        for entry in self._schedules.values():
+            info = self._streams.infos[entry.stream]
+            every[info.place, info.branch].append(entry)
+        return Schedules(ledger, every, self.runs)
+
+    # ------------------------------------------------------------------------------------ tests by name
+
+    def _executions(self, table: _Table, selection: Selection, labels: Labels) -> Executions:
+        if not table.picks_tests:
+            return Executions(table.ledgers.get(labels, table.nothing))
+        base = labels.only(table.by - table.test_labels)
+        asked = tuple(labels.get(name, "") for name in sorted(table.test_labels))
+        chosen = self._chosen(table, selection, asked)
+        return Executions(table.ledgers.get(base, table.nothing), chosen, (*asked, str(self._named)))
+
+    def _chosen(self, table: _Table, selection: Selection, asked: tuple[str, ...]) -> Chosen:
+        held = self._picked.get((selection, asked))
+        if held is None or held[0] != self._named:
+            wanted = dict(zip(sorted(table.test_labels), asked, strict=True))
+            chosen = {place: _pick(names, table.test_matchers, wanted) for place, names in self._tests.items()}
+            held = self._picked[selection, asked] = (self._named, chosen)
+        return held[1]
+
+    def _with_tests(self, table: _Table, labels: Labels, ledger: Ledger, span: tuple[int, int]) -> Iterator[Labels]:
+        """The label sets of the tests that ran in a stretch."""
+        ran: defaultdict[Place, int] = defaultdict(int)
+        for report in ledger.within(span):
+            ran[ledger.info(report).place] |= report.ran
+        found: dict[Labels, None] = {}
+        for place, tests in ran.items():
+            for number, name in self._tests[place].items():
+                if tests >> number & 1 and matches_all(table.test_matchers, name._asdict()):
+                    found[labels.merged(_only(name, table.test_labels))] = None
+        yield from found
+
+
+def _pick(names: Mapping[int, NameOfTest], matchers: Sequence[Matcher], wanted: Mapping[str, str]) -> int:
+    """The set of the tests that match, and are named as wanted."""
+    found = 0
+    for number, name in names.items():
+        if all(getattr(name, label) == value for label, value in wanted.items()) and matches_all(
+            matchers, name._asdict()
+        ):
+            found |= 1 << number
+    return found
+
+
+def _only(name: NameOfTest, labels: Iterable[str]) -> dict[str, str]:
+    return {label: getattr(name, label) for label in labels}

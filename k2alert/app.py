@@ -46,6 +46,7 @@ _LOG = logging.getLogger(__name__)
 
 WATCH_EVERY = timedelta(seconds=5)  # a ConfigMap takes a minute to arrive; reading a few files costs nothing
 PRUNE_EVERY = timedelta(hours=1)
+DELIVER_EVERY = timedelta(seconds=1)  # who asked to be left alone for a second is told after a second
 
 
 class NotRunnable(Exception):
@@ -177,14 +178,16 @@ class _Daemon:
                 {
                     "collect": self._collector.run,
                     "evaluate": lambda: self._repeat(self._round, self._interval, stop),
+                    "deliver": lambda: self._deliver(stop),
                     "watch the files": lambda: self._repeat(self._watch, lambda: self._options.watch_every, stop),
                     "reload": self._reload_when_asked,
                     "prune": lambda: self._repeat(self._prune, lambda: PRUNE_EVERY, stop),
                 },
                 stop,
-                finish=("evaluate", "prune"),
+                finish=("evaluate", "deliver", "prune"),
             )
         finally:
+            await self._rounds.close()
             await self._collector.close()
             await runner.cleanup()
             _LOG.info("stopped")
@@ -231,6 +234,10 @@ class _Daemon:
     async def _round(self) -> None:
         await self._rounds.round()
         self._count_sources()
+
+    async def _deliver(self, stop: asyncio.Event) -> None:
+        await self._repeat(self._rounds.deliver, lambda: DELIVER_EVERY, stop)
+        await self._rounds.close()
 
     def _count_sources(self) -> None:
         for source, stats in self._collector.stats().items():

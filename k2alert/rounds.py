@@ -1,8 +1,8 @@
 """The round: everything a running daemon does each `evaluation_interval`, and what it remembers in between.
 
-1. now = clock(); 2. plan; 3. store the alerts (decided before anyone is told); 4. compose and deliver, each message
-stored as tried before it goes; 5. store the log (told, so written), entry by entry. Between 3 and 4 the picture for
-HTTP is drawn anew. The first round of a process begins with what was in flight when the last one died.
+1. now = clock(); 2. plan; 3. store the alerts (decided before anyone is told); 4. draw the picture for HTTP anew;
+5. let the desks deliver what is due (desks.py), and wait for nobody. The first round of a process begins with what was
+in flight when the last one died.
 
 With the store down nothing is sent; the next round begins where this one could not go on.
 """
@@ -19,28 +19,26 @@ from k2alert.alert.lifecycle import AlertId, forget
 from k2alert.collect.http import Time
 from k2alert.config.model import Config
 from k2alert.cycle import Plan, Scene, due_now, plan
+from k2alert.desks import Desks
 from k2alert.expose.exposition import Family, joined, render, rule_families, run_families
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.view import Snapshot
 from k2alert.gauges import ci_families
+from k2alert.loops import Work
 from k2alert.measure.board import Board
 from k2alert.model import (
     Alert,
     AlertState,
     Evidence,
     Finding,
-    LogEntry,
     Metric,
     Project,
-    Refused,
-    Retry,
     Rule,
     Transition,
 )
 from k2alert.notify import INTEGRATIONS
-from k2alert.notify.delivery import Delivered, deliver_all
-from k2alert.notify.message import shown
-from k2alert.notify.outcome import finished, in_flight, record_outcome, record_try, settled
+from k2alert.notify.message import Message, shown
+from k2alert.notify.outcome import finished, in_flight, settled
 from k2alert.notify.plan import Due
 from k2alert.notify.text import clean
 from k2alert.recall import behind
@@ -58,6 +56,8 @@ MOST_SAMPLES = 200_000
 
 _CLOCK_SET_BACK = timedelta(minutes=5)  # by more than this the clock was wrong before, and is right now
 
+_RESUMING = timedelta(seconds=10)  # the first round waits so long for those who may not have heard
+
 _KEEP_CLOSED = timedelta(hours=1)  # longer than a storm is counted over; the history stays in the store
 
 
@@ -74,9 +74,15 @@ class _Memory:
     """What rounds remember, as the store has it."""
 
     alerts: dict[AlertId, Alert] = field(default_factory=dict)
-    log: dict[tuple[str, str, str], LogEntry] = field(default_factory=dict)
-    unsaved: dict[tuple[str, str, str], LogEntry] = field(default_factory=dict)  # told, but the store was down
     broken: set[str] = field(default_factory=set)  # rules whose failure has been logged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Picture:
+    """What messages are made from: the last round, the present one included."""
+
+    scene: Scene
+    rules: Mapping[str, Rule]
 
 
 class Rounds:
@@ -98,12 +104,20 @@ class Rounds:
         self._metrics = metrics
         self._store = store
         self._projects = projects
-        self._session = session
+        self._desks = Desks(
+            store=store,
+            session=session,
+            self_metrics=self_metrics,
+            time=time,
+            plan=self._due,
+            compose=self._compose,
+        )
         self._self_metrics = self_metrics
         self._time = time
         self._started_at = started_at
         self._memory = _Memory()
         self._universe: Universe | None = None
+        self._picture: _Picture  # made by the first round, before anything is due
         self._store_told = False
         self._resumed = False
         self._judged_at: datetime | None = None
@@ -114,7 +128,7 @@ class Rounds:
     async def load(self) -> None:
         """Takes up the alerts and the notification log where the store has them."""
         self._memory.alerts = {(alert.rule, alert.identity): alert for alert in await self._store.alerts()}
-        self._memory.log = {entry.key: entry for entry in await self._store.log()}
+        await self._desks.load()
 
     def replace_setting(self, setting: Setting) -> None:
         """From the next round on, this configuration."""
@@ -123,8 +137,22 @@ class Rounds:
 
     async def round(self) -> None:
         """One round. A store that is down ends it early, is logged once, and costs nothing but the time."""
+        await self._with_store(self._round)
+
+    async def deliver(self) -> None:
+        """Has the desks look again, beside the rounds: one may be free, or a failed message be due again."""
+        if self._resumed:
+            await self._with_store(self._desks.look)
+
+    async def close(self) -> None:
+        """Tells nobody anything more; waits a little for what is in flight."""
+        await self._desks.close()
+
+    async def _with_store(self, work: Work) -> None:
         try:
-            await self._round()
+            await work()
+            if self._store_told:
+                await self._store.ping()  # what has worked may not have written anything
         except StoreError as error:
             if not self._store_told:
                 _LOG.error("the store is down, nothing is sent until it is back: %s", error)
@@ -135,7 +163,7 @@ class Rounds:
             self._store_told = False
 
     async def _round(self) -> None:
-        await self._save_unsaved()
+        await self._desks.save()
         setting, now, began = self._setting, self._time.now(), self._time.monotonic()
         if self._judged_at is not None and timedelta(0) < self._judged_at - now <= _CLOCK_SET_BACK:
             return  # to judge the past again would end what fires; it is only a moment until it is now again
@@ -145,8 +173,10 @@ class Rounds:
         made = plan(scene, now=now)
         took = timedelta(seconds=self._time.monotonic() - began)
         await self._keep(made)
+        self._picture = _Picture(scene=scene, rules=_rules(made.findings) | _own_rules(setting.config))
+        self._desks.begin_round()
         await self._publish(scene, made, took)  # before telling: who follows a message finds what it says
-        await self._tell(scene, made)
+        self._desks.begin(self._due())
         await self._tidy(setting)
 
     async def _resume(self, now: datetime) -> None:
@@ -158,9 +188,9 @@ class Rounds:
         if self._resumed:
             return
         scene = self._scene(self._setting, now)
-        due = [one for one in due_now(scene, self._memory.alerts, now=now) if in_flight(one)]
-        if due:
-            await self._tell(scene, replace(plan(scene, now=now), due=tuple(due)))
+        self._picture = _Picture(scene=scene, rules=_rules(plan(scene, now=now).findings) | _own_rules(scene.config))
+        self._desks.begin(due for due in self._due() if in_flight(due))
+        await self._desks.settle(_RESUMING)
         self._resumed = True
 
     # --------------------------------------------------------------------------------------- 2. plan
@@ -181,7 +211,7 @@ class Rounds:
             universe=self._universe,
             projects=projects,
             alerts=self._memory.alerts,
-            log=tuple(self._memory.log.values()),
+            log=self._desks.log,
             started_at=self._started_at,
         )
 
@@ -204,20 +234,18 @@ class Rounds:
             _LOG.error("rule %s failed, its alerts are unknown:\n%s", name, failed[name], extra={"rule": name})
         self._memory.broken = set(failed)
 
-    # --------------------------------------------------------------------------------------- 4. and 5. tell
+    # --------------------------------------------------------------------------------------- 5. tell
 
-    async def _tell(self, scene: Scene, made: Plan) -> None:
-        rules = _rules(made.findings) | {rule.name: rule for rule in scene.config.rules}
-        dues = [(due, shown(due, INTEGRATIONS[due.integration.kind].shows)) for due in made.due]
-        evidence = await self._evidence(scene, [alert for _, alerts in dues for alert in alerts], rules, made.now)
-        messages = [(due, message_of(scene, due, alerts, rules, evidence, now=made.now)) for due, alerts in dues]
-        await deliver_all(
-            messages,
-            session=self._session,
-            monotonic=self._time.monotonic,
-            before=self._write_try,
-            log=self._write_log,
-        )
+    def _due(self) -> tuple[Due, ...]:
+        """What is due now, of everyone: planned when it can be told, for others were told meanwhile."""
+        scene = replace(self._picture.scene, log=self._desks.log)
+        return due_now(scene, self._memory.alerts, now=self._time.now())
+
+    async def _compose(self, due: Due) -> Message:
+        scene, rules = self._picture.scene, self._picture.rules
+        alerts, now = shown(due, INTEGRATIONS[due.integration.kind].shows), self._time.now()
+        evidence = await self._evidence(scene, alerts, rules, now)
+        return message_of(scene, due, alerts, rules, evidence, now=now)
 
     async def _evidence(
         self, scene: Scene, alerts: Iterable[Alert], rules: Mapping[str, Rule], now: datetime
@@ -237,40 +265,15 @@ class Rounds:
             for key, found in refs.items()
         }
 
-    async def _write_try(self, due: Due) -> None:
-        """In the store only: memory will know how it went."""
-        for entry in record_try(due, now=self._time.now()):
-            await self._store.save_log(entry)
-
-    async def _write_log(self, tried: Delivered) -> None:
-        due, delivery = tried.due, tried.delivery
-        reason = delivery.reason if isinstance(delivery, Retry | Refused) else None
-        self._self_metrics.notified(due.receiver, due.integration.kind, took=tried.took, reason=reason)
-        _log_delivery(tried)
-        for entry in record_outcome(due, delivery, now=self._time.now()):
-            await self._save_entry(entry)
-
-    async def _save_entry(self, entry: LogEntry) -> None:
-        """What was told is remembered even where it cannot be written, so that it is not said again."""
-        self._memory.log[entry.key] = entry
-        self._memory.unsaved[entry.key] = entry
-        await self._save_unsaved()
-
-    async def _save_unsaved(self) -> None:
-        for key, entry in list(self._memory.unsaved.items()):
-            await self._store.save_log(entry)
-            self._memory.unsaved.pop(key, None)
-
     # --------------------------------------------------------------------------------------- tidy
 
     async def _tidy(self, setting: Setting) -> None:
         """Closes what needs no word, and forgets ended alerts once everyone who heard of them heard the end."""
         config, alerts = setting.config, self._by_key()
-        log = tuple(self._memory.log.values())
-        for entry in settled(alerts=alerts, log=log, route=config.route, receivers=config.receivers):
-            await self._save_entry(entry)
-        log = tuple(self._memory.log.values())
-        heard = finished(alerts=alerts, log=log, receivers=config.receivers)
+        await self._desks.keep(
+            settled(alerts=alerts, log=self._desks.log, route=config.route, receivers=config.receivers)
+        )
+        heard = finished(alerts=self._by_key(), log=self._desks.log, receivers=config.receivers)
         back, gone = forget(self._memory.alerts, lambda alert: alert.key in heard)
         if back or gone:
             await self._store.save_alerts(back, dropped=[alert.key for alert in gone])
@@ -283,17 +286,13 @@ class Rounds:
     async def _drop_closed(self) -> None:
         now = self._time.now()
         open_keys = {alert.key for alert in self._memory.alerts.values() if alert.state is not AlertState.INACTIVE}
-        old = [
-            entry.key
-            for entry in self._memory.log.values()
+        await self._desks.drop(
+            entry
+            for entry in self._desks.log
             if entry.closed
             and (entry.last_sent_at is None or now - entry.last_sent_at > _KEEP_CLOSED)
             and open_keys.isdisjoint(entry.told)
-        ]
-        if old:
-            await self._store.drop_log(old)
-            for key in old:
-                del self._memory.log[key]
+        )
 
     def _by_key(self) -> dict[str, Alert]:
         return {alert.key: alert for alert in self._memory.alerts.values()}
@@ -369,6 +368,10 @@ def _rules(findings: Iterable[Finding]) -> dict[str, Rule]:
     return {finding.rule.name: finding.rule for finding in findings}
 
 
+def _own_rules(config: Config) -> dict[str, Rule]:
+    return {rule.name: rule for rule in config.rules}
+
+
 def _shows_evidence(rule: Rule) -> bool:
     return any("evidence" in text.variables for text in (rule.message, *rule.annotations.values()))
 
@@ -387,13 +390,3 @@ def _log_edges(transitions: Iterable[Transition]) -> None:
                     "value": edge.value,
                 },
             )
-
-
-def _log_delivery(tried: Delivered) -> None:
-    due, message, delivery = tried.due, tried.message, tried.delivery
-    about = {"receiver": due.receiver, "integration": due.integration.name, "kind": due.kind.value}
-    if isinstance(delivery, Retry | Refused):
-        again = "will be tried again" if isinstance(delivery, Retry) else "given up"
-        _LOG.warning("a notification failed and %s: %s", again, delivery.error, extra=about)
-    else:
-        _LOG.info("told of %d alerts", message.total, extra=about)

@@ -3,26 +3,18 @@
 The plan's side as stories over `World`, and the store's as a whole daemon whose store fails while it tells.
 """
 
-import asyncio
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-import aiohttp
 import pytest
 
-from k2alert.model import Retry, Sent
-from k2alert.notify.delivery import Delivered, deliver_all
-from k2alert.notify.message import compose, shown
 from k2alert.notify.outcome import record_try
 from k2alert.notify.plan import Due
-from k2alert.notify.route import Integration, Receiver
-from k2alert.notify.slack import Settings
 from tests.support.daemon import PROJECT, a_world, daemon, until, until_judged
 from tests.support.ears import Said, listening_ears
 from tests.support.notified import MINUTE, SECOND, Told, World, receivers
-from tests.support.slack import Scripted, stand_in_slack
 from tests.test_daemon_stories import RULES
 
 EDITING = pytest.mark.parametrize("edits", [True, False], ids=["edits", "says anew"])
@@ -96,77 +88,6 @@ def test_a_list_in_flight_goes_on_as_the_same_list(edits: bool) -> None:
     assert world.tick(SECOND) == ["list of 12"]
     assert world.said[-1].list_id == lost.list_id
     assert world.tick(SECOND) == []
-
-
-async def test_a_row_that_cannot_be_stored_ends_and_the_others_go_on() -> None:
-    told: list[str] = []
-
-    async def before(due: Due) -> None:
-        if due.integration.name == "slack[0]":
-            raise OSError("no space left")
-
-    async with stand_in_slack() as slack, aiohttp.ClientSession() as session:
-        settings = Settings.model_validate({"webhook_url": slack.hook_url})
-        both = tuple(Integration("slack", f"slack[{number}]", settings) for number in range(2))
-        world = World(receivers={"team": Receiver("team", both)})
-        world.fire()
-        world.now += MINUTE
-        messages = [(due, compose(due, (), now=world.now)) for due in world.due() if shown(due)]
-
-        async def log(tried: object) -> None:
-            await asyncio.sleep(0)
-            told.append("told")
-
-        with pytest.raises(OSError, match="no space left"):
-            await deliver_all(messages, session=session, monotonic=lambda: 0.0, before=before, log=log)
-        assert len(slack.hooked) == 1
-    assert told == ["told"]
-
-
-async def test_a_bug_met_in_telling_one_silences_nobody_else_and_is_tried_again(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    went: dict[str, object] = {}
-
-    async def before(_: Due) -> None:
-        return None
-
-    async def log(tried: Delivered) -> None:
-        went[tried.due.integration.name] = tried.delivery
-
-    async with stand_in_slack() as slack, aiohttp.ClientSession() as session:
-        works = Integration("slack", "slack[1]", Settings.model_validate({"webhook_url": slack.hook_url}))
-        world = World(receivers={"team": Receiver("team", (Integration("slack", "slack[0]", Told()), works))})
-        world.fire()
-        world.now += MINUTE
-        messages = [(due, compose(due, (), now=world.now)) for due in world.due() if shown(due)]
-        await deliver_all(messages, session=session, monotonic=lambda: 0.0, before=before, log=log)
-    assert went["slack[0]"] == Retry("bug: AttributeError")
-    assert isinstance(went["slack[1]"], Sent)
-    assert "telling met a bug" in caplog.text
-
-
-async def test_a_receiver_that_asks_to_wait_is_asked_nothing_more_this_time() -> None:
-    tried: list[Delivered] = []
-
-    async def before(_: Due) -> None:
-        return None
-
-    async def log(one: Delivered) -> None:
-        tried.append(one)
-
-    async with stand_in_slack() as slack, aiohttp.ClientSession() as session:
-        slack.script = [Scripted(status=429, headers={"Retry-After": "30"})]
-        hook = Integration("slack", "slack[0]", Settings.model_validate({"webhook_url": slack.hook_url}))
-        world = World(receivers={"team": Receiver("team", (hook,))})
-        for number in range(3):
-            world.fire(f"a/{number}")
-        world.now += MINUTE
-        messages = [(due, compose(due, (), now=world.now)) for due in world.due() if shown(due)]
-        await deliver_all(messages, session=session, monotonic=lambda: 0.0, before=before, log=log)
-        assert slack.hooked == []  # a second call would have been taken
-
-    assert [one.delivery.after for one in tried if isinstance(one.delivery, Retry)] == [30 * SECOND] * 3
 
 
 async def test_a_store_that_fails_while_telling_ends_no_daemon_and_nothing_is_said_twice(

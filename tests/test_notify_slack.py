@@ -314,7 +314,7 @@ async def test_slack_that_hangs_is_tried_again(slack: Slack, session: aiohttp.Cl
     delivery = await integration.send(
         channel.settings, message, session=session, render=str, within=timedelta(microseconds=1)
     )
-    assert delivery == Retry("Slack did not answer in time", reason="contextDeadlineExceeded")
+    assert delivery == Retry("Slack did not answer in time", reason="contextDeadlineExceeded", maybe=True)
 
 
 async def test_no_secret_is_logged_even_at_debug(

@@ -127,9 +127,9 @@ async def test_alerts_and_edges_are_saved_all_or_not_at_all(store: Store) -> Non
 
 async def test_the_log_comes_back_and_dropped_entries_stay_as_history(store: Store) -> None:
     fresh = LogEntry(incident="i2", group="g", group_labels=Labels(), receiver="team", integration="email[0]")
-    await store.save_log(replace(LOG_ENTRY, closed=False, sent=1))
-    await store.save_log(fresh)
-    await store.save_log(LOG_ENTRY)
+    await store.save_log([replace(LOG_ENTRY, closed=False, sent=1)])
+    await store.save_log([fresh])
+    await store.save_log([LOG_ENTRY])
     assert await store.log() == [LOG_ENTRY, fresh]
     await store.drop_log([LOG_ENTRY.key])
     assert await store.log() == [fresh]
@@ -151,7 +151,7 @@ async def test_everything_is_there_after_a_restart(store: Store, store_url: str)
     saved = await store.save([finished_run("1", 10), run("2", seen=3, jobs=(job(id="7"),))])
     await store.save_project(PROJECT)
     await store.save_alerts([ALERT], transitions=[EDGE])
-    await store.save_log(LOG_ENTRY)
+    await store.save_log([LOG_ENTRY])
     await store.ping()
     await store.close()
     again = open_store(store_url)

@@ -182,13 +182,15 @@ class Sent:
 class Retry:
     """It did not work this time; try again, not before `after` where the receiver said so.
 
-    `handle` is not empty where some of the addresses did take it: they must not be told again.
+    `handle` is not empty where some of the addresses did take it: they must not be told again. `maybe`: no answer
+    came, so nobody knows whether it was taken.
     """
 
     error: str
     after: timedelta | None = None
     reason: str = "other"  # label of k2alert_notifications_failed_total, Alertmanager's words
     handle: Mapping[str, str] = field(default_factory=dict)
+    maybe: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,8 +218,10 @@ def read(error: Exception) -> Retry | Refused:
     if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
         return Refused("the mail server's certificate is not trusted, or TLS failed")
     if isinstance(error, TimeoutError):
-        return Retry("the mail server did not answer in time", reason="contextDeadlineExceeded")
-    if isinstance(error, (OSError, aiosmtplib.SMTPServerDisconnected)):
+        return Retry("the mail server did not answer in time", reason="contextDeadlineExceeded", maybe=True)
+    if isinstance(error, aiosmtplib.SMTPServerDisconnected):
+        return Retry(f"no answer from the mail server ({type(error).__name__})", maybe=True)
+    if isinstance(error, OSError):
         return Retry(f"no connection to the mail server ({type(error).__name__})")
     if isinstance(error, aiosmtplib.SMTPException):  # no STARTTLS, no AUTH, no SMTPUTF8
         return Refused(f"the mail server can't do it: {clean(error.message, 200)}")

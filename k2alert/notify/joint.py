@@ -5,14 +5,21 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 
+import aiohttp
+
 from k2alert.model import Delivery, Refused, Retry, Sent
 
-__all__ = ["join", "retry_after", "took"]
+__all__ = ["join", "never_met", "retry_after", "took"]
 
 
 def took(handle: Mapping[str, str], address: str, mark: str) -> bool:
     """Whether the address has this very message already, from a try in which others failed."""
     return handle.get(address, "").split(" ")[-1] == mark
+
+
+def never_met(error: Exception) -> bool:
+    """Whether an error of aiohttp means that no connection came about, so that nothing can have been taken."""
+    return isinstance(error, aiohttp.ClientConnectorError)
 
 
 def join(deliveries: Mapping[str, Delivery]) -> Delivery:
@@ -26,7 +33,8 @@ def join(deliveries: Mapping[str, Delivery]) -> Delivery:
         handle.update({} if isinstance(one, Refused) else one.handle)
     retries = [one for one in deliveries.values() if isinstance(one, Retry)]
     if retries:
-        return Retry(retries[0].error, _longest_wait(retries), retries[0].reason, handle)
+        maybe = any(one.maybe for one in retries)
+        return Retry(retries[0].error, _longest_wait(retries), retries[0].reason, handle, maybe)
     refusals = [one for one in deliveries.values() if isinstance(one, Refused)]
     error = "; ".join(one.error for one in deliveries.values() if one.error)
     if refusals and len(refusals) == len(deliveries):

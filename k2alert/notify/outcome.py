@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from k2alert.model import Alert, AlertState, Delivery, LogEntry, Refused, Retry, Sent
-from k2alert.notify.plan import ENDS, LIST_KEY, Due, Part, Told
+from k2alert.notify.plan import ENDS, LIST_KEY, LONGEST_RETRY, Due, Part, Told
 from k2alert.notify.route import Integration, Receiver, Route
 from k2alert.notify.standing import Standing, heard, standings
 
@@ -18,7 +18,7 @@ __all__ = ["backoff", "finished", "in_flight", "record_outcome", "record_try", "
 SHORTEST_WAIT = timedelta(seconds=1)
 FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(minutes=15)
-GIVE_UP_AFTER = timedelta(hours=24)
+GIVE_UP_AFTER = LONGEST_RETRY
 """How long one message is tried, counted in waits: time in which k2alert does not run does not count."""
 
 
@@ -26,9 +26,12 @@ _TRIED_KEY = "*tried"
 """The key in a log entry's handle that says that somebody may have taken a message; no address looks like it."""
 
 
-def backoff(failures: int) -> timedelta:
-    """How long to wait after so many failures in a row: 10 s, doubled each time, at most 15 min."""
-    return min(FIRST_WAIT * (1 << min(failures - 1, 20)), LONGEST_WAIT)
+def backoff(failures: int, chance: float = 1.0) -> timedelta:
+    """How long to wait after so many failures in a row: 10 s, doubled each time, at most 15 min.
+
+    `chance`, from 0 to 1, takes up to a quarter off, so that what failed together is not tried together again.
+    """
+    return min(FIRST_WAIT * (1 << min(failures - 1, 20)), LONGEST_WAIT) * (0.75 + 0.25 * chance)
 
 
 def record_try(due: Due, *, now: datetime) -> tuple[LogEntry, ...]:
@@ -55,21 +58,24 @@ def in_flight(due: Due) -> bool:
     return any(_TRIED_KEY in part.entry.handle for part in due.parts)
 
 
-def record_outcome(due: Due, delivery: Delivery, *, now: datetime) -> tuple[LogEntry, ...]:
-    """The log entries of everything the message was about, after it was delivered or not.
+def record_outcome(due: Due, delivery: Delivery, *, now: datetime, chance: float = 1.0) -> tuple[LogEntry, ...]:
+    """The log entries of everything the message was about, after it was delivered or not; `chance` as in `backoff`.
 
     A message that is refused, or that failed for a day, is final: it counts as said, though nobody heard it. What
-    comes after it (a change, a repeat, the end if anyone heard the beginning) is tried again.
+    comes after it (a change, a repeat, the end if anyone heard the beginning) is tried again. One that may have been
+    taken stays as tried: it is said again, and its end is told even where that comes first.
     """
-    return tuple(_after(part, due.list_id, delivery, now) for part in due.parts)
+    return tuple(_after(part, due, delivery, now, chance) for part in due.parts)
 
 
-def _after(part: Part, list_id: str, delivery: Delivery, now: datetime) -> LogEntry:
+def _after(part: Part, due: Due, delivery: Delivery, now: datetime, chance: float) -> LogEntry:
+    list_id = due.list_id
     if isinstance(delivery, Sent):
         return _taken(part, list_id, delivery, now)
     if isinstance(delivery, Refused) or _failing_since(part.entry.failures + 1) >= GIVE_UP_AFTER:
         return _given_up(part, delivery, now)
-    return _put_off(part, list_id, delivery, now)
+    maybe = {_TRIED_KEY: due.mark} if delivery.maybe or _TRIED_KEY in part.entry.handle else {}
+    return _put_off(part, list_id, replace(delivery, handle={**maybe, **delivery.handle}), now, chance)
 
 
 def _taken(part: Part, list_id: str, delivery: Sent, now: datetime) -> LogEntry:
@@ -102,14 +108,14 @@ def _given_up(part: Part, delivery: Retry | Refused, now: datetime) -> LogEntry:
     )
 
 
-def _put_off(part: Part, list_id: str, delivery: Retry, now: datetime) -> LogEntry:
+def _put_off(part: Part, list_id: str, delivery: Retry, now: datetime, chance: float) -> LogEntry:
     entry = part.entry
     asked = delivery.after  # who says when to come again knows best
-    wait = backoff(entry.failures + 1) if asked is None else min(max(asked, SHORTEST_WAIT), GIVE_UP_AFTER)
+    wait = backoff(entry.failures + 1, chance) if asked is None else min(max(asked, SHORTEST_WAIT), GIVE_UP_AFTER)
     failed = replace(entry, failures=entry.failures + 1, error=delivery.error, retry_at=now + wait)
     if not delivery.handle:
         return failed
-    # Some addresses took it: they have been told, and the others still will be, at `retry_at`.
+    # Some addresses took it, or may have: they have been told, and the others still will be, at `retry_at`.
     return replace(
         failed,
         told=part.told,

@@ -24,6 +24,7 @@ from k2alert.times import EPOCH
 __all__ = [
     "ENDS",
     "LIST_KEY",
+    "LONGEST_RETRY",
     "STORM_MESSAGES",
     "STORM_SPAN",
     "Address",
@@ -38,6 +39,9 @@ __all__ = [
 STORM_MESSAGES = 10
 STORM_SPAN = timedelta(minutes=5)
 """More than so many new messages for one integration in this time become one list (contract §6)."""
+
+LONGEST_RETRY = timedelta(hours=24)
+"""No message waits longer to be tried again; a time beyond that was taken from a clock that was wrong."""
 
 LIST_KEY = "*list"
 """The key in a log entry's handle that names the list it was told in; no address looks like it."""
@@ -192,7 +196,7 @@ def _part(standing: Standing, now: datetime) -> Part | None:
 def _kind(standing: Standing, now: datetime) -> Kind | None:
     """What is due of the incident, if anything."""
     entry = standing.entry
-    if entry.retry_at is not None and now < entry.retry_at:
+    if entry.retry_at is not None and now < entry.retry_at <= now + LONGEST_RETRY:
         return None
     if not entry.told:
         return _first(standing, now)
@@ -208,13 +212,14 @@ def _kind(standing: Standing, now: datetime) -> Kind | None:
 def _first(standing: Standing, now: datetime) -> Kind | None:
     if not standing.new or standing.route is None:
         return None
-    return Kind.FIRING if now >= min(map(fired_at, standing.new)) + standing.route.group_wait else None
+    began = min(_past(fired_at(alert), now) for alert in standing.new)
+    return Kind.FIRING if now >= began + standing.route.group_wait else None
 
 
 def _end(standing: Standing, now: datetime) -> Kind | None:
     entry = standing.entry
     wait = standing.route.group_interval if standing.route is not None else timedelta(0)
-    if not heard(entry) or not _settings(standing).send_resolved or now < _not_before(entry, wait):
+    if not heard(entry) or not _settings(standing).send_resolved or now < _not_before(entry, wait, now):
         return None
     # Where nothing ended anew, some addresses have not heard yet how it all ended.
     well = all(map(recovered, standing.ended or standing.alerts)) and not standing.lost
@@ -225,19 +230,26 @@ def _change(standing: Standing, route: Route, now: datetime) -> Kind | None:
     entry = standing.entry
     changed = standing.new or (standing.ended and _settings(standing).send_resolved)
     if changed:
-        return Kind.CHANGED if now >= _not_before(entry, route.group_interval) else None
+        return Kind.CHANGED if now >= _not_before(entry, route.group_interval, now) else None
     if not standing.firing:
         return None
-    if now >= (entry.last_sent_at or EPOCH) + route.repeat_interval:
+    if now >= _past(entry.last_sent_at, now) + route.repeat_interval:
         return Kind.REPEAT
     if entry.retry_at is None:
         return None
     return Kind.FIRING if entry.sent == 0 else Kind.CHANGED  # for the addresses that did not take it last time
 
 
-def _not_before(entry: LogEntry, interval: timedelta) -> datetime:
+def _not_before(entry: LogEntry, interval: timedelta, now: datetime) -> datetime:
     """When the next message may go: when a failed one may be tried again, or `interval` after the last."""
-    return entry.retry_at if entry.retry_at is not None else (entry.last_sent_at or EPOCH) + interval
+    if entry.retry_at is not None:
+        return entry.retry_at if entry.retry_at <= now + LONGEST_RETRY else now
+    return _past(entry.last_sent_at, now) + interval
+
+
+def _past(at: datetime | None, now: datetime) -> datetime:
+    """The time, or long ago where there is none, or where it was taken from a clock that has been set back since."""
+    return at if at is not None and at <= now else EPOCH
 
 
 def _settings(standing: Standing) -> Told:
@@ -365,7 +377,7 @@ class _Desk:
 
     def _is_recent(self, entry: LogEntry) -> bool:
         at = entry.first_sent_at if self.edits else entry.last_sent_at
-        return at is not None and self.now - at < STORM_SPAN
+        return at is not None and timedelta(0) <= self.now - at < STORM_SPAN
 
 
 def _new_list(address: str, parts: Sequence[Part]) -> str:

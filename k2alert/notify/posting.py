@@ -60,13 +60,13 @@ async def post_json(
         ):
             return read_status(who, answer.status, answer.headers.get("Retry-After"), now=now)
     except TimeoutError:
-        return Retry(f"{who} did not answer in time", reason="contextDeadlineExceeded")
+        return Retry(f"{who} did not answer in time", reason="contextDeadlineExceeded", maybe=True)
     except aiohttp.InvalidURL:
         return Refused("url is not a URL")
     except (ssl.SSLError, aiohttp.ClientSSLError):
         return Refused(f"{who}'s certificate is not trusted, or TLS failed")
     except (aiohttp.ClientError, OSError) as error:
-        return Retry(f"no answer from {who} ({type(error).__name__})")
+        return Retry(f"no answer from {who} ({type(error).__name__})", maybe=not joint.never_met(error))
     except ValueError as error:  # a port or a host that no socket takes
         return Refused(f"{who} can't be asked ({type(error).__name__})")
 

@@ -389,10 +389,10 @@ async def _ask(call: Callable[[], Awaitable[Answer]], within: timedelta) -> Answ
         async with asyncio.timeout(within.total_seconds()):
             return await call()
     except TimeoutError:
-        return Retry("Slack did not answer in time", reason="contextDeadlineExceeded")
+        return Retry("Slack did not answer in time", reason="contextDeadlineExceeded", maybe=True)
     except aiohttp.InvalidURL:
         return Refused("webhook_url or api_url is not a URL")
     except (aiohttp.ClientError, OSError) as error:
-        return Retry(f"no answer from Slack ({type(error).__name__})")
+        return Retry(f"no answer from Slack ({type(error).__name__})", maybe=not joint.never_met(error))
     except (ValueError, LookupError, RecursionError) as error:  # a charset or JSON that nobody can read
         return Retry(f"{_UNREADABLE} from Slack ({type(error).__name__})", reason="serverError")

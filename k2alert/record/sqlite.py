@@ -322,9 +322,9 @@ class SqliteStore(SqliteReader):
         ]
         await self._write(_run_all, steps)
 
-    async def save_log(self, entry: LogEntry) -> None:
+    async def save_log(self, entries: Sequence[LogEntry]) -> None:
         """See `Store`."""
-        await self._write(_run_all, [("put_notification", [log_row(entry)])])
+        await self._write(_run_all, [("put_notification", [log_row(entry) for entry in entries])])
 
     async def drop_log(self, keys: Sequence[tuple[str, str, str]]) -> None:
         """See `Store`."""

@@ -150,8 +150,8 @@ class Store(Reader, Protocol):
         """Keeps alerts as they are now, forgets those with the `dropped` keys, and adds edges, all or nothing."""
         ...
 
-    async def save_log(self, entry: LogEntry) -> None:
-        """Keeps a log entry as it is now."""
+    async def save_log(self, entries: Sequence[LogEntry]) -> None:
+        """Keeps log entries as they are now."""
         ...
 
     async def drop_log(self, keys: Sequence[tuple[str, str, str]]) -> None:

@@ -131,9 +131,9 @@ def _wrong(body: dict[str, Any]) -> str:
 
 
 @asynccontextmanager
-async def stand_in_slack() -> AsyncIterator[Slack]:
-    """A running stand-in."""
-    slack = Slack()
+async def stand_in_slack(slack: Slack | None = None) -> AsyncIterator[Slack]:
+    """A running stand-in, of a kind of its own where one is given."""
+    slack = slack or Slack()
     app = web.Application()
     app.router.add_post("/services/{rest:.*}", slack.hook)
     app.router.add_post("/api/{method}", slack.api)

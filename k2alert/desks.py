@@ -1,0 +1,248 @@
+"""The desks: how messages leave, beside the rounds. One desk for each integration, its messages one after the other.
+
+What is due comes in, decided by `notify.plan` from the alerts and the notification log, both stored; messages go
+out, and the log after them. So alerts and log are the outbox: nothing else need survive a restart.
+
+1. A desk that is free takes what is due for its integration; one that is busy is passed over, and looked at again.
+2. Message by message: its log entries are stored as tried, it is composed and delivered, its outcome is stored.
+3. After a new round what is left is not said any more: what is due is planned anew, from the present state.
+
+A receiver that hangs or fails holds up neither a round nor another receiver.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+import aiohttp
+
+from k2alert.collect.http import Time
+from k2alert.expose.selfmetrics import SelfMetrics
+from k2alert.model import LogEntry, Refused, Retry
+from k2alert.notify.delivery import WITHIN, Delivered, deliver, shuts
+from k2alert.notify.message import Message
+from k2alert.notify.outcome import record_outcome, record_try
+from k2alert.notify.plan import Due
+from k2alert.record.store import Store, StoreError
+
+__all__ = ["Desks"]
+
+_LOG = logging.getLogger(__name__)
+
+Who = tuple[str, str]  # receiver, integration
+Key = tuple[str, str, str]  # of a log entry
+
+STOPPING = timedelta(seconds=10)
+"""How long a stop waits for what is in flight; what takes longer is said again at the next start."""
+
+
+class Desks:
+    """Delivers what is due, and keeps the notification log: in memory as the store has it.
+
+    `plan` says what is due now, of everyone; `compose` makes a message of it, from the present state.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        session: aiohttp.ClientSession,
+        self_metrics: SelfMetrics,
+        time: Time,
+        plan: Callable[[], Sequence[Due]],
+        compose: Callable[[Due], Awaitable[Message]],
+        within: timedelta = WITHIN,
+    ) -> None:
+        self._store = store
+        self._session = session
+        self._self_metrics = self_metrics
+        self._time = time
+        self._plan = plan
+        self._compose = compose
+        self._within = within
+        self._log: dict[Key, LogEntry] = {}
+        self._unsaved: dict[Key, LogEntry] = {}  # told, but the store was down
+        self._busy: dict[Who, asyncio.Task[None]] = {}
+        self._queued: Counter[Who] = Counter()
+        self._shut: dict[Who, float] = {}  # left alone until then, on the monotonic clock
+        self._round = 0
+        self._look_again = False
+        self._planned_at: datetime | None = None
+        self._failure: StoreError | None = None
+        self._closing = False
+
+    # --------------------------------------------------------------------------------------- the log
+
+    async def load(self) -> None:
+        """Takes up the notification log where the store has it."""
+        self._log = {entry.key: entry for entry in await self._store.log()}
+
+    @property
+    def log(self) -> tuple[LogEntry, ...]:
+        """The notification log; of a message in flight, as tried."""
+        return tuple(self._log.values())
+
+    async def keep(self, entries: Sequence[LogEntry]) -> None:
+        """Writes entries. What was told is remembered even where it can't be written, so that it is not said again."""
+        changed = {entry.key: entry for entry in entries}
+        self._log |= changed
+        self._unsaved |= changed
+        await self.save()
+
+    async def save(self) -> None:
+        """Writes what could not be written before."""
+        waiting = dict(self._unsaved)
+        if waiting:
+            await self._store.save_log(tuple(waiting.values()))
+        for key, entry in waiting.items():
+            if self._unsaved.get(key) is entry:
+                del self._unsaved[key]
+
+    async def drop(self, entries: Iterable[LogEntry]) -> None:
+        """Forgets entries that decide nothing any more; the store keeps them as history."""
+        keys = [entry.key for entry in entries]
+        if keys:
+            await self._store.drop_log(keys)
+        for key in keys:
+            self._log.pop(key, None)
+
+    # --------------------------------------------------------------------------------------- when
+
+    def begin_round(self) -> None:
+        """The alerts or the configuration have changed: what was planned before is not said any more."""
+        self._round += 1
+
+    async def look(self) -> None:
+        """Plans and begins anew where a desk has become free, or a failed message may be tried again.
+
+        Raises the `StoreError` that a desk met since the last look, and what it died of.
+        """
+        self._raise_failures()
+        await self.save()
+        self._reopen()
+        now = self._time.now()
+        if self._look_again or any(self._is_waiting(entry, now) for entry in self._log.values()):
+            self.begin(self._plan())
+
+    def _reopen(self) -> None:
+        """Ends the waits that are over."""
+        for who, until in list(self._shut.items()):
+            if until <= self._time.monotonic():
+                del self._shut[who]
+                self._look_again = True
+
+    def _is_waiting(self, entry: LogEntry, now: datetime) -> bool:
+        """Whether its time to be tried again has come since it was last planned for."""
+        at = entry.retry_at
+        return not entry.closed and at is not None and (self._planned_at is None or self._planned_at < at) and at <= now
+
+    def begin(self, dues: Iterable[Due]) -> None:
+        """Begins to deliver, where nobody is busy; `dues` must have just been planned."""
+        self._reopen()
+        self._planned_at, self._look_again = self._time.now(), False
+        rows: dict[Who, list[Due]] = {}
+        for due in dues:
+            rows.setdefault((due.receiver, due.integration.name), []).append(due)
+        for who, row in rows.items():
+            self._queued[who] = len(row)
+            if not self._closing and who not in self._shut and who not in self._busy:
+                name = f"tell {who[0]} by {who[1]}"
+                self._busy[who] = asyncio.create_task(self._work(who, row, self._round), name=name)
+        for who in self._queued.keys() - rows.keys() - self._busy.keys():
+            del self._queued[who]
+
+    def _raise_failures(self) -> None:
+        for who, task in list(self._busy.items()):
+            if task.done():
+                del self._busy[who]
+                task.result()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    async def settle(self, patience: timedelta) -> None:
+        """Waits until nothing is in flight, or no longer than that; raises as `look` does."""
+        tasks = list(self._busy.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=patience.total_seconds())
+        self._raise_failures()
+
+    async def close(self, patience: timedelta = STOPPING) -> None:
+        """Begins nothing more, waits a little for what is in flight, and breaks the rest off: it stays as tried."""
+        self._closing = True
+        with suppress(StoreError):
+            await self.settle(patience)
+        tasks = list(self._busy.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(StoreError):
+            await self.save()
+
+    def queue(self) -> dict[Who, int]:
+        """How many messages wait at each desk, the one in flight among them."""
+        return {who: number for who, number in self._queued.items() if number > 0}
+
+    # --------------------------------------------------------------------------------------- one desk
+
+    async def _work(self, who: Who, row: Sequence[Due], in_round: int) -> None:
+        """Delivers a row of messages; lets it be where a new round has begun, or the integration wants to be left."""
+        try:
+            for due in row:
+                if self._closing or self._round != in_round or who in self._shut:
+                    break
+                await self._tell(who, due)
+                self._queued[who] -= 1
+        except StoreError as error:
+            self._failure = error
+        self._look_again = self._look_again or self._round != in_round or self._failure is not None
+        self._busy.pop(who, None)
+
+    async def _tell(self, who: Who, due: Due) -> None:
+        message = await self._compose(due)
+        await self._store_try(due)
+        tried = await deliver(due, message, session=self._session, monotonic=self._time.monotonic, within=self._within)
+        now, delivery = self._time.now(), tried.delivery
+        after = record_outcome(due, delivery, now=now, chance=self._time.random())
+        if shuts(delivery):
+            wait = max(((entry.retry_at or now) - now for entry in after), default=timedelta(0))
+            self._shut[who] = self._time.monotonic() + wait.total_seconds()
+        self._note(tried)
+        await self.keep(after)
+
+    async def _store_try(self, due: Due) -> None:
+        """Stores that it was tried, before it goes; where that can't be stored it doesn't go."""
+        tried = record_try(due, now=self._time.now())
+        before = {entry.key: self._log.get(entry.key) for entry in tried}
+        self._log |= {entry.key: entry for entry in tried}
+        try:
+            await self._store.save_log(tried)
+        except StoreError:
+            for key, entry in before.items():
+                self._restore(key, entry)
+            raise
+
+    def _restore(self, key: Key, entry: LogEntry | None) -> None:
+        if entry is not None:
+            self._log[key] = entry
+        else:
+            self._log.pop(key, None)
+
+    def _note(self, tried: Delivered) -> None:
+        due, delivery = tried.due, tried.delivery
+        reason = delivery.reason if isinstance(delivery, Retry | Refused) else None
+        self._self_metrics.notified(due.receiver, due.integration.kind, took=tried.took, reason=reason)
+        _log_delivery(tried)
+
+
+def _log_delivery(tried: Delivered) -> None:
+    due, message, delivery = tried.due, tried.message, tried.delivery
+    about = {"receiver": due.receiver, "integration": due.integration.name, "kind": due.kind.value}
+    if isinstance(delivery, Retry | Refused):
+        again = "will be tried again" if isinstance(delivery, Retry) else "given up"
+        _LOG.warning("a notification failed and %s: %s", again, delivery.error, extra=about)
+    else:
+        _LOG.info("told of %d alerts", message.total, extra=about)

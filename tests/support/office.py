@@ -1,0 +1,93 @@
+"""Desks at work on a small world: a real store, real receivers on loopback, and time in hand."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+
+from k2alert.collect.http import Time
+from k2alert.desks import Desks
+from k2alert.expose.selfmetrics import SelfMetrics
+from k2alert.model import LogEntry
+from k2alert.notify.message import Message, compose, shown
+from k2alert.notify.plan import Due
+from k2alert.notify.route import Receiver
+from k2alert.record import Store, open_store
+from tests.support.notified import MINUTE, World, item
+
+
+@dataclass
+class Office:
+    """A world whose messages are delivered by desks."""
+
+    world: World
+    desks: Desks
+    store: Store
+    self_metrics: SelfMetrics
+
+    def due(self) -> tuple[Due, ...]:
+        self.world.log = {entry.key: entry for entry in self.desks.log}
+        return self.world.due()
+
+    async def round(self, after: timedelta = MINUTE) -> None:
+        """Plans, and begins to deliver, without waiting for it."""
+        self.world.now += after
+        self.desks.begin_round()
+        self.desks.begin(self.due())
+        await asyncio.sleep(0)
+
+    async def told(self, after: timedelta = MINUTE) -> None:
+        """A round, and all its deliveries."""
+        await self.round(after)
+        await self.quiet()
+
+    async def quiet(self) -> None:
+        await self.desks.settle(timedelta(seconds=20))
+
+    def entry(self, integration: str = "slack[0]") -> LogEntry:
+        (found,) = (entry for entry in self.desks.log if entry.integration == integration)
+        return found
+
+
+@asynccontextmanager
+async def an_office(
+    folder: Path, receivers: dict[str, Receiver], *, within: timedelta = timedelta(seconds=10)
+) -> AsyncIterator[Office]:
+    """Everybody at their desks."""
+    world = World(receivers=receivers)
+
+    async def words(due: Due) -> Message:
+        return compose(due, [item(alert) for alert in shown(due)], now=world.now)
+
+    store = open_store(f"sqlite:///{folder}/k2alert.db")
+    self_metrics = SelfMetrics("test")
+    self_metrics.declare(
+        rules=(),
+        sources=(),
+        receivers=[(one.name, kind.kind) for one in receivers.values() for kind in one.integrations],
+    )
+    async with aiohttp.ClientSession() as session:
+        desks = Desks(
+            store=store,
+            session=session,
+            self_metrics=self_metrics,
+            time=Time(
+                now=lambda: world.now,
+                monotonic=lambda: world.now.timestamp(),
+                sleep=asyncio.sleep,
+                random=lambda: 1.0,
+            ),
+            plan=lambda: office.due(),
+            compose=words,
+            within=within,
+        )
+        office = Office(world, desks, store, self_metrics)
+        try:
+            yield office
+        finally:
+            await desks.close(timedelta(seconds=0.1))
+            await store.close()

@@ -1,0 +1,238 @@
+"""The desks: one for each integration, beside the rounds. Real receivers, a real store; time passes when told to."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from k2alert.notify.route import Integration, Receiver
+from k2alert.notify.slack import Settings
+from k2alert.record import StoreError
+from tests.support.notified import HOUR, SECOND, Told
+from tests.support.office import an_office
+from tests.support.slack import Scripted, Slack, stand_in_slack
+
+
+def hook(slack: Slack, number: int = 0) -> Integration:
+    return Integration("slack", f"slack[{number}]", Settings.model_validate({"webhook_url": slack.hook_url}))
+
+
+def team(*integrations: Integration) -> dict[str, Receiver]:
+    return {"team": Receiver("team", integrations)}
+
+
+class Hanging(Slack):
+    """A Slack that answers when it is let go; `took` says that it has heard."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.took, self.go = asyncio.Event(), asyncio.Event()
+
+    async def hook(self, request: web.Request) -> web.Response:
+        answer = await super().hook(request)
+        self.took.set()
+        await self.go.wait()
+        return answer
+
+
+def texts(slack: Slack) -> list[str]:
+    return [body["text"] for body in slack.hooked]
+
+
+async def test_one_that_hangs_holds_up_neither_a_round_nor_another_nor_itself_for_ever(tmp_path: Path) -> None:
+    async with stand_in_slack() as quick, stand_in_slack(Hanging()) as slow:
+        assert isinstance(slow, Hanging)
+        async with an_office(tmp_path, team(hook(slow), hook(quick, 1))) as office:
+            office.world.fire("k2/a")
+            await office.round()
+            await slow.took.wait()
+            office.world.fire("k2/b")
+            await office.round()
+            async with asyncio.timeout(10):
+                while len(quick.hooked) < 2:
+                    await asyncio.sleep(0.01)
+                    await office.desks.look()
+            assert office.desks.queue() == {("team", "slack[0]"): 2}
+            assert len(slow.hooked) == 1
+            slow.go.set()
+            await office.quiet()
+            await office.desks.look()
+            await office.quiet()
+            assert len(slow.hooked) == len(quick.hooked) == 2
+            assert office.desks.queue() == {}
+
+
+async def test_what_ends_before_its_turn_is_not_said(tmp_path: Path) -> None:
+    async with stand_in_slack(Hanging()) as slow:
+        assert isinstance(slow, Hanging)
+        async with an_office(tmp_path, team(hook(slow))) as office:
+            office.world.fire("k2/a")
+            over = office.world.fire("k2/b")
+            await office.round()
+            await slow.took.wait()
+            office.world.end(over)
+            await office.round()
+            slow.go.set()
+            await office.quiet()
+            await office.desks.look()
+            await office.quiet()
+        assert len(slow.hooked) == 1
+
+
+async def test_who_took_it_and_answers_too_late_is_told_again_and_hears_the_end(tmp_path: Path) -> None:
+    async with stand_in_slack(Hanging()) as slow:
+        assert isinstance(slow, Hanging)
+        async with an_office(tmp_path, team(hook(slow)), within=timedelta(seconds=0.2)) as office:
+            red = office.world.fire()
+            await office.told()
+            assert office.entry().failures == 1
+            office.world.end(red)
+            slow.go.set()
+            assert office.due() == ()
+            assert office.world.finished() == frozenset()
+            await office.told(11 * SECOND)
+        assert ["FIRING" in text for text in texts(slow)] == [True, False]
+        assert "RESOLVED" in texts(slow)[-1]
+
+
+async def test_who_surely_did_not_take_the_beginning_does_not_hear_the_end(tmp_path: Path) -> None:
+    async with stand_in_slack() as slack:
+        slack.script = [Scripted(status=503)]
+        async with an_office(tmp_path, team(hook(slack))) as office:
+            red = office.world.fire()
+            await office.told()
+            office.world.end(red)
+            await office.told(HOUR)
+        assert slack.hooked == []
+
+
+async def test_a_failed_message_is_tried_again_between_rounds(tmp_path: Path) -> None:
+    async with stand_in_slack() as slack:
+        slack.script = [Scripted(status=503)]
+        async with an_office(tmp_path, team(hook(slack))) as office:
+            office.world.fire()
+            await office.told()
+            for seconds, told in ((9, 0), (1, 1), (60, 1)):
+                office.world.now += seconds * SECOND
+                await office.desks.look()
+                await office.quiet()
+                assert len(slack.hooked) == told
+
+
+async def test_a_receiver_that_asks_to_wait_is_asked_nothing_until_then(tmp_path: Path) -> None:
+    async with stand_in_slack() as slack:
+        slack.script = [Scripted(status=429, headers={"Retry-After": "30"})]
+        async with an_office(tmp_path, team(hook(slack))) as office:
+            for number in range(3):
+                office.world.fire(f"a/{number}")
+            await office.told()
+            office.world.fire("a/3")
+            await office.told(29 * SECOND)
+            assert slack.hooked == []  # a second call would have been taken
+            office.world.now += SECOND
+            await office.desks.look()
+            await office.quiet()
+            assert len(slack.hooked) == 4
+
+
+async def test_a_desk_that_cannot_store_sends_nothing_and_the_others_go_on(tmp_path: Path) -> None:
+    async with (
+        stand_in_slack() as first,
+        stand_in_slack() as second,
+        an_office(tmp_path, team(hook(first), hook(second, 1))) as office,
+    ):
+        with closing(sqlite3.connect(tmp_path / "k2alert.db", isolation_level=None)) as con:
+            con.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON notifications WHEN NEW.integration = 'slack[0]' "
+                "BEGIN SELECT RAISE(FAIL, 'no space left'); END"
+            )
+        office.world.fire()
+        with pytest.raises(sqlite3.IntegrityError, match="no space left"):
+            await office.told()
+        assert (len(first.hooked), len(second.hooked)) == (0, 1)
+
+
+async def test_a_store_that_is_down_costs_nothing_but_the_time(tmp_path: Path) -> None:
+    database = tmp_path / "k2alert.db"
+
+    def alter(statement: str) -> None:
+        with closing(sqlite3.connect(database)) as con:
+            con.execute(statement)
+
+    async with stand_in_slack() as slack, an_office(tmp_path, team(hook(slack))) as office:
+        office.world.fire()
+        alter("ALTER TABLE notifications RENAME TO away")
+        with pytest.raises(StoreError):
+            await office.told()
+        assert (slack.hooked, office.desks.log) == ([], ())
+        alter("ALTER TABLE away RENAME TO notifications")
+        await office.desks.look()
+        await office.quiet()
+        assert len(slack.hooked) == 1
+
+
+async def test_a_bug_met_in_telling_one_silences_nobody_else_and_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = Integration("slack", "slack[0]", Told())
+    async with stand_in_slack() as slack, an_office(tmp_path, team(broken, hook(slack, 1))) as office:
+        office.world.fire()
+        await office.told()
+        assert office.entry("slack[0]").error == "bug: AttributeError"
+        assert office.entry("slack[1]").sent == 1
+        await office.told(11 * SECOND)
+        assert (office.entry("slack[0]").failures, len(slack.hooked)) == (2, 1)
+    assert "telling met a bug" in caplog.text
+
+
+async def test_a_stop_waits_for_what_is_in_flight_and_leaves_the_rest(tmp_path: Path) -> None:
+    async with stand_in_slack(Hanging()) as slow:
+        assert isinstance(slow, Hanging)
+        async with an_office(tmp_path, team(hook(slow))) as office:
+            office.world.fire("k2/a")
+            office.world.fire("k2/b")
+            await office.round()
+            await slow.took.wait()
+            closing_it = asyncio.create_task(office.desks.close(), name="close")
+            await asyncio.sleep(0)
+            slow.go.set()
+            await closing_it
+            assert len(slow.hooked) == 1
+            assert [entry.sent for entry in await office.store.log()] == [1]
+
+
+async def test_after_a_stop_that_would_not_wait_it_is_said_again_by_the_next_process(tmp_path: Path) -> None:
+    async with stand_in_slack(Hanging()) as slow:
+        assert isinstance(slow, Hanging)
+        async with an_office(tmp_path, team(hook(slow))) as office:
+            office.world.fire()
+            await office.round()
+            await slow.took.wait()
+            (stored,) = await office.store.log()
+        assert stored.retry_at == office.world.now
+        slow.go.set()
+        async with an_office(tmp_path, team(hook(slow))) as again:
+            again.world.alerts = office.world.alerts
+            again.world.now = office.world.now
+            await again.desks.load()
+            await again.told(SECOND)
+            assert again.entry().sent == 1
+        assert len(slow.hooked) == 2
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=400), timedelta(days=30)])
+async def test_a_clock_that_ran_ahead_keeps_nobody_waiting(tmp_path: Path, ahead: timedelta) -> None:
+    async with stand_in_slack() as slack:
+        slack.script = [Scripted(status=503)]
+        async with an_office(tmp_path, team(hook(slack))) as office:
+            office.world.now += ahead
+            office.world.fire("k2/failed")
+            await office.told()
+            office.world.now -= ahead
+            office.world.fire("k2/after")
+            await office.told()
+            assert len(slack.hooked) == 2

@@ -40,7 +40,9 @@ from k2alert.notify import INTEGRATIONS
 from k2alert.notify.message import Message, shown
 from k2alert.notify.outcome import finished, in_flight, settled
 from k2alert.notify.plan import Due
+from k2alert.notify.push import pushes, remembered
 from k2alert.notify.text import clean
+from k2alert.pushes import Pushes
 from k2alert.recall import behind
 from k2alert.record.store import Store, StoreError
 from k2alert.stale import by_our_clock, is_current, state_of
@@ -74,6 +76,7 @@ class _Memory:
     """What rounds remember, as the store has it."""
 
     alerts: dict[AlertId, Alert] = field(default_factory=dict)
+    ended: dict[str, Alert] = field(default_factory=dict)  # lately, for those who are pushed to
     broken: set[str] = field(default_factory=set)  # rules whose failure has been logged
 
 
@@ -112,6 +115,9 @@ class Rounds:
             plan=self._due,
             compose=self._compose,
         )
+        self._pushes = Pushes(
+            session=session, self_metrics=self_metrics, time=time, plan=self._pushed, compose=self._compose
+        )
         self._self_metrics = self_metrics
         self._time = time
         self._started_at = started_at
@@ -142,10 +148,12 @@ class Rounds:
     async def deliver(self) -> None:
         """Has the desks look again, beside the rounds: one may be free, or a failed message be due again."""
         if self._resumed:
+            self._pushes.look()
             await self._with_store(self._desks.look)
 
     async def close(self) -> None:
         """Tells nobody anything more; waits a little for what is in flight."""
+        await self._pushes.close()
         await self._desks.close()
 
     async def _with_store(self, work: Work) -> None:
@@ -225,6 +233,9 @@ class Rounds:
                 step.changed, dropped=[alert.key for alert in step.dropped], transitions=step.transitions
             )
         self._memory.alerts = dict(step.alerts)
+        self._memory.ended = remembered(self._memory.ended, step.alerts.values(), now=made.now)
+        if step.transitions:
+            self._pushes.changed()
         _log_edges(step.transitions)
         self._log_failures(made.findings)
 
@@ -240,6 +251,10 @@ class Rounds:
         """What is due now, of everyone: planned when it can be told, for others were told meanwhile."""
         scene = replace(self._picture.scene, log=self._desks.log)
         return due_now(scene, self._memory.alerts, now=self._time.now())
+
+    def _pushed(self) -> tuple[Due, ...]:
+        config, alerts = self._setting.config, self._memory.alerts.values()
+        return pushes(alerts=alerts, ended=self._memory.ended, route=config.route, receivers=config.receivers)
 
     async def _compose(self, due: Due) -> Message:
         scene, rules = self._picture.scene, self._picture.rules

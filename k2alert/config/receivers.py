@@ -16,6 +16,7 @@ from k2alert.config.settings import AlertmanagerSettings, NotificationSettings, 
 from k2alert.config.sheet import Sheet
 from k2alert.config.values import check_mail_address, check_url
 from k2alert.document import DocumentPath
+from k2alert.notify import INTEGRATIONS as KINDS
 from k2alert.notify import email, slack, webhook
 from k2alert.notify.route import Integration, Receiver
 from k2alert.template import TemplateError, compile_template
@@ -99,7 +100,7 @@ class _Reading:
             if kind in written:
                 settings = list(self._settings(kind, (*path, kind), written[kind], defaults.get(kind, {})))
                 numbered = ((f"{kind}[{index}]", one) for index, one in enumerate(settings))
-                found += [Integration(kind, name, one) for name, one in numbered if one is not None]
+                found += [Integration(kind, name, one, _pushes(kind)) for name, one in numbered if one is not None]
         return tuple(found)
 
     def _settings(
@@ -195,3 +196,7 @@ _ADDRESSES: Mapping[str, Mapping[str, Callable[[str, frozenset[str]], str]]] = {
     "email": {"to_addresses": _wrong_recipient},
     "webhook": {"url": _wrong_url},
 }
+
+
+def _pushes(kind: str) -> bool:
+    return kind in KINDS and KINDS[kind].pushes

@@ -42,7 +42,8 @@ class IntegrationKind:
     Settings have `send_resolved` and `edits` (`plan.Told`). `escape` makes text of others safe in the rule's
     message; `escape_html` does so in its HTML form, for integrations that show one. `addresses` says where a
     message would go, with its templates rendered. `shows` bounds the alerts that a message shows whole; None: what
-    people can read (`message.shown`).
+    people can read (`message.shown`). `pushes`: it is no teller of incidents, but sent all present alerts again and
+    again; `send` gets them as the items of one message.
     """
 
     settings: type[BaseModel]
@@ -51,6 +52,7 @@ class IntegrationKind:
     send: Send
     escape_html: Callable[[str], str] | None = None
     shows: int | None = None
+    pushes: bool = False
 
 
 INTEGRATIONS: Mapping[str, IntegrationKind] = {

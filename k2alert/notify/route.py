@@ -11,11 +11,15 @@ from k2alert.labels import Matcher, matches_all
 
 @dataclass(frozen=True, slots=True)
 class Integration:
-    """One way in which a receiver is told. `name` is its kind and position: "slack[0]"."""
+    """One way in which a receiver is told. `name` is its kind and position: "slack[0]".
+
+    One that `pushes` hears no messages about incidents, but all present alerts again and again (`notify.push`).
+    """
 
     kind: str  # a key of INTEGRATIONS
     name: str
     settings: Any
+    pushes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,8 @@ class _Places:
         for route in routes:
             receiver = self._receivers.get(route.receiver)
             for integration in receiver.integrations if receiver is not None else ():
-                yield route, (route.receiver, integration.name)
+                if not integration.pushes:
+                    yield route, (route.receiver, integration.name)
 
     def _place(self, alert: Alert, route: Route, slot: _Slot) -> _Place:
         if slot not in self._places:

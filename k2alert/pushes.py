@@ -1,0 +1,98 @@
+"""Pushes: the present alerts to every integration that holds them only for as long as it is told again.
+
+Each integration is pushed to by itself, when alerts change and once a minute; one that fails is asked again soon.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+
+import aiohttp
+
+from k2alert.collect.http import Time
+from k2alert.expose.selfmetrics import SelfMetrics
+from k2alert.model import Refused, Retry
+from k2alert.notify.delivery import WITHIN, deliver
+from k2alert.notify.message import Message
+from k2alert.notify.plan import Due
+from k2alert.notify.push import PUSH_EVERY
+
+__all__ = ["Pushes"]
+
+_LOG = logging.getLogger(__name__)
+
+AGAIN = timedelta(seconds=10)
+"""How soon an integration that failed is pushed to again."""
+
+Who = tuple[str, str]  # receiver, integration
+
+
+class Pushes:
+    """Pushes what `plan` says, made into messages by `compose`."""
+
+    def __init__(
+        self,
+        *,
+        session: aiohttp.ClientSession,
+        self_metrics: SelfMetrics,
+        time: Time,
+        plan: Callable[[], Sequence[Due]],
+        compose: Callable[[Due], Awaitable[Message]],
+        within: timedelta = WITHIN,
+    ) -> None:
+        self._session = session
+        self._self_metrics = self_metrics
+        self._time = time
+        self._plan = plan
+        self._compose = compose
+        self._within = within
+        self._busy: dict[Who, asyncio.Task[None]] = {}
+        self._next: dict[Who, float] = {}  # when to push again at the latest, on the monotonic clock
+        self._failed: dict[Who, str] = {}
+
+    def changed(self) -> None:
+        """Alerts began or ended: everyone who does not just fail is pushed to at once."""
+        self._next = {who: at for who, at in self._next.items() if who in self._failed}
+
+    def look(self) -> None:
+        """Pushes where it is time, without waiting for it. Raises what a push died of."""
+        for who, task in list(self._busy.items()):
+            if task.done():
+                del self._busy[who]
+                task.result()
+        now = self._time.monotonic()
+        for due in self._plan():
+            who = (due.receiver, due.integration.name)
+            if who not in self._busy and self._next.get(who, now) <= now:
+                self._next[who] = now + PUSH_EVERY.total_seconds()
+                self._busy[who] = asyncio.create_task(self._push(who, due), name=f"push to {who[0]} by {who[1]}")
+
+    async def close(self) -> None:
+        """Breaks off what is under way: the next process pushes it all anew."""
+        tasks = list(self._busy.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _push(self, who: Who, due: Due) -> None:
+        message = await self._compose(due)
+        tried = await deliver(due, message, session=self._session, monotonic=self._time.monotonic, within=self._within)
+        failed = tried.delivery if isinstance(tried.delivery, Retry | Refused) else None
+        reason = failed.reason if failed is not None else None
+        self._self_metrics.notified(due.receiver, due.integration.kind, took=tried.took, reason=reason)
+        self._note(who, failed.error if failed is not None else "")
+        if failed is not None:
+            self._next[who] = self._time.monotonic() + AGAIN.total_seconds()
+
+    def _note(self, who: Who, error: str) -> None:
+        """Logs only what is new: pushes go on for ever."""
+        about = {"receiver": who[0], "integration": who[1]}
+        if error and self._failed.get(who) != error:
+            _LOG.warning("a push failed and will be tried again: %s", error, extra=about)
+        elif not error and who in self._failed:
+            _LOG.info("pushes work again", extra=about)
+        if error:
+            self._failed[who] = error
+        else:
+            self._failed.pop(who, None)

@@ -1,0 +1,116 @@
+"""Pushes: the present alerts, again and again, to a receiver that keeps nothing of ours."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from k2alert.collect.http import Time
+from k2alert.expose.selfmetrics import SelfMetrics
+from k2alert.model import Alert
+from k2alert.notify.message import Message, compose
+from k2alert.notify.push import RESOLVED_FOR, pushes, remembered
+from k2alert.notify.route import Integration, Receiver
+from k2alert.notify.webhook import Settings
+from k2alert.pushes import Pushes
+from tests.support.notified import MINUTE, SECOND, Told, World, item
+
+
+def am(settings: object = Told()) -> dict[str, Receiver]:
+    return {"team": Receiver("team", (Integration("webhook", "webhook[0]", settings, pushes=True),))}
+
+
+def pushed(world: World, ended: Mapping[str, Alert] | None = None, **more: frozenset[str]) -> list[list[str]]:
+    dues = pushes(alerts=world.alerts.values(), ended=ended or {}, route=world.route, receivers=world.receivers, **more)
+    return [[str(one.labels["project"]) for part in due.parts for one in part.alerts] for due in dues]
+
+
+def test_what_is_pushed_is_told_by_no_message() -> None:
+    world = World(receivers=am())
+    world.fire()
+    assert world.tick(MINUTE) == []
+    assert pushed(world) == [["k2/app"]]
+
+
+def test_all_that_fires_is_pushed_and_what_is_hushed_is_not() -> None:
+    world = World(receivers=am())
+    quiet = world.fire("k2/quiet")
+    world.fire("k2/loud")
+    assert pushed(world, hushed=frozenset({quiet.key})) == [["k2/loud"]]
+
+
+def test_an_ended_alert_is_pushed_for_a_while_after_it_has_been_forgotten() -> None:
+    world = World(receivers=am())
+    red = world.fire()
+    world.end(red)
+    known = remembered({}, world.alerts.values(), now=world.now)
+    world.alerts.clear()
+    last = world.now + RESOLVED_FOR
+    assert pushed(world, remembered(known, (), now=last - SECOND)) == [["k2/app"]]
+    assert remembered(known, (), now=last) == {}
+
+
+def test_one_that_fires_again_is_pushed_as_firing_only() -> None:
+    world = World(receivers=am())
+    world.end(world.fire())
+    known = remembered({}, world.alerts.values(), now=world.now)
+    world.fire()
+    assert pushed(world, known) == [["k2/app"]]
+
+
+def test_who_wants_no_ends_gets_none() -> None:
+    world = World(receivers=am(Told(send_resolved=False)))
+    world.end(world.fire())
+    assert pushed(world, remembered({}, world.alerts.values(), now=world.now)) == []
+
+
+async def test_it_is_pushed_at_once_then_every_minute_and_soon_after_a_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answers, taken = [503, 200, 200, 200], []
+
+    async def take(request: web.Request) -> web.Response:
+        taken.append(await request.json())
+        return web.Response(status=answers.pop(0))
+
+    app = web.Application()
+    app.router.add_post("/", take)
+    async with TestServer(app, host="127.0.0.1") as server, aiohttp.ClientSession() as session:
+        world = World(receivers=am(Settings.model_validate({"url": str(server.make_url("/"))})))
+        world.fire()
+        clock = [0.0]
+
+        async def words(due: object) -> Message:
+            (one,) = pushes(alerts=world.alerts.values(), ended={}, route=world.route, receivers=world.receivers)
+            return compose(one, [item(alert) for alert in one.parts[0].alerts], now=world.now)
+
+        self_metrics = SelfMetrics("test")
+        self_metrics.declare(rules=(), sources=(), receivers=[("team", "webhook")])
+        loop = Pushes(
+            session=session,
+            self_metrics=self_metrics,
+            time=Time(lambda: world.now, lambda: clock[0], asyncio.sleep, lambda: 1.0),
+            plan=lambda: pushes(alerts=world.alerts.values(), ended={}, route=world.route, receivers=world.receivers),
+            compose=words,
+            within=timedelta(seconds=10),
+        )
+        for at, told in ((0, 1), (9, 1), (10, 2), (69, 2), (70, 3), (71, 3)):
+            clock[0] = at
+            await _look(loop)
+            assert len(taken) == told, at
+        loop.changed()
+        await _look(loop)
+        assert len(taken) == 4
+        await loop.close()
+    assert caplog.text.count("a push failed") == 1
+    assert b'k2alert_notifications_total{integration="webhook",receiver="team"} 4.0' in self_metrics.render("")[0]
+
+
+async def _look(loop: Pushes) -> None:
+    loop.look()
+    tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("push to")]
+    await asyncio.gather(*tasks)

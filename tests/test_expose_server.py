@@ -128,6 +128,7 @@ class Server:
 
     def view(self) -> View:
         return View(
+            webhook=self.webhook,
             snapshot=lambda: self.known,
             self_metrics=self.own.render,
             ready=self.ready,

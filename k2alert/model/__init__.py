@@ -38,6 +38,7 @@ from k2alert.model.facts import (
     RunTotal,
     Stream,
 )
+from k2alert.model.hooks import HookEvent
 from k2alert.model.measures import EvidenceRefs, Measured, Measures, Metric, Needs, Selection, Window
 from k2alert.model.reports import (
     BenchmarkPoint,
@@ -111,6 +112,7 @@ __all__ = [
     "FactEntry",
     "Finding",
     "Hush",
+    "HookEvent",
     "JobEvidence",
     "JobRun",
     "Kind",

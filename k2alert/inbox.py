@@ -26,6 +26,7 @@ __all__ = ["Answer", "Inbox", "Outcome", "Surroundings"]
 _LOG = logging.getLogger(__name__)
 
 _AT_ONCE = 500  # events made into facts in one go: a burst is few transactions, and nobody waits long behind one
+_IN_ONE_GO = 10  # runs: some milliseconds, in which nobody is answered
 _AGAIN = timedelta(seconds=1)  # until a store that is down is asked again
 KEEP = timedelta(days=3)
 """How long a webhook is known again: both forges let people send one again for two or three days."""
@@ -184,8 +185,7 @@ class Inbox:
         parts = [event for event in events if not self._is_whole(event.source)]
         runs = sorted({(event.source, event.project, event.run) for event in parts})
         of_runs = await self._store.hooks_of_runs(runs) if runs else {}
-        facts = [fact for event in whole for fact in self._facts([event])]
-        facts += [fact for of_run in of_runs.values() if of_run for fact in self._facts(of_run)]
+        facts = await self._all_facts([*([event] for event in whole), *filter(None, of_runs.values())])
         if facts:
             await self._around.record(facts)
         if whole:
@@ -193,6 +193,17 @@ class Inbox:
         if parts:
             await self._store.end_hooks([event.id for event in parts], keep=True)
         return len(events) == _AT_ONCE
+
+    async def _all_facts(self, told: Sequence[Sequence[HookEvent]]) -> list[PipelineRun]:
+        """The facts of many runs, a few at a time: in a burst half of the time is for those who wait for answers."""
+        facts: list[PipelineRun] = []
+        for first in range(0, len(told), _IN_ONE_GO):
+            began = self._time.monotonic()
+            for events in told[first : first + _IN_ONE_GO]:
+                facts.extend(self._facts(events))
+            if len(told) > _IN_ONE_GO:
+                await self._time.sleep(self._time.monotonic() - began)
+        return facts
 
     def _is_whole(self, source: str) -> bool:
         hooks = self._hooks_of(source)

@@ -15,8 +15,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from k2alert.expose.api import alerts_json, rules_json
 from k2alert.expose.view import Snapshot, View
-from k2alert.times import parse_instant
 from k2alert.expose.webhooks import read_hook
+from k2alert.times import parse_instant
 
 __all__ = ["ListenError", "is_loopback", "make_app", "parse_listen", "start"]
 

@@ -232,7 +232,7 @@ class _Daemon:
 
     def _take(self, saved: Saved) -> None:
         self._setting.board.apply(saved)
-        if saved.entries or saved.opens:
+        if saved.entries or saved.opens or saved.facts:
             self._facts_came.set()
 
     def _surroundings(self) -> Surroundings:

@@ -157,7 +157,7 @@ async def contents(
             await store.save(batch)
         labels = {stream.id: sorted(stream.labels.items()) for stream in await store.streams()}
         entries: dict[Kind, list[Any]] = {}
-        for kind in Kind:
+        for kind in (Kind.RUN, Kind.JOB):
             rows = [row async for page in store.entries(kind) for row in page]
             entries[kind] = sorted((labels[row.stream], row[3:]) for row in rows)
         opens = sorted((labels[entry.stream], entry[2:]) for _, entry in await store.opens())

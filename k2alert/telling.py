@@ -5,7 +5,7 @@ the store is asked in between, by whoever calls (`wanted` says for what).
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -32,8 +32,16 @@ from k2alert.notify.plan import Due
 from k2alert.notify.text import clean
 from k2alert.stale import stale_words
 from k2alert.times import to_ms
+from k2alert.trend import Trend, owner_of
 
-__all__ = ["Words", "evidence_of", "message_of", "value_text", "wanted", "words_of"]
+__all__ = [
+    "Words",
+    "evidence_of",
+    "message_of",
+    "value_text",
+    "wanted",
+    "words_of",
+]
 
 _NOUNS = {
     Kind.JOB: "jobs",
@@ -168,6 +176,8 @@ def _item(scene: Scene, due: Due, alert: Alert, rule: Rule | None, evidence: Evi
         return Item(alert=alert, evidence=evidence)
     kind = INTEGRATIONS[due.integration.kind]
     metric = _metric(scene, rule)
+    trend = Trend.of(scene, rule, alert.identity, now=now)
+    evidence = replace(evidence, before=trend.before() if trend else None, owner=owner_of(alert.labels))
     return Item(
         alert=alert,
         text=words_of(scene, alert, rule, evidence, kind.escape, now=now).text,
@@ -176,6 +186,10 @@ def _item(scene: Scene, due: Due, alert: Alert, rule: Rule | None, evidence: Evi
         value_text=value_text(alert.value, metric),
         threshold_text=_threshold_text(alert, rule, metric),
         noun=_NOUNS.get(metric.kind, "runs") if metric is not None and metric.kind is not None else "runs",
+        before_text=value_text(evidence.before, metric),
+        before_span=trend.span if trend else "",
+        owner=evidence.owner,
+        chart=trend.chart(alert.threshold, lambda value: value_text(value, metric)) if kind.charts and trend else None,
         evidence=evidence,
     )
 

@@ -88,7 +88,7 @@ def test_what_this_release_does_not_act_on_is_said(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, FULL, {"TOKEN": TOKEN}, rules=RULES)
 
     assert {text.partition(":")[0] for text in said(loaded, "not-built")} == {
-        *("groups", "exclude", "reports", "alertmanager", "exclude_during"),
+        *("groups", "exclude", "webhook_secret", "reports", "exclude_during"),
     }
 
 
@@ -133,7 +133,12 @@ def test_notifications_give_receivers_their_defaults(tmp_path: Path) -> None:
     assert [integration.settings.channels for integration in receivers["on-call"].integrations] == [
         ("#ci-cd-alerts",)
     ] * 2
-    assert [integration.kind for integration in receivers["team"].integrations] == ["slack", "email", "webhook"]
+    assert [integration.kind for integration in receivers["team"].integrations] == [
+        "slack",
+        "email",
+        "webhook",
+        "alertmanager",
+    ]
     assert receivers["team"].integrations[1].settings.from_address == "ci@example.com"
 
 

@@ -17,6 +17,7 @@ from k2alert.notify import slack
 from k2alert.notify.message import Item, compose
 from k2alert.telling import value_text
 from tests.support.notified import World, run
+from tests.support.slack import all_blocks, texts_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -87,6 +88,9 @@ def item(alert: Alert) -> Item:
         text=f"Pipeline success rate is {FILTERS['percent'](alert.value)} in the last 24h",
         value_text=value_text(alert.value, metric),
         threshold_text=f"< {value_text(0.95, metric)}",
+        before_text="97.4%",
+        before_span="24h",
+        owner="platform",
         evidence=EVIDENCE,
         annotations={"runbook_url": "https://wiki.test/red"},
     )
@@ -98,8 +102,8 @@ def test_the_example_is_what_slack_is_sent() -> None:
     world.now += timedelta(seconds=30)
     (due,) = world.due()
     payload = slack.build(compose(due, [item(alert)], now=world.now))
-    texts = [payload["text"], *(block["text"]["text"] for block in payload["attachments"][0]["blocks"])]
-    seen = re.sub(r"<[^|>]+\|([^>]+)>", r"\1", "\n".join(texts)).replace("*", "").replace("&lt;", "<")
+    said = [text["text"].replace("*\n", ": ") for block in all_blocks(payload) for text in texts_of(block)]
+    seen = re.sub(r"<[^|>]+\|([^>]+)>", r"\1", "\n".join(said)).replace("*", "").replace("&lt;", "<")
     assert seen == blocks(README, "text")[0].rstrip("\n")
 
 

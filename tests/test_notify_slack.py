@@ -16,7 +16,7 @@ from k2alert.notify import slack as integration
 from k2alert.notify.message import Item, compose, shown
 from k2alert.notify.plan import Due
 from tests.support.notified import HOUR, MINUTE, T0, Told, World, alert, item, receivers, run
-from tests.support.slack import HOOK, TOKEN, Scripted, Slack, stand_in_slack
+from tests.support.slack import HOOK, TOKEN, Scripted, Slack, all_blocks, stand_in_slack, texts, texts_of
 from tests.test_notify_text import HOSTILE
 
 SECRET = HOOK.rsplit("/", 1)[-1]
@@ -76,10 +76,6 @@ class Channel:
             self.world.now -= after
             self.world.tick(after, lambda _, outcome=outcome: outcome)  # type: ignore[misc]
         return found
-
-
-def texts(body: dict) -> str:
-    return "\n".join([body["text"], *(block["text"]["text"] for block in body["attachments"][0]["blocks"])])
 
 
 # ----------------------------------------------------------------------------------------- bot token
@@ -210,19 +206,36 @@ async def test_a_webhook_gets_a_message_for_each_change(slack: Slack, session: a
 
 async def test_the_message_says_what_a_person_needs(slack: Slack, session: aiohttp.ClientSession) -> None:
     channel = Channel(hook(slack), session)
-    channel.world.fire()
-    await channel.tick()
+    red = channel.world.fire()
+    shown_item = item(red, before_text="1", before_span="24h", owner="platform")
+    await channel.tick(items=[shown_item])
+    key = red.key
     assert texts(slack.hooked[0]).splitlines() == [
-        "*[FIRING:1]* main_is_red · k2/app: 3 &gt;= 3, 12 of 40 runs, since 2026-01-05 10:00 UTC (1m)",
+        "*[FIRING:1]* main_is_red · k2/app: 3 &gt;= 3 (was 1 the 24h before), 12 of 40 runs, "
+        "since 2026-01-05 10:00 UTC (1m)",
+        "🟠 FIRING · main_is_red k2/app",
+        "*Value*",
+        "3 &gt;= 3",
+        "*Runs*",
+        "12 of 40",
+        "*Before*",
+        "1 (the 24h before)",
+        "*Since*",
+        "2026-01-05 10:00 UTC (1m)",
+        "*Owner*",
+        "platform",
         "Main is red",
-        "<https://gitlab.test/k2/app/-/pipelines/1007|#7> failure · main · Commit 7 – test 3/20 (script_failure)",
-        "<https://gitlab.test/k2/app/-/pipelines/1006|#6> failure · main · Commit 6 – test 3/20 (script_failure)",
-        "and 10 more",
-        "first failing: <https://gitlab.test/k2/app/-/pipelines/1005|01234567> Commit 5",
-        "last green: <https://gitlab.test/k2/app/-/pipelines/1004|01234567> Commit 4",
-        "<https://gitlab.test/k2/app/-/compare/a...b|changes between them>",
-        "<https://wiki.test/red?a=1&amp;b=2|runbook>",
-        "<https://k2alert.test|Open in k2alert>",
+        "• <https://gitlab.test/k2/app/-/pipelines/1007|#7> failure · main · Commit 7 – test 3/20 (script_failure)",
+        "• <https://gitlab.test/k2/app/-/pipelines/1006|#6> failure · main · Commit 6 – test 3/20 (script_failure)",
+        "• and 10 more",
+        "• first failing: <https://gitlab.test/k2/app/-/pipelines/1005|01234567> Commit 5",
+        "• last green: <https://gitlab.test/k2/app/-/pipelines/1004|01234567> Commit 4",
+        "• <https://gitlab.test/k2/app/-/compare/a...b|changes between them>",
+        "• <https://wiki.test/red?a=1&amp;b=2|runbook>",
+        "severity warning · receiver team · source gitlab",
+        f"<https://k2alert.test/alerts/{key}|Open>",
+        f"<https://k2alert.test/silences/new?alert={key}|Silence>",
+        "<https://k2alert.test/rules/main_is_red?project=k2%2Fapp&source=gitlab|Explain>",
     ]
 
 
@@ -347,9 +360,25 @@ async def test_a_forges_text_pings_nobody_and_links_nowhere(
     (delivery,) = await channel.tick(items=[shown_item])
     assert isinstance(delivery, Sent)
     said = texts(slack.hooked[0])
-    assert set(re.findall(r"<[^<>]*>", said)) == {"<https://k2alert.test|Open in k2alert>"}
-    assert not re.search(r"<(?!https://k2alert)", said)
-    assert all(block["text"]["verbatim"] for block in slack.hooked[0]["attachments"][0]["blocks"])
+    links = re.findall(r"<[^<>]*>", said)
+    assert [link.rpartition("|")[2] for link in links] == ["Open>", "Silence>", "Explain>"]
+    assert not re.search(r"<(?!https://k2alert.test/)", said)
+    for one in (text for block in all_blocks(slack.hooked[0]) for text in texts_of(block)):
+        assert one["type"] == "plain_text" or one["verbatim"]
+
+
+MARKS = {
+    "*bold*": "∗bold∗",
+    "_slanted_ snake_case_name": "ˍslantedˍ snake_case_name",
+    "~struck~ `code`": "∼struck∼ ˋcodeˋ",
+    "> quoted": "&gt; quoted",
+    ":tada: at 10:30": ":\u2060tada: at 10:30",
+}
+
+
+@pytest.mark.parametrize(("text", "shown_as"), MARKS.items())
+def test_a_forges_text_is_neither_bold_nor_slanted_nor_code(text: str, shown_as: str) -> None:
+    assert integration.escape(text) == shown_as
 
 
 async def test_the_longest_message_stays_within_slacks_limits(slack: Slack, session: aiohttp.ClientSession) -> None:

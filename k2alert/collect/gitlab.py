@@ -9,7 +9,6 @@ from datetime import timedelta
 
 from k2alert.collect.flow import Ask, Failure, Flow, Forge, Look
 from k2alert.collect.gitlab_graphql import Refused, read_graphql
-from k2alert.collect.gitlab_hooks import HOOKS
 from k2alert.collect.gitlab_reading import Reading, Steps
 from k2alert.collect.gitlab_rest import identify, read_rest
 
@@ -32,12 +31,7 @@ def look(ask: Ask) -> Flow:
 
 _REST = timedelta(hours=1)  # how long an instance whose GraphQL is too slow for one pipeline is left alone
 
-FORGE = Forge(
-    look=look,
-    default_url="https://gitlab.com",
-    api_path="/api",  # GraphQL does not live below /api/v4
-    hooks=HOOKS,
-)
+FORGE = Forge(look=look, default_url="https://gitlab.com", api_path="/api")  # GraphQL does not live below /api/v4
 
 
 def _read(reading: Reading) -> Steps[Failure | None]:

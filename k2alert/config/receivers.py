@@ -1,6 +1,6 @@
 """Receivers and the short form `notifications:` (contract §1): who hears, and through what.
 
-Each integration's own module says what its settings are; the table here is the one line it costs to add one.
+Each integration's own module says what its settings are.
 """
 
 import re
@@ -12,27 +12,18 @@ from jinja2 import Environment, nodes
 from pydantic import BaseModel, ValidationError
 
 from k2alert.config.report import did_you_mean, shown
-from k2alert.config.settings import AlertmanagerSettings, NotificationSettings, ReceiverSettings
+from k2alert.config.settings import NotificationSettings, ReceiverSettings
 from k2alert.config.sheet import Sheet
 from k2alert.config.values import check_mail_address, check_url
 from k2alert.document import DocumentPath
 from k2alert.notify import INTEGRATIONS as KINDS
-from k2alert.notify import email, slack, webhook
 from k2alert.notify.route import Integration, Receiver
 from k2alert.template import TemplateError, compile_template
 
 __all__ = ["DEFAULT_RECEIVER", "INTEGRATIONS", "read_receivers"]
 
-INTEGRATIONS: Mapping[str, type[BaseModel]] = {
-    "slack": slack.Settings,
-    "email": email.Settings,
-    "webhook": webhook.Settings,
-    "alertmanager": AlertmanagerSettings,
-}
+INTEGRATIONS: Mapping[str, type[BaseModel]] = {name: kind.settings for name, kind in KINDS.items()}
 """Every kind of integration a receiver may have, and its settings."""
-
-NOT_BUILT = ("alertmanager",)
-"""Those whose settings are read, but which nothing sends to yet."""
 
 DEFAULT_RECEIVER = "default"
 _NOTIFICATIONS: DocumentPath = ("notifications",)
@@ -100,13 +91,13 @@ class _Reading:
             if kind in written:
                 settings = list(self._settings(kind, (*path, kind), written[kind], defaults.get(kind, {})))
                 numbered = ((f"{kind}[{index}]", one) for index, one in enumerate(settings))
-                found += [Integration(kind, name, one, _pushes(kind)) for name, one in numbered if one is not None]
+                found += [Integration(kind, name, one, KINDS[kind].pushes) for name, one in numbered if one is not None]
         return tuple(found)
 
     def _settings(
         self, kind: str, path: DocumentPath, written: Any, defaults: Mapping[str, Any]
     ) -> Iterator[BaseModel | None]:
-        """The settings of one kind, one or a list of them; None for each that is wrong or not built."""
+        """The settings of one kind, one or a list of them; None for each that is wrong."""
         several = isinstance(written, list)
         for index, item in enumerate(written if several else [written]):
             place = (*path, index) if several else path
@@ -117,9 +108,7 @@ class _Reading:
             merged = {**defaults, **(item or {})}
             settings = self.sheet.read(INTEGRATIONS[kind], place, merged, (place, (*_NOTIFICATIONS, kind)))
             self._check_addresses(kind, place, merged)
-            if kind in NOT_BUILT:
-                self.sheet.warn(place, f"{kind}: this release does not act on it; nobody is told this way", "not-built")
-            yield None if kind in NOT_BUILT else settings
+            yield settings
 
     def _check_partial(self, path: DocumentPath, settings: Mapping[str, Any], model: type[BaseModel]) -> None:
         """Keys and values of defaults; what they lack, the receivers may have."""
@@ -195,8 +184,5 @@ _ADDRESSES: Mapping[str, Mapping[str, Callable[[str, frozenset[str]], str]]] = {
     "slack": {"channel": _wrong_channel, "webhook_url": _wrong_url, "api_url": _wrong_url},
     "email": {"to_addresses": _wrong_recipient},
     "webhook": {"url": _wrong_url},
+    "alertmanager": {"url": _wrong_url},
 }
-
-
-def _pushes(kind: str) -> bool:
-    return kind in KINDS and KINDS[kind].pushes

@@ -22,7 +22,6 @@ from k2alert.config.values import (
     MatcherText,
     Period,
     PositiveDuration,
-    SecretUrl,
     as_list,
     check_listen,
     check_store,
@@ -124,13 +123,6 @@ Source = Annotated[GitlabSource | GithubSource, Field(discriminator="type")]
 
 
 # --------------------------------------------------------------------------- receivers and their routes
-
-
-class AlertmanagerSettings(Settings):
-    """`alertmanager:` of a receiver: alerts sent to each of these Alertmanagers."""
-
-    url: Annotated[tuple[SecretUrl, ...], BeforeValidator(as_list), Field(min_length=1)]
-    send_resolved: bool = True
 
 
 class RouteSettings(Settings):

@@ -38,7 +38,6 @@ from k2alert.model.facts import (
     RunTotal,
     Stream,
 )
-from k2alert.model.hooks import HookEvent
 from k2alert.model.measures import EvidenceRefs, Measured, Measures, Metric, Needs, Selection, Window
 from k2alert.model.reports import (
     BenchmarkPoint,
@@ -111,7 +110,6 @@ __all__ = [
     "FactChange",
     "FactEntry",
     "Finding",
-    "HookEvent",
     "Hush",
     "JobEvidence",
     "JobRun",

@@ -95,7 +95,8 @@ class Evidence:
     """What is behind an alert: at most ten runs, newest first, of `faults` at fault among `samples`.
 
     Where tests or deployments are behind it, those are counted, and listed in `tests` or `deployments`; `runs` are
-    then the runs of the tests' reports.
+    then the runs of the tests' reports. `before` is the value in the window before, None where there was none, and
+    `owner` who is to look after it, as the configuration says.
     """
 
     runs: tuple[RunEvidence, ...] = ()
@@ -106,6 +107,8 @@ class Evidence:
     first_failing: RunEvidence | None = None
     last_green: RunEvidence | None = None
     compare_url: str = ""
+    before: float | int | None = None
+    owner: str = ""
 
     @property
     def more(self) -> int:

@@ -13,7 +13,7 @@ import aiohttp
 from pydantic import BaseModel
 
 from k2alert.model import Delivery
-from k2alert.notify import email, slack, webhook
+from k2alert.notify import alertmanager, email, slack, webhook
 from k2alert.notify.message import Message
 
 __all__ = ["INTEGRATIONS", "IntegrationKind", "Send"]
@@ -43,7 +43,7 @@ class IntegrationKind:
     message; `escape_html` does so in its HTML form, for integrations that show one. `addresses` says where a
     message would go, with its templates rendered. `shows` bounds the alerts that a message shows whole; None: what
     people can read (`message.shown`). `pushes`: it is no teller of incidents, but sent all present alerts again and
-    again; `send` gets them as the items of one message.
+    again; `send` gets them as the items of one message. `charts`: it shows a chart of the values that led here.
     """
 
     settings: type[BaseModel]
@@ -53,10 +53,19 @@ class IntegrationKind:
     escape_html: Callable[[str], str] | None = None
     shows: int | None = None
     pushes: bool = False
+    charts: bool = False
 
 
 INTEGRATIONS: Mapping[str, IntegrationKind] = {
     "slack": IntegrationKind(slack.Settings, slack.escape, slack.addresses, slack.send),
-    "email": IntegrationKind(email.Settings, email.escape, email.addresses, email.send, email.escape_html),
+    "email": IntegrationKind(email.Settings, email.escape, email.addresses, email.send, email.escape_html, charts=True),
     "webhook": IntegrationKind(webhook.Settings, webhook.escape, webhook.addresses, webhook.send, shows=webhook.SHOWS),
+    "alertmanager": IntegrationKind(
+        alertmanager.Settings,
+        alertmanager.escape,
+        alertmanager.addresses,
+        alertmanager.send,
+        shows=alertmanager.SHOWS,
+        pushes=True,
+    ),
 }

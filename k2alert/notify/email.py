@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
 
 from k2alert.model import Delivery, Refused, Retry, Sent
 from k2alert.notify import joint
-from k2alert.notify.message import Item, Line, Message, Span, details, heading, headline, list_line, stem, summary
+from k2alert.notify.details import details
+from k2alert.notify.message import Item, Line, Message, Span, heading, headline, list_line, stem, summary
 from k2alert.notify.plain import plain_line
 from k2alert.notify.plan import Kind
 from k2alert.notify.posting import trust

@@ -5,13 +5,14 @@ turns into its own markup. Spans hold plain text that others may have written: w
 escapes it there, in one place for each integration.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
 from k2alert.labels import Labels
-from k2alert.model import Alert, AlertState, EndReason, Evidence, JobEvidence, RunEvidence, Severity
+from k2alert.model import Alert, AlertState, EndReason, Evidence, Severity
+from k2alert.notify.chart import Chart
 from k2alert.notify.plan import Due, Kind
 from k2alert.notify.standing import fired_at, recovered
 from k2alert.times import human_duration
@@ -22,8 +23,9 @@ __all__ = [
     "Line",
     "Message",
     "Span",
+    "before",
     "compose",
-    "details",
+    "facts",
     "heading",
     "headline",
     "list_line",
@@ -44,7 +46,6 @@ _CLOSED_FOR: Mapping[EndReason | None, str] = {
     EndReason.RULE_CHANGED: "the rule has changed",
     EndReason.PROJECT_GONE: "the project is not watched any more",
 }
-_JOBS = 5  # of one run: the first failed jobs say enough, the run is linked
 _SEVERITIES = tuple(Severity)
 
 
@@ -64,8 +65,10 @@ class Item:
 
     `text` is the rule's message rendered with this integration's escape, `html` the same rendered for HTML (mail
     only); both are shown as they are. `value_text` is the value with its unit ("92.3%"), `threshold_text` what it
-    is compared with ("< 95%"), `noun` what the evidence counts. `annotations` are rendered with `text.clean`, for
-    they are escaped where they are shown.
+    is compared with ("< 95%"), `noun` what the evidence counts. `before_text` is the value in the window
+    before, of which `before_span` is the length ("97.4%", "24h"). `owner` is who is to look after it, as the
+    configuration says. `chart` has the values that led here, where the integration shows them. `annotations` are
+    rendered with `text.clean`, for they are escaped where they are shown.
     """
 
     alert: Alert
@@ -74,6 +77,10 @@ class Item:
     value_text: str = ""
     threshold_text: str = ""
     noun: str = "runs"
+    before_text: str = ""
+    before_span: str = ""
+    owner: str = ""
+    chart: Chart | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
     evidence: Evidence = field(default_factory=Evidence)
 
@@ -242,9 +249,28 @@ def _facts(item: Item) -> Iterator[str]:
     if item.alert.no_data_since is not None:
         yield "no new runs"
     elif item.value_text:
-        yield f"{item.value_text} {item.threshold_text}".strip()
+        was = f" (was {item.before_text} the {item.before_span} before)" if item.before_text else ""
+        yield f"{item.value_text} {item.threshold_text}".strip() + was
     if item.evidence.samples:
         yield f"{item.evidence.faults} of {item.evidence.samples} {item.noun}"
+
+
+def facts(item: Item, message: Message) -> tuple[tuple[str, str], ...]:
+    """What is known of one alert, by name: for integrations that show it as a table. Texts are plain."""
+    alert = item.alert
+    found = (
+        ("Value", "no new runs" if alert.no_data_since else f"{item.value_text} {item.threshold_text}".strip()),
+        (item.noun.capitalize(), f"{item.evidence.faults} of {item.evidence.samples}" if item.evidence.samples else ""),
+        ("Before", before(item)),
+        ("Lasted" if message.states[alert.key] != "firing" else "Since", _since(alert, message).removeprefix("since ")),
+        ("Owner", item.owner),
+    )
+    return tuple((name, text) for name, text in found if text)
+
+
+def before(item: Item) -> str:
+    """The value in the window before: `97.4% (the 24h before)`; "" where there was none."""
+    return f"{item.before_text} (the {item.before_span} before)" if item.before_text else ""
 
 
 def _since(alert: Alert, message: Message) -> str:
@@ -258,54 +284,6 @@ def _since(alert: Alert, message: Message) -> str:
 
 def _instant(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
-
-
-# ------------------------------------------------------------------------------------- the evidence
-
-
-def details(item: Item) -> tuple[Line, ...]:
-    """The runs and jobs that did it, the first failing and last green commit, and the links of the annotations."""
-    evidence = item.evidence
-    lines = [*map(_run, evidence.runs)]
-    if evidence.runs and evidence.more:
-        lines.append((Span(f"and {evidence.more} more"),))
-    return (*lines, *_turn(evidence), *_links(item.annotations))
-
-
-def _run(run: RunEvidence) -> Line:
-    where = " · ".join(word for word in (run.result.value, run.workflow, run.branch, run.title) if word)
-    return (Span(f"#{run.number or run.id}", run.web_url), Span(f" {where}"), *_jobs(run.jobs))
-
-
-def _jobs(jobs: Sequence[JobEvidence]) -> Iterator[Span]:
-    for position, job in enumerate(jobs[:_JOBS]):
-        yield Span(", " if position else " – ")
-        yield Span(job.name, job.web_url)
-        if job.reason:
-            yield Span(f" ({job.reason})")
-    if len(jobs) > _JOBS:
-        yield Span(f" and {len(jobs) - _JOBS} more jobs")
-
-
-def _turn(evidence: Evidence) -> Iterator[Line]:
-    """Where it went from green to red."""
-    if evidence.first_failing is not None:
-        yield (Span("first failing: "), *_commit(evidence.first_failing))
-    if evidence.last_green is not None:
-        yield (Span("last green: "), *_commit(evidence.last_green))
-    if evidence.compare_url:
-        yield (Span("changes between them", evidence.compare_url),)
-
-
-def _commit(run: RunEvidence) -> Line:
-    return (Span(run.sha[:8] or f"#{run.number or run.id}", run.web_url), Span(f" {run.title}"))
-
-
-def _links(annotations: Mapping[str, str]) -> Iterator[Line]:
-    """Annotations that are links, `runbook_url` above all; the others are for machines that read the API."""
-    names = [name for name in annotations if name.endswith("_url") and annotations[name]]
-    for name in sorted(names, key=lambda name: (name != "runbook_url", name)):
-        yield (Span(name.removesuffix("_url").replace("_", " "), annotations[name]),)
 
 
 def news_lines(message: Message) -> tuple[tuple[str, Line], ...]:

@@ -1,6 +1,7 @@
 """Lines as plain text: for mail's text part, and for the annotations that machines are sent."""
 
-from k2alert.notify.message import Item, Line, Span, details
+from k2alert.notify.details import details
+from k2alert.notify.message import Item, Line, Span
 from k2alert.notify.text import clean, safe_url, spaced
 
 __all__ = ["plain_details", "plain_line"]

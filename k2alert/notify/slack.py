@@ -2,15 +2,13 @@
 
 A `Message` comes in, a `Delivery` goes out. With a bot token an incident is one message that is edited, with its
 changes, repeats and end in its thread; an incoming webhook answers without the message's timestamp, so there every
-change is a message of its own. Limits: https://docs.slack.dev/reference/block-kit/blocks/section-block (3000
-characters), https://docs.slack.dev/reference/block-kit/blocks (50 blocks), and about 13,000 characters in all,
-which is observed, not documented (slackapi/bolt-js#2509).
+change is a message of its own. What it looks like is in slack_blocks.py.
 """
 
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -20,11 +18,13 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from k2alert.model import Delivery, Refused, Retry, Sent, Severity
+from k2alert.model import Delivery, Refused, Retry, Sent
 from k2alert.notify import joint
-from k2alert.notify.message import Item, Line, Message, Span, details, heading, headline, list_line, news_lines, summary
-from k2alert.notify.plan import Kind
-from k2alert.notify.text import clean, safe_url, spaced
+from k2alert.notify.message import Message
+from k2alert.notify.slack_blocks import build, build_reply, escape
+from k2alert.notify.text import clean
+
+__all__ = ["Answer", "Settings", "addresses", "build", "build_reply", "escape", "read", "send"]
 
 # ------------------------------------------------------------------------------------------ settings
 
@@ -62,143 +62,6 @@ class Settings(BaseModel):
 def addresses(settings: Settings, render: Callable[[str], str]) -> tuple[str, ...]:
     """The channels, rendered."""
     return tuple(dict.fromkeys(render(channel) for channel in settings.channels))
-
-
-# ----------------------------------------------------------------------------------------- build
-
-_SECTION = 3000
-_BLOCKS = 50
-_TOTAL = 12_000
-_REPLY_LINES = 10
-_COLOURS = {Severity.CRITICAL: "#d00000", Severity.WARNING: "#e8a317", Severity.INFO: "#3a86c8"}
-_RESOLVED, _CLOSED = "#2e9e5b", "#8a8f98"
-_CUT_MARKUP = re.compile(r"(&[a-z]*|<[^<>]*)$")
-
-
-def escape(text: str) -> str:
-    """Text of others as Slack's mrkdwn: one line in which nothing is a mention, a link or a control mark.
-
-    https://docs.slack.dev/messaging/formatting-message-text#escaping
-    """
-    return _escape(clean(text))
-
-
-def build(message: Message) -> dict[str, Any]:
-    """The payload: a line of text, and one attachment, for only attachments have a colour.
-
-    Slack shows `text` above the attachment and in notifications, so it is not repeated below.
-    """
-    text = f"*[{heading(message)}]* {_markup(summary(message))}"
-    blocks = [_section(section) for section in _within_limits(_sections(message))]
-    return {
-        "text": text,
-        "attachments": [{"color": _colour(message), "fallback": text, "blocks": blocks}] if blocks else [],
-        "unfurl_links": False,
-        "unfurl_media": False,
-    }
-
-
-def build_reply(message: Message) -> dict[str, Any] | None:
-    """What is said in the thread when the message is edited: what changed. None where the edit says enough."""
-    lines = [
-        f"*{_reply_word(message, state)}* {_markup(line)}"
-        for state, line in news_lines(message)
-        if _is_said_in_thread(message, state)
-    ]
-    if not lines:
-        return None
-    more = [f"and {len(lines) - _REPLY_LINES} more"] if len(lines) > _REPLY_LINES else []
-    text = "\n".join(_packed([*lines[:_REPLY_LINES], *more])[:1])
-    return {"text": text, "unfurl_links": False, "unfurl_media": False}
-
-
-def _is_said_in_thread(message: Message, state: str) -> bool:
-    """Ends that are no recovery are only edited (contract §6), and an edited list shows its new alerts itself."""
-    if message.kind in (Kind.FIRING, Kind.CLOSED):
-        return False
-    return not (message.kind is Kind.LIST and state == "firing") and state != "closed"
-
-
-def _reply_word(message: Message, state: str) -> str:
-    return "Still firing:" if message.kind is Kind.REPEAT else f"{state.capitalize()}:"
-
-
-def _sections(message: Message) -> Iterator[str]:
-    """The texts below the first line."""
-    if message.kind is Kind.LIST:
-        lines = [f"• *{message.states[item.alert.key]}* {_markup(list_line(item, message))}" for item in message.items]
-        yield from _packed(lines)
-    else:
-        for item in message.items:
-            yield from _item(item, message)
-    if message.more:
-        yield f"and {message.more} more alerts"
-    if safe_url(message.external_url):
-        yield _markup((Span("Open in k2alert", message.external_url),))
-
-
-def _item(item: Item, message: Message) -> Iterator[str]:
-    if message.total > 1:
-        yield f"*{message.states[item.alert.key]}* {_markup(headline(item, message))}"
-    # The rule's text may mention people: an end that is no recovery pings nobody (contract §6).
-    if item.text.strip() and message.kind is not Kind.CLOSED:
-        yield _cut(item.text.strip())
-    yield from _packed(_markup(line) for line in details(item))
-
-
-def _packed(lines: Iterable[str]) -> list[str]:
-    """Lines joined into as few sections as hold them."""
-    packed: list[str] = []
-    for line in lines:
-        if packed and len(packed[-1]) + 1 + len(line) <= _SECTION:
-            packed[-1] += f"\n{line}"
-        else:
-            packed.append(line)
-    return packed
-
-
-def _within_limits(sections: Iterable[str]) -> Iterator[str]:
-    left = _TOTAL
-    for position, section in enumerate(sections):
-        if position == _BLOCKS - 1 or len(section) > left:
-            yield "… and more than fits here"
-            return
-        left -= len(section)
-        yield section
-
-
-def _section(text: str) -> dict[str, Any]:
-    # verbatim: plain text stays plain, only explicit markup is a link or a mention.
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
-
-
-def _markup(line: Line) -> str:
-    """The line as mrkdwn; without its links where it would not fit a section."""
-    text = "".join(_span(span) for span in line)
-    return text if len(text) < _SECTION else escape("".join(span.text for span in line))
-
-
-def _span(span: Span) -> str:
-    url = safe_url(span.url)
-    text = _escape(spaced(span.text))
-    return f"<{_escape(url)}|{text.strip() or 'link'}>" if url else text
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _cut(text: str) -> str:
-    """An author's markup, cut where it is too long, but never inside of an entity or a link."""
-    if len(text) <= _SECTION:
-        return text
-    return _CUT_MARKUP.sub("", text[: _SECTION - 1]) + "…"
-
-
-def _colour(message: Message) -> str:
-    if message.firing:
-        return _COLOURS[message.severity]
-    return _CLOSED if message.closed else _RESOLVED
 
 
 # ------------------------------------------------------------------------------------------ read

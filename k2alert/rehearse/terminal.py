@@ -110,7 +110,8 @@ def _attachments(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _sections(body: Mapping[str, Any]) -> Iterator[str]:
     for attachment in _attachments(body):
         for block in attachment.get("blocks", ()):
-            yield str(block["text"]["text"])
+            if block.get("type") == "section" and "text" in block:  # the first line has the facts, buttons are no text
+                yield str(block["text"]["text"])
 
 
 def _pieces(markup: str) -> list[_Piece]:

@@ -112,22 +112,54 @@ def _scripted(answer: Scripted) -> web.Response:
     return web.Response(status=answer.status, body=answer.body.encode(), headers=headers)
 
 
+def texts(body: dict[str, Any]) -> str:
+    """All that a reader sees of a payload, line by line; a button as its link."""
+    lines = [body["text"]]
+    for block in all_blocks(body):
+        lines += [text["text"] for text in texts_of(block)]
+        if block["type"] == "actions":
+            lines += [f"<{button['url']}|{button['text']['text']}>" for button in block["elements"]]
+    return "\n".join(lines)
+
+
+def all_blocks(body: dict[str, Any]) -> list[dict[str, Any]]:
+    inner = [block for attachment in body.get("attachments", ()) for block in attachment["blocks"]]
+    return [*body.get("blocks", ()), *inner]
+
+
+def texts_of(block: dict[str, Any]) -> list[dict[str, Any]]:
+    """The text objects of a block, buttons left out."""
+    alone = [block["text"]] if "text" in block else []
+    return [*alone, *block.get("fields", ()), *(one for one in block.get("elements", ()) if "url" not in one)]
+
+
+# Characters of one text, by the block it stands in: docs.slack.dev/reference/block-kit/blocks
+_LONGEST = {"header": 150, "section": 3000, "context": 3000, "actions": 75}
+
+
 def _wrong(body: dict[str, Any]) -> str:
-    """Slack's limits: 40,000 characters of text, 50 blocks, 3,000 characters a section, about 13,000 in all."""
+    """Slack's limits: 40,000 characters of text, 50 blocks, those of each block, about 13,000 in all."""
     if not body.get("text") and not body.get("attachments"):
         return "no_text"
     if len(body.get("text", "")) > 40_000:
         return "msg_too_long"
-    total = 0
-    for attachment in body.get("attachments", ()):
-        blocks = attachment["blocks"]
-        if not 1 <= len(blocks) <= 50:
-            return "invalid_blocks"
-        for block in blocks:
-            if not 1 <= len(block["text"]["text"]) <= 3000:
-                return "invalid_blocks"
-            total += len(block["text"]["text"])
+    if any(not 1 <= len(each["blocks"]) <= 50 for each in body.get("attachments", ())):
+        return "invalid_blocks"
+    blocks = all_blocks(body)
+    if len(blocks) > 50 or any(map(_is_wrong_block, blocks)):
+        return "invalid_blocks"
+    total = sum(len(text["text"]) for block in blocks for text in texts_of(block))
     return "msg_blocks_too_long" if total > 13_000 else ""
+
+
+def _is_wrong_block(block: dict[str, Any]) -> bool:
+    if any(not 1 <= len(text["text"]) <= _LONGEST[block["type"]] for text in texts_of(block)):
+        return True
+    if "fields" in block:
+        return not 1 <= len(block["fields"]) <= 10 or any(len(field["text"]) > 2000 for field in block["fields"])
+    if block["type"] == "header":
+        return bool(block["text"]["type"] != "plain_text")
+    return block["type"] in ("context", "actions") and not 1 <= len(block["elements"]) <= 10
 
 
 @asynccontextmanager

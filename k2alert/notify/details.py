@@ -1,0 +1,74 @@
+"""The evidence behind one alert, line by line: what did it, linked, and where it went from green to red."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from k2alert.model import DeploymentEvidence, Evidence, JobEvidence, RunEvidence, TestEvidence
+from k2alert.notify.message import Item, Line, Span
+
+__all__ = ["culprits", "details", "turn"]
+
+_JOBS = 5  # of one run: the first failed jobs say enough, the run is linked
+_SAYS = 160  # of what a test says: its first line tells, the job is linked
+
+
+def details(item: Item) -> tuple[Line, ...]:
+    """The runs, jobs, tests and deployments that did it, the turn from green to red, and the annotations' links."""
+    return (*culprits(item.evidence), *turn(item.evidence), *_links(item.annotations))
+
+
+def culprits(evidence: Evidence) -> tuple[Line, ...]:
+    """What is at fault, at most ten of it, and how many more there are."""
+    found = [*map(_test, evidence.tests), *map(_deployment, evidence.deployments)] or [*map(_run, evidence.runs)]
+    more = [(Span(f"and {evidence.more} more"),)] if found and evidence.more else []
+    return (*found, *more)
+
+
+def _run(run: RunEvidence) -> Line:
+    where = " · ".join(word for word in (run.result.value, run.workflow, run.branch, run.title) if word)
+    return (Span(f"#{run.number or run.id}", run.web_url), Span(f" {where}"), *_jobs(run.jobs))
+
+
+def _jobs(jobs: Sequence[JobEvidence]) -> Iterator[Span]:
+    for position, job in enumerate(jobs[:_JOBS]):
+        yield Span(", " if position else " – ")
+        yield Span(job.name, job.web_url)
+        if job.reason:
+            yield Span(f" ({job.reason})")
+    if len(jobs) > _JOBS:
+        yield Span(f" and {len(jobs) - _JOBS} more jobs")
+
+
+def _test(test: TestEvidence) -> Line:
+    name = " › ".join(word for word in (test.suite, test.test) if word)
+    where = " · ".join(word for word in (test.job, test.branch, test.sha[:8]) if word)
+    said = test.message.strip().partition("\n")[0][:_SAYS]
+    return (Span(name, test.web_url), Span(f" – {where}" if where else ""), Span(f": {said}" if said else ""))
+
+
+def _deployment(deployment: DeploymentEvidence) -> Line:
+    where = " · ".join(word for word in (deployment.branch, deployment.sha[:8]) if word)
+    name = f"{deployment.environment} #{deployment.id}"
+    return (Span(name, deployment.web_url), Span(f" {deployment.result.value}"), Span(f" – {where}" if where else ""))
+
+
+def turn(evidence: Evidence) -> tuple[Line, ...]:
+    """The first failing and the last green commit, and what changed between them."""
+    lines: list[Line] = []
+    if evidence.first_failing is not None:
+        lines.append((Span("first failing: "), *_commit(evidence.first_failing)))
+    if evidence.last_green is not None:
+        lines.append((Span("last green: "), *_commit(evidence.last_green)))
+    if evidence.compare_url:
+        lines.append((Span("changes between them", evidence.compare_url),))
+    return tuple(lines)
+
+
+def _commit(run: RunEvidence) -> Line:
+    return (Span(run.sha[:8] or f"#{run.number or run.id}", run.web_url), Span(f" {run.title}"))
+
+
+def _links(annotations: Mapping[str, str]) -> Iterator[Line]:
+    """Annotations that are links, `runbook_url` above all; the others are for machines that read the API."""
+    names = [name for name in annotations if name.endswith("_url") and annotations[name]]
+    for name in sorted(names, key=lambda name: (name != "runbook_url", name)):
+        yield (Span(name.removesuffix("_url").replace("_", " "), annotations[name]),)

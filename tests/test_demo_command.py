@@ -93,7 +93,15 @@ def judged_by(rules: Iterable[Rule]) -> dict[str, tuple[object, ...]]:
         rule.name: (
             rule.condition.text,
             rule.clear and rule.clear.text,
-            *(rule.window, rule.selection, rule.severity, rule.min_samples, rule.hold, rule.no_data),
+            *(
+                rule.window,
+                rule.selection,
+                rule.severity,
+                rule.min_samples,
+                rule.hold,
+                rule.no_data,
+                rule.keep_firing_for,
+            ),
             rule.message.source if rule.message else "",
         )
         for rule in rules
@@ -104,5 +112,8 @@ def test_its_rules_hold_the_shipped_ones_as_they_are() -> None:
     shipped = sorted((Path(__file__).parents[1] / "rules").glob("*.yml"))
     theirs = judged_by(load_rules(shipped, metrics=METRICS).rules)
     ours = judged_by(load_rules([CONFIG.with_name("demo_rules.yml")], metrics=METRICS).rules)
-    assert len(theirs) == 4
-    assert {name: ours.get(name) for name in theirs} == theirs
+    quick = {"main_is_red", "pipelines_are_slow"}  # made to end while one watches
+    assert len(ours.keys() - quick) == 4
+    assert {name: theirs.get(name) for name in ours.keys() - quick} == {
+        name: ours[name] for name in ours.keys() - quick
+    }

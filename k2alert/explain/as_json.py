@@ -5,7 +5,7 @@ from typing import Any
 
 from k2alert.explain.explanation import Explanation, Explanations, Figure, Hearing, Reason
 from k2alert.judge.clauses import Clause
-from k2alert.model import Evidence, RunEvidence
+from k2alert.model import DeploymentEvidence, Evidence, RunEvidence, TestEvidence
 from k2alert.notify.text import safe_url
 from k2alert.times import iso
 
@@ -70,6 +70,8 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
         "faults": evidence.faults,
         "samples": evidence.samples,
         "runs": [_run(run) for run in evidence.runs],
+        "tests": [_test(test) for test in evidence.tests],
+        "deployments": [_deployment(deployment) for deployment in evidence.deployments],
         "firstFailing": _run(first) if first is not None else None,
         "lastGreen": _run(last) if last is not None else None,
         "compareUrl": safe_url(evidence.compare_url),
@@ -96,6 +98,34 @@ def _run(run: RunEvidence) -> dict[str, Any]:
             }
             for job in run.jobs
         ],
+    }
+
+
+def _test(test: TestEvidence) -> dict[str, Any]:
+    return {
+        "suite": test.suite,
+        "test": test.test,
+        "job": test.job,
+        "file": test.file,
+        "message": test.message,
+        "branch": test.branch,
+        "sha": test.sha,
+        "finishedAt": iso(test.finished_at),
+        "url": safe_url(test.web_url),
+    }
+
+
+def _deployment(one: DeploymentEvidence) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "environment": one.environment,
+        "tier": one.tier,
+        "result": one.result.value,
+        "branch": one.branch,
+        "sha": one.sha,
+        "run": one.run,
+        "finishedAt": iso(one.finished_at),
+        "url": safe_url(one.web_url),
     }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from k2alert.explain.explanation import Explanation, Explanations, Figure, Hearing
 from k2alert.judge.clauses import Clause
 from k2alert.judge.evaluate import Value
-from k2alert.model import RunEvidence, Truth
+from k2alert.model import DeploymentEvidence, Evidence, RunEvidence, TestEvidence, Truth
 from k2alert.notify.text import clean, safe_url
 from k2alert.times import iso
 
@@ -85,13 +85,29 @@ def _figure(figure: Figure) -> Iterator[str]:
     needed = f" of the {figure.needed} needed" if figure.needed > 1 else ""
     missing = f": {figure.missing.text}" if figure.missing is not None else ""
     yield f"    {figure.text} = {figure.shown}{missing}  ({samples}{needed}, {figure.window})"
-    yield from (f"      {_run(run)}" for run in figure.evidence.runs)
+    yield from (f"      {line}" for line in _facts(figure.evidence))
     if figure.evidence.more:
         yield f"      and {figure.evidence.more} more"
     if figure.evidence.first_failing is not None:
         yield f"      first failing: {_commit(figure.evidence.first_failing)}"
     if figure.evidence.last_green is not None:
         yield f"      last green: {_commit(figure.evidence.last_green)}"
+
+
+def _facts(evidence: Evidence) -> list[str]:
+    """The tests or deployments behind the value; the runs, where there are none."""
+    tests = [_test(test) for test in evidence.tests]
+    deployments = [_deployment(deployment) for deployment in evidence.deployments]
+    return tests or deployments or [_run(run) for run in evidence.runs]
+
+
+def _test(test: TestEvidence) -> str:
+    where = f"{clean(test.branch)} {iso(test.finished_at)} {safe_url(test.web_url)}".strip()
+    return f"{clean(test.suite)} {clean(test.test)} ({clean(test.job)}) {where}: {clean(test.message, 200)}"
+
+
+def _deployment(one: DeploymentEvidence) -> str:
+    return f"{one.result.value} {clean(one.environment)} {iso(one.finished_at)} {safe_url(one.web_url)}".strip()
 
 
 def _run(run: RunEvidence) -> str:

@@ -77,7 +77,8 @@ def export_selection(config: Config) -> Selection:
 
 
 def _wanted(config: Config, metrics: Mapping[str, Metric]) -> dict[Selection, frozenset[Kind]]:
-    wanted: dict[Selection, frozenset[Kind]] = {export_selection(config): frozenset(Kind)}
+    measured = frozenset(metric.kind for metric in metrics.values() if metric.kind is not None)
+    wanted: dict[Selection, frozenset[Kind]] = {export_selection(config): measured}
     for rule in config.rules:
         kinds = {metrics[name].kind for name in _metrics_of(rule) & metrics.keys()}
         wanted[rule.selection] = wanted.get(rule.selection, frozenset()) | {kind for kind in kinds if kind is not None}

@@ -9,6 +9,7 @@ datetimes; in the compact `Entry` rows that feed `measure` they are whole millis
 """
 
 from k2alert.model.entries import (
+    BenchmarkEntry,
     CoverageEntry,
     DeploymentEntry,
     FactChange,
@@ -90,6 +91,7 @@ __all__ = [
     "Alert",
     "AlertGroup",
     "AlertState",
+    "BenchmarkEntry",
     "BenchmarkPoint",
     "BenchmarkReport",
     "CoverageEntry",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from k2alert.model.facts import EntryChange, Kind, OpenChange, Stream
 
 __all__ = [
+    "BenchmarkEntry",
     "CoverageEntry",
     "DeploymentEntry",
     "FactChange",
@@ -77,7 +78,22 @@ class ScheduleEntry(NamedTuple):
     last_run: int | None
 
 
-FactEntry = ReportEntry | CoverageEntry | DeploymentEntry | ScheduleEntry
+class BenchmarkEntry(NamedTuple):
+    """One measurement of a benchmark. `ref` is its report's number, which all measurements of the report share."""
+
+    stream: int
+    ref: int
+    finished: int
+    sha: bytes
+    benchmark: str
+    value: float
+    unit: str
+    lower_is_better: bool
+    spread: float | None
+    cpu: str
+
+
+FactEntry = ReportEntry | CoverageEntry | DeploymentEntry | ScheduleEntry | BenchmarkEntry
 
 
 class FactChange(NamedTuple):

@@ -9,6 +9,7 @@ from sqlite3 import Connection
 
 from k2alert.model import (
     RESULTS,
+    BenchmarkEntry,
     DeploymentEvidence,
     FactEntry,
     Kind,
@@ -37,11 +38,10 @@ __all__ = [
 def read_facts(con: Connection, kind: Kind, since_ms: int) -> Iterator[list[FactEntry]]:
     """Entries of a kind of facts finished since then, in (finished, ref) order, in batches.
 
-    Schedules are all read: they have no end. Benchmarks are measured by nothing yet.
+    Schedules are all read: they have no end.
     """
-    rows = _ROWS[kind](con, since_ms) if kind in _ROWS else iter(())
     batch: list[FactEntry] = []
-    for entry in rows:
+    for entry in _ROWS[kind](con, since_ms):
         batch.append(entry)
         if len(batch) == BATCH:
             yield batch
@@ -78,7 +78,19 @@ def _schedules(con: Connection, since_ms: int) -> Iterator[FactEntry]:
             yield entry
 
 
-_ROWS = {Kind.TEST: _tests, Kind.COVERAGE: _coverage, Kind.DEPLOYMENT: _deployments, Kind.SCHEDULE: _schedules}
+def _benchmarks(con: Connection, since_ms: int) -> Iterator[FactEntry]:
+    for row in con.execute(QUERIES["benchmark_points"], (since_ms,)):
+        entry = BenchmarkEntry(*row)
+        yield entry._replace(lower_is_better=row[7] == 1)
+
+
+_ROWS = {
+    Kind.TEST: _tests,
+    Kind.COVERAGE: _coverage,
+    Kind.BENCHMARK: _benchmarks,
+    Kind.DEPLOYMENT: _deployments,
+    Kind.SCHEDULE: _schedules,
+}
 
 
 def read_tests(con: Connection) -> Iterator[list[NamedTest]]:

@@ -53,12 +53,16 @@ EMPTY = NumberSet(0, 0)
 
 
 class Namer:
-    """Gives numbers to the names of one project and kind, within one transaction. `new` are those given just now."""
+    """Gives numbers to the names of one project and kind, at most so many, within one transaction.
 
-    def __init__(self, con: Connection, origin: int, kind: int) -> None:
+    `new` are those given just now.
+    """
+
+    def __init__(self, con: Connection, origin: int, kind: int, most: int = MOST_NAMES) -> None:
         self._con = con
         self._origin = origin
         self._kind = kind
+        self._most = most
         self.new: dict[int, Name] = {}
 
     def set_of(self, names: Iterable[Name]) -> NumberSet | None:
@@ -97,7 +101,7 @@ class Namer:
     def _free(self, count: int) -> list[int]:
         """The lowest numbers that are free, at most so many."""
         taken = {row[0] for row in self._con.execute(QUERIES["taken_names"], (self._origin, self._kind))}
-        return list(islice((number for number in range(MOST_NAMES) if number not in taken), count))
+        return list(islice((number for number in range(self._most) if number not in taken), count))
 
     def _row(self, fingerprint: int, number: int, name: Name) -> tuple[Any, ...]:
         suite, test = shown(*name)

@@ -15,8 +15,8 @@ Every name that conditions, messages and `value()` can use. This page is written
 `min_samples` means for it: *ratio*, *mean* and *quantile* metrics have no data with fewer samples; counts, streaks,
 ages and states are never short. All can be grouped `by` the labels of their section, and by your `project_labels`.
 
-What counts when, to the last run, is in [collecting.md](collecting.md); what conditions can do with these names, in
-[rules.md](rules.md).
+What counts when, to the last run, is in [collecting.md](collecting.md), and of tests, coverage, deployments and
+schedules in [reports.md](reports.md); what conditions can do with these names, in [rules.md](rules.md).
 """
 _UNCOLLECTED = """## Not collected yet
 

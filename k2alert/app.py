@@ -32,6 +32,7 @@ from k2alert.explain.asking import Question, answer
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.server import is_loopback, make_app, parse_listen, start
 from k2alert.expose.view import View
+from k2alert.inbox import KEEP, Answer, Inbox, Outcome, Surroundings
 from k2alert.logs import Secrets
 from k2alert.loops import Work, repeat, run_together
 from k2alert.measure.catalogue import METRICS
@@ -136,20 +137,23 @@ class _Daemon:
         self._store = store
         self._reload_asked = reload
         self._reloading = asyncio.Lock()
+        self._facts_came = asyncio.Event()
         self._saving = asyncio.Lock()
         self._loaded = False
         self._setting = Setting(config=config, board=make_board(config, METRICS))
         self._self_metrics = SelfMetrics(__version__)
+        self._recorder = _Recorder(store, self._saving, self._take)
         self._collector = Collector(
             config.sources,
             forges=SOURCES,
-            store=_Recorder(store, self._saving, self._take),
+            store=self._recorder,
             time=options.time,
             depth=lambda: self._setting.config.look_back,
             version=__version__,
             on_saved=lambda _: None,
             on_progress=options.on_progress,
         )
+        self._inbox = Inbox(forges=SOURCES, store=store, time=options.time, around=self._surroundings())
         self._rounds = Rounds(
             self._setting,
             metrics=METRICS,
@@ -173,24 +177,31 @@ class _Daemon:
         try:
             self._options.on_ready(port)
             _LOG.info("listening on port %d", port, extra={"version": __version__, "rules": len(config.rules)})
-            await self._remember()
+            # Webhooks are taken from the first moment on, a long history or not.
             await run_together(
-                {
-                    "collect": self._collector.run,
-                    "evaluate": lambda: self._repeat(self._round, self._interval, stop),
-                    "deliver": lambda: self._deliver(stop),
-                    "watch the files": lambda: self._repeat(self._watch, lambda: self._options.watch_every, stop),
-                    "reload": self._reload_when_asked,
-                    "prune": lambda: self._repeat(self._prune, lambda: PRUNE_EVERY, stop),
-                },
-                stop,
-                finish=("evaluate", "deliver", "prune"),
+                {"keep webhooks": self._inbox.keep, "work": lambda: self._work(stop)}, stop, finish=("work",)
             )
         finally:
             await self._rounds.close()
             await self._collector.close()
             await runner.cleanup()
             _LOG.info("stopped")
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        await self._remember()
+        await run_together(
+            {
+                "collect": self._collector.run,
+                "digest webhooks": self._inbox.digest,
+                "evaluate": lambda: self._repeat(self._round, self._interval, stop, self._facts_came),
+                "deliver": lambda: self._deliver(stop),
+                "watch the files": lambda: self._repeat(self._watch, lambda: self._options.watch_every, stop),
+                "reload": self._reload_when_asked,
+                "prune": lambda: self._repeat(self._prune, lambda: PRUNE_EVERY, stop),
+            },
+            stop,
+            finish=("evaluate", "deliver", "prune"),
+        )
 
     async def _remember(self) -> None:
         began = self._time.monotonic()
@@ -202,8 +213,10 @@ class _Daemon:
         took = round(self._time.monotonic() - began, 3)
         _LOG.info("the history is in memory", extra={"rows": rows, "seconds": took})
 
-    async def _repeat(self, work: Work, every: Callable[[], timedelta], stop: asyncio.Event) -> None:
-        await repeat(work, every, stop, monotonic=self._time.monotonic)
+    async def _repeat(
+        self, work: Work, every: Callable[[], timedelta], stop: asyncio.Event, wake: asyncio.Event | None = None
+    ) -> None:
+        await repeat(work, every, stop, monotonic=self._time.monotonic, wake=wake)
 
     def _interval(self) -> timedelta:
         return self._setting.config.evaluation_interval
@@ -219,6 +232,24 @@ class _Daemon:
 
     def _take(self, saved: Saved) -> None:
         self._setting.board.apply(saved)
+        if saved.entries or saved.opens or saved.facts:
+            self._facts_came.set()
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            sources=lambda: self._setting.config.sources,
+            projects=lambda: self._collector.project_states() if self._loaded else None,
+            tags=lambda source: self._collector.memory(source).get("tags", {}),
+            record=self._recorder.save,
+            look_soon=self._collector.look_soon,
+            count=self._count_webhook,
+        )
+
+    def _count_webhook(self, source: str, outcome: Outcome, now: datetime) -> None:
+        self._self_metrics.webhook(source, outcome.value, now=now)
+
+    async def _take_webhook(self, kind: str, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        return await self._inbox.receive(kind, name, headers, body)
 
     async def _prune(self) -> None:
         before = self._time.now() - self._setting.config.retention
@@ -226,6 +257,7 @@ class _Daemon:
             async with self._saving:
                 self._take(await self._store.prune(before))
                 self._setting.board.drop_empty()
+            await self._store.drop_old_hooks(self._time.now() - KEEP)
         except StoreError as error:
             _LOG.error("the store could not be pruned: %s", error)
 
@@ -322,6 +354,7 @@ class _Daemon:
             ready=self._why_not_ready,
             reload=self.reload,
             explain=self._explain,
+            webhook=self._take_webhook,
             admin_token=lambda: _secret(self._setting.config.web.admin_token),
             read_token=lambda: _secret(self._setting.config.web.read_token),
         )

@@ -11,6 +11,9 @@ from typing import Any
 
 __all__ = ["TaskEnded", "Work", "repeat", "run_together"]
 
+_SHORTEST_REST = 0.1  # seconds: what comes in a burst is taken in few rounds
+_SHARE = 10  # at most one part in so many of the time is spent on rounds that were called for
+
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -53,17 +56,32 @@ async def _named(name: str, task: Work, stop: asyncio.Event) -> None:
 
 
 async def repeat(
-    work: Work, every: Callable[[], timedelta], stop: asyncio.Event, *, monotonic: Callable[[], float]
+    work: Work,
+    every: Callable[[], timedelta],
+    stop: asyncio.Event,
+    *,
+    monotonic: Callable[[], float],
+    wake: asyncio.Event | None = None,
 ) -> None:
     """Does the work, then again `every` after the last start, until `stop` is set; the work is never cut short.
 
-    A round that takes longer than `every` is followed at once by the next, none is made up for.
+    A round that takes longer than `every` is followed at once by the next, none is made up for. Setting `wake` calls
+    for the next round sooner: after a rest that is short, but ten times as long as the last round took.
     """
     while not stop.is_set():
         began = monotonic()
+        if wake is not None:
+            wake.clear()
         await work()
-        left = every().total_seconds() - (monotonic() - began)
-        await _wait_for(stop, max(left, 0.0))
+        took = monotonic() - began
+        left = max(every().total_seconds() - took, 0.0)
+        if wake is None:
+            await _wait_for(stop, left)
+            continue
+        rest = min(max(_SHORTEST_REST, _SHARE * took), left)
+        await _wait_for(stop, rest)
+        if not stop.is_set():
+            await _wait_for_either(stop, wake, left - rest)
 
 
 async def _wait_for(stop: asyncio.Event, seconds: float) -> None:
@@ -72,3 +90,15 @@ async def _wait_for(stop: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stop.wait(), seconds or 1e-6)  # even no time at all lets other tasks work
     except TimeoutError:
         return
+
+
+async def _wait_for_either(stop: asyncio.Event, wake: asyncio.Event, seconds: float) -> None:
+    """Sleeps, or wakes when one of the two is set."""
+    if seconds <= 0:
+        return
+    waits = [asyncio.create_task(event.wait(), name="wake") for event in (stop, wake)]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

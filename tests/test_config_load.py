@@ -88,7 +88,7 @@ def test_what_this_release_does_not_act_on_is_said(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, FULL, {"TOKEN": TOKEN}, rules=RULES)
 
     assert {text.partition(":")[0] for text in said(loaded, "not-built")} == {
-        *("groups", "exclude", "webhook_secret", "reports", "exclude_during"),
+        *("groups", "exclude", "reports", "exclude_during"),
     }
 
 

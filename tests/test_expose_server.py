@@ -1,11 +1,13 @@
 """The HTTP face, through a real server on a free port."""
 
 import asyncio
+import contextlib
 import gzip
+import io
 import json
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -111,6 +113,7 @@ class Server:
         self.known: Snapshot | None = snapshot()
         self.own = own_metrics()
         self.port = 0
+        self.posted: list[tuple[str, str, str, bytes]] = []
 
     async def ready(self) -> str | None:
         return self.why_not
@@ -126,8 +129,13 @@ class Server:
             return 404, f"no rule {rule!r}"
         return 200, {"asked": [rule, *labels, iso(at) if at else None]}
 
+    async def webhook(self, kind: str, name: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str]:
+        self.posted.append((kind, name, headers.get("x-some", ""), body))
+        return (200, "") if kind == "gitlab" else (401, "not signed")
+
     def view(self) -> View:
         return View(
+            webhook=self.webhook,
             snapshot=lambda: self.known,
             self_metrics=self.own.render,
             ready=self.ready,
@@ -328,6 +336,35 @@ async def test_reload(token: str | None, loopback: bool, headers: dict[str, str]
         answer = await session.post("/-/reload", headers=headers)
 
         assert (answer.status, server.reloads) == (status, int(status == 200))
+
+
+async def test_a_webhook_goes_on_as_it_came_and_its_answer_is_empty() -> None:
+    async with serving(loopback=False) as (server, session):
+        server.admin = server.read = "s3cret"  # neither token is a forge's to give
+        for path in ("/webhooks/gitlab", "/webhooks/gitlab/one"):
+            answer = await session.post(path, data=b"{ }\xff", headers={"X-Some": "Header"})
+            assert (answer.status, await answer.read()) == (200, b"")
+        refused = await session.post("/webhooks/github", data=b"")
+        got = await session.get("/webhooks/gitlab")
+
+        assert server.posted[:2] == [("gitlab", "", "Header", b"{ }\xff"), ("gitlab", "one", "Header", b"{ }\xff")]
+        assert (refused.status, (await refused.json())["error"]) == (401, "not signed")
+        assert got.status == 405
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_a_webhook_larger_than_any_forge_sends_is_refused(chunked: bool) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(26):
+            yield bytes(1024 * 1024)
+
+    async with serving() as (server, session):
+        with contextlib.suppress(aiohttp.ClientConnectionError):  # it may hang up before all is sent
+            answer = await session.post(
+                "/webhooks/gitlab", data=pieces() if chunked else io.BytesIO(bytes(26 * 1024 * 1024))
+            )
+            assert answer.status == 413
+        assert server.posted == []
 
 
 async def test_a_reload_that_fails_says_why() -> None:

@@ -30,7 +30,11 @@ READ = {
     "github/headers_pr_not_found.json",
     "github/headers_pr_page_1.json",
     "github/headers_pr_page_last.json",
-    "github/webhook_workflow_run__completed.json",  # the run or job inside; nothing receives webhooks yet
+    "gitlab/webhook_pipeline.json",  # these in test_collect_hooks_facts, as all webhooks
+    "gitlab/webhook_build.json",
+    "gitlab/webhook_job.json",
+    "github/webhook_check_run__completed.json",
+    "github/webhook_workflow_run__completed.json",
     "github/webhook_workflow_run__completed.with-pull-requests.json",
     "github/webhook_workflow_run__requested.json",
     "github/webhook_workflow_job__completed.failure.with-organization.json",
@@ -44,12 +48,8 @@ NOT_YET = {
     "gitlab/narkoz_environments.json": "deployments and lead time",
     "gitlab/get_pipeline_testreport.json": "tests",
     "gitlab/narkoz_pipeline_test_report.json": "tests",
-    "gitlab/webhook_build.json": "webhooks",
-    "gitlab/webhook_deployment.json": "webhooks",
-    "gitlab/webhook_job.json": "webhooks",
-    "gitlab/webhook_pipeline.json": "webhooks",
-    "github/webhook_check_run__completed.json": "webhooks",
-    "github/webhook_deployment_status__payload.json": "webhooks",
+    "gitlab/webhook_deployment.json": "deployments and lead time",
+    "github/webhook_deployment_status__payload.json": "deployments and lead time",
 }
 
 

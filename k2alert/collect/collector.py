@@ -210,6 +210,18 @@ class Collector:
         """Every configured project, and how far it has been read."""
         return [self._projects[name, key] for name, source in self._sources.items() for key in source.places]
 
+    def memory(self, source: str) -> Mapping[str, Any]:
+        """What the last look at a source left for the next."""
+        found = self._sources.get(source)
+        return found.memory if found is not None else {}
+
+    def look_soon(self, source: str, key: str) -> None:
+        """Has a project looked at in its next turn, for it is known to have changed."""
+        found = self._sources.get(source)
+        if found is not None and key in found.places:
+            found.places[key].due = self._time.now()
+            self._changed.set()
+
     def stats(self) -> dict[str, SourceStats]:
         """Every source in numbers, by name."""
         return {name: self._stats_of(source) for name, source in self._sources.items()}

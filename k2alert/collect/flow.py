@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from k2alert.collect.hooks import Hooks
 from k2alert.model import KnownRun, PipelineRun, Project
 
 Reason = Literal["auth", "forbidden", "not_found", "rate_limited", "server", "body", "timeout", "network", "client"]
@@ -108,3 +109,4 @@ class Forge:
     default_url: str
     api_path: str  # joined to the source's url: "/api/v4" for GitLab, "" for GitHub
     headers: Mapping[str, str] = field(default_factory=dict)  # sent with every request, besides Authorization
+    hooks: Hooks | None = None  # how it sends webhooks, if it does

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
 from k2alert.collect.flow import Answer, Ask, Batch, Failure, Flow, Forge, Look, Request, Response
+from k2alert.collect.github_hooks import HOOKS
 from k2alert.collect.github_parse import (
     Page,
     SeenRun,
@@ -29,6 +30,7 @@ from k2alert.collect.github_parse import (
     read_page,
     read_project,
     read_run,
+    ref_type_of,
     run_state,
 )
 from k2alert.model import JobRun, KnownRun, PipelineRun, Project, RefType, RunState
@@ -51,9 +53,6 @@ _SECOND = timedelta(seconds=1)  # the resolution of `created`
 _MOST_REFS = 5000  # names of branches and tags remembered for one source
 
 _TAGS = "tags"  # the key of the flow's memory
-
-# Events whose run may be of a tag; all others run on a branch.
-_OF_ANY_REF = frozenset({"push", "create", "workflow_dispatch", "deployment", "deployment_status"})
 
 
 class _Span(NamedTuple):
@@ -96,6 +95,7 @@ FORGE = Forge(
     default_url="https://api.github.com",
     api_path="",
     headers={"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"},
+    hooks=HOOKS,
 )
 
 
@@ -312,15 +312,9 @@ class _Reading:
     # ---------------------------------------------------------------------------------------- branches and tags
 
     def _find_ref_type(self, run: SeenRun) -> Steps[RefType | Failure]:
-        """What the run ran for; GitHub's runs name a branch or tag without saying which."""
-        if run.is_change_request:
-            return RefType.CHANGE_REQUEST
-        if run.branch == self._project.default_branch:
-            return RefType.DEFAULT
-        if run.event == "release":
-            return RefType.TAG
-        if run.event not in _OF_ANY_REF or not run.branch:
-            return RefType.BRANCH
+        known = ref_type_of(run, self._project.default_branch)
+        if known is not None:
+            return known
         is_tag = yield from self._find_tag(run.branch)
         if isinstance(is_tag, Failure):
             return is_tag
@@ -328,7 +322,7 @@ class _Reading:
 
     def _find_tag(self, name: str) -> Steps[bool | Failure]:
         """Whether a tag and no branch has the name, asked once for each name: mostly one request, two for a tag."""
-        key = f"{self._project.path} {name}"
+        key = tag_key(self._project.path, name)
         if key not in self._tags:
             is_tag = yield from self._exists(f"tags/{name}")
             if is_tag is True:
@@ -358,6 +352,11 @@ class _Reading:
 
     def _note(self, detail: str) -> None:
         self.flaw = self.flaw or Failure("body", detail)
+
+
+def tag_key(path: str, name: str) -> str:
+    """Under which a look remembers whether a name is a tag's, in its memory's `tags`."""
+    return f"{path} {name}"
 
 
 def _differs(run: SeenRun, known: KnownRun, state: RunState) -> bool:

@@ -24,6 +24,7 @@ __all__ = [
     "read_page",
     "read_project",
     "read_run",
+    "ref_type_of",
     "run_state",
 ]
 
@@ -53,6 +54,9 @@ _EVENTS = {
     "repository_dispatch": Event.API,
 }
 _STARTED_BY_A_TAG = frozenset({"push", "create", "release"})
+
+# Events whose run may be of a tag; all others run on a branch.
+_OF_ANY_REF = frozenset({"push", "create", "workflow_dispatch", "deployment", "deployment_status"})
 
 # A conclusion follows `completed` within moments; one still missing after this long never comes.
 _CONCLUSION_DUE = timedelta(hours=1)
@@ -170,6 +174,17 @@ def run_state(run: SeenRun, *, now: datetime) -> RunState:
     state = _STATES.get(run.status, RunState.PENDING)
     waits = state is RunState.FINISHED and run.result is None and now - run.updated_at < _CONCLUSION_DUE
     return RunState.RUNNING if waits else state
+
+
+def ref_type_of(run: SeenRun, default_branch: str) -> RefType | None:
+    """What the run ran for; None where its branch may be a tag: GitHub's runs name either without saying which."""
+    if run.is_change_request:
+        return RefType.CHANGE_REQUEST
+    if run.branch == default_branch:
+        return RefType.DEFAULT
+    if run.event == "release":
+        return RefType.TAG
+    return None if run.event in _OF_ANY_REF and run.branch else RefType.BRANCH
 
 
 def read_job(data: Any, run: SeenRun) -> JobRun | None:

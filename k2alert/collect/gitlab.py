@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from k2alert.collect.flow import Ask, Failure, Flow, Forge, Look
 from k2alert.collect.gitlab_graphql import Refused, read_graphql
+from k2alert.collect.gitlab_hooks import HOOKS
 from k2alert.collect.gitlab_reading import Reading, Steps
 from k2alert.collect.gitlab_rest import identify, read_rest
 
@@ -31,7 +32,12 @@ def look(ask: Ask) -> Flow:
 
 _REST = timedelta(hours=1)  # how long an instance whose GraphQL is too slow for one pipeline is left alone
 
-FORGE = Forge(look=look, default_url="https://gitlab.com", api_path="/api")  # GraphQL does not live below /api/v4
+FORGE = Forge(
+    look=look,
+    default_url="https://gitlab.com",
+    api_path="/api",  # GraphQL does not live below /api/v4
+    hooks=HOOKS,
+)
 
 
 def _read(reading: Reading) -> Steps[Failure | None]:

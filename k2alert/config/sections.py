@@ -39,7 +39,6 @@ _UNBUILT_OF_SOURCE = {
     "organizations": "name the repositories",
     "exclude": "every project that is named is read",
     "reports": "it reads no reports",
-    "webhook_secret": "webhooks are not heard, projects are polled",
 }
 
 

@@ -12,7 +12,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from k2alert.model import ProjectState
 
-__all__ = ["REASONS", "SelfMetrics"]
+__all__ = ["REASONS", "WEBHOOK_OUTCOMES", "SelfMetrics"]
 
 REASONS = (
     "clientError",
@@ -24,6 +24,9 @@ REASONS = (
     "other",
 )
 """Why a notification failed, in Alertmanager's words."""
+
+WEBHOOK_OUTCOMES = ("accepted", "duplicate", "ignored", "refused", "bug")
+"""What becomes of a webhook."""
 
 _STATES = tuple(state.value for state in ProjectState)
 _OPENMETRICS = "application/openmetrics-text"
@@ -90,6 +93,13 @@ class SelfMetrics:
             "k2alert_webhook_last_received_timestamp_seconds",
             "When the source last sent a webhook; 0: never.",
             ["source"],
+            registry=registry,
+        )
+
+        self._webhooks = Counter(
+            "k2alert_webhooks_received",
+            "Webhooks that a source sent, by what became of them.",
+            ["source", "outcome"],
             registry=registry,
         )
 
@@ -162,6 +172,8 @@ class SelfMetrics:
         else:
             self._source_success.labels(*name)
             self._webhook_at.labels(*name)
+            for outcome in WEBHOOK_OUTCOMES:
+                self._webhooks.labels(*name, outcome)
             self._requests.labels(*name, "200")
             for state in _STATES:
                 self._projects.labels(*name, state)
@@ -176,7 +188,7 @@ class SelfMetrics:
         else:
             self._source_success.remove(*name)
             self._webhook_at.remove(*name)
-            for metric in (self._requests, self._projects, self._remaining):
+            for metric in (self._requests, self._projects, self._remaining, self._webhooks):
                 metric.remove_by_labels({"source": name[0]})
 
     def config_loaded(self, text_hash: str, *, now: datetime) -> None:
@@ -208,6 +220,12 @@ class SelfMetrics:
             self._remaining.labels(source).set(remaining)
         if success_at is not None:
             self._source_success.labels(source).set(success_at.timestamp())
+
+    def webhook(self, source: str, outcome: str, *, now: datetime) -> None:
+        """A source sent a webhook, and this became of it."""
+        if (source,) in self._declared["source"]:
+            self._webhooks.labels(source, outcome).inc()
+            self._webhook_at.labels(source).set(now.timestamp())
 
     def evaluated(self, failed: Mapping[str, bool], *, took: timedelta, dropped: int) -> None:
         """A round is over: for each rule, whether judging it failed."""

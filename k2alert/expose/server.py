@@ -15,6 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from k2alert.expose.api import alerts_json, rules_json
 from k2alert.expose.view import Snapshot, View
+from k2alert.expose.webhooks import read_hook
 from k2alert.times import parse_instant
 
 __all__ = ["ListenError", "is_loopback", "make_app", "parse_listen", "start"]
@@ -92,6 +93,8 @@ def make_app(view: View, *, loopback: bool) -> web.Application:
     app.router.add_get("/-/ready", _ready)
     app.router.add_post("/-/reload", _reload)
     app.router.add_put("/-/reload", _reload)
+    app.router.add_post("/webhooks/{kind}", _webhook)
+    app.router.add_post("/webhooks/{kind}/{name}", _webhook)
     app.router.add_get("/api/v1/rules", _rules)
     app.router.add_get("/api/v1/alerts", _alerts)
     app.router.add_get("/api/v1/explain", _explain)
@@ -218,6 +221,13 @@ async def _reload(request: web.Request) -> web.Response:
     if errors:
         return web.Response(status=500, text="".join(f"{error}\n" for error in errors))
     return web.Response(text="")
+
+
+async def _webhook(request: web.Request) -> web.Response:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    kind, name = request.match_info["kind"], request.match_info.get("name", "")
+    status, why = await request.app[VIEW].webhook(kind, name, headers, await read_hook(request))
+    return web.Response(status=status) if status == 200 else _error(status, why, {})
 
 
 def _success(data: dict[str, Any]) -> web.Response:

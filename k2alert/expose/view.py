@@ -37,7 +37,9 @@ class View:
 
     `ready` gives the reason why not, or None. `reload` gives the errors, none when it worked. `explain` takes a rule's
     name, label values and a time (None: now), and gives a status with the explanations (200) or why there are none.
-    The tokens are asked for at every request, since a reload may change them.
+    `webhook` takes one: the kind of forge, the name of a source or "", the headers (names in lower case) and the raw
+    body; it gives the status to answer with, and why. The tokens are asked for at every request, since a reload may
+    change them.
     """
 
     snapshot: Callable[[], Snapshot | None]
@@ -45,5 +47,6 @@ class View:
     ready: Callable[[], Awaitable[str | None]]
     reload: Callable[[], Awaitable[Sequence[str]]]
     explain: Callable[[str, Sequence[tuple[str, str]], datetime | None], Awaitable[tuple[int, dict[str, Any] | str]]]
+    webhook: Callable[[str, str, Mapping[str, str], bytes], Awaitable[tuple[int, str]]]
     admin_token: Callable[[], str | None]
     read_token: Callable[[], str | None]

@@ -39,6 +39,7 @@ from k2alert.model.facts import (
     RunTotal,
     Stream,
 )
+from k2alert.model.hooks import HookEvent
 from k2alert.model.measures import EvidenceRefs, Measured, Measures, Metric, Needs, Selection, Window
 from k2alert.model.reports import (
     BenchmarkPoint,
@@ -112,6 +113,7 @@ __all__ = [
     "FactChange",
     "FactEntry",
     "Finding",
+    "HookEvent",
     "Hush",
     "JobEvidence",
     "JobRun",

@@ -101,6 +101,7 @@ class JobRun:
     """One execution of one job. `id` is the forge's; a retried job is another JobRun of the same `name`.
 
     `name` is the forge's full name (`test 3/20`); the label `job` is cut from it (`test`).
+    `attempt` 0 is not known: a webhook told of it, which says neither that nor `runner`.
     `stage` is "" where the forge has none; `runner` joins the sorted tags or labels asked for with ",".
     `allowed` marks a job whose failure the project allows. `reason` is the forge's failure reason or "".
     """

@@ -10,7 +10,10 @@ books the entries and open things that changed. Pure: no database here. The rule
 4. At a time t that one counts which is the latest (by attempt; jobs of one name by attempt and id) of those
    finished by t. So a row is superseded by the first of its successors to finish, or from its own end on where a
    successor finished before it: then it never counts.
+   Executions of a job whose attempt is not known (0) are ordered by id alone.
 5. A job of a finished run is not open, whatever its own state (GitLab leaves manual jobs behind).
+6. An execution whose attempt is not known was told of by a webhook, which does not know its labels either: a look that
+   knows the attempt gives it both.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -184,7 +187,7 @@ def _merge_jobs(book: Book, look: PipelineRun, numbers: Numbers, fresh: bool) ->
             row = _job_row(place, book.labels, look, job, numbers)
             known[row.forge_id] = row
             place += 1
-        elif row is not None and (fresh or (_ends(job) and not _has_ended(row))):
+        elif row is not None and (fresh or (_ends(job) and not _has_ended(row)) or (job.attempt and not row.attempt)):
             known[row.forge_id] = _job_again(row, _job_row(row.id, book.labels, look, job, numbers))
     return _order_jobs(row for row in known.values() if row.state != _FINISHED or _has_ended(row))
 
@@ -230,8 +233,11 @@ def _job_row(place: int, labels: StreamKey, look: PipelineRun, job: JobRun, numb
 
 def _job_again(row: JobRow, look: JobRow) -> JobRow:
     """A known execution after a look: an end once recorded stays, also while the job is open again."""
+    if look.attempt and not row.attempt:  # rule 6
+        row = row._replace(stream=look.stream, attempt=look.attempt)
+    attempt = look.attempt or row.attempt
     if _has_ended(look):
-        return look._replace(stream=row.stream, retry=row.retry)
+        return look._replace(stream=row.stream, attempt=attempt, retry=row.retry)
     return row._replace(state=look.state, created=look.created, started=look.started, link=look.link)
 
 
@@ -243,13 +249,13 @@ def _order_jobs(rows: Iterable[JobRow]) -> tuple[JobRow, ...]:
             names.setdefault(row.name, []).append(row)
         else:
             rest.append(row)
-    return tuple(rest) + tuple(row for same in names.values() for row in _in_order(sorted(same, key=_execution)))
+    return tuple(rest) + tuple(row for same in names.values() for row in _in_order(_by_execution(same)))
 
 
-def _execution(row: JobRow) -> tuple[int, int, str]:
-    """Orders the executions of one job: by attempt, then by the forge's id, numbers as numbers."""
-    text = str(row.forge_id)
-    return (row.attempt, len(text), text)
+def _by_execution(rows: Sequence[JobRow]) -> list[JobRow]:
+    """The executions of one job in order: by attempt where each is known, then by the forge's id as a number."""
+    known = all(row.attempt for row in rows)
+    return sorted(rows, key=lambda row: (row.attempt if known else 0, len(str(row.forge_id)), str(row.forge_id)))
 
 
 # -------------------------------------------------------------------------------------------- changes

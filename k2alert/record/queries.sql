@@ -345,3 +345,29 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 -- name: drop_silence
 -- Forgets a silence.
 DELETE FROM silences WHERE id = ?;
+-- name: add_hook
+-- An accepted webhook, if its source has not sent it before.
+INSERT INTO hooks (source, delivery, project, run, received, done, body) VALUES (?, ?, ?, ?, ?, 0, ?)
+ON CONFLICT (source, delivery) DO NOTHING
+RETURNING id;
+
+-- name: waiting_hooks
+-- The oldest webhooks that no facts were made of yet.
+SELECT id, source, delivery, project, run, received, body FROM hooks WHERE done = 0 ORDER BY id LIMIT ?;
+
+-- name: hooks_of_run
+-- All webhooks of one run whose bodies are kept, the oldest first.
+SELECT id, source, delivery, project, run, received, body FROM hooks
+WHERE source = ? AND project = ? AND run = ? AND body IS NOT NULL ORDER BY id;
+
+-- name: end_hook
+-- Facts were made of a webhook; its body stays for those of the same run still to come.
+UPDATE hooks SET done = 1 WHERE id = ?;
+
+-- name: empty_hook
+-- Facts were made of a webhook, and its body is needed no more.
+UPDATE hooks SET done = 1, body = NULL WHERE id = ?;
+
+-- name: drop_old_hooks
+-- Forgets webhooks that facts were made of and that were received before a time.
+DELETE FROM hooks WHERE received < ? AND done = 1;

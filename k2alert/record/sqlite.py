@@ -22,6 +22,7 @@ from k2alert.model import (
     Fact,
     FactChange,
     FactEntry,
+    HookEvent,
     Kind,
     KnownRun,
     LogEntry,
@@ -37,7 +38,7 @@ from k2alert.model import (
     TestEvidence,
     Transition,
 )
-from k2alert.record import fact_pruning, pruning
+from k2alert.record import fact_pruning, hooks, pruning
 from k2alert.record.engine import (
     check_schema,
     connect_onlooker,
@@ -302,6 +303,26 @@ class SqliteStore(SqliteReader):
             for origin, kind in await self._read(fact_pruning.find_named):
                 await self._write(fact_pruning.sweep_names, origin, kind)
         return gone
+
+    async def accept_hooks(self, events: Sequence[HookEvent]) -> list[bool]:
+        """See `Store`."""
+        return await self._write(hooks.accept_hooks, events)
+
+    async def waiting_hooks(self, limit: int) -> list[HookEvent]:
+        """See `Store`."""
+        return await self._read(hooks.waiting_hooks, limit)
+
+    async def hooks_of_runs(self, runs: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], list[HookEvent]]:
+        """See `Store`."""
+        return await self._read(hooks.hooks_of_runs, runs)
+
+    async def end_hooks(self, ids: Sequence[int], *, keep: bool) -> None:
+        """See `Store`."""
+        await self._write(hooks.end_hooks, ids, keep)
+
+    async def drop_old_hooks(self, before: datetime) -> None:
+        """See `Store`."""
+        await self._write(hooks.drop_old_hooks, to_ms(before))
 
     async def save_project(self, project: Project) -> None:
         """See `Store`."""

@@ -15,6 +15,7 @@ from k2alert.model import (
     Entry,
     Fact,
     FactEntry,
+    HookEvent,
     Kind,
     KnownRun,
     LogEntry,
@@ -134,6 +135,26 @@ class Store(Reader, Protocol):
 
         Reports belong to runs that are recorded: others are left out.
         """
+        ...
+
+    async def accept_hooks(self, events: Sequence[HookEvent]) -> list[bool]:
+        """Keeps webhooks until facts are made of them; for each whether it is new, or was accepted before."""
+        ...
+
+    async def waiting_hooks(self, limit: int) -> list[HookEvent]:
+        """The oldest webhooks that no facts were made of yet."""
+        ...
+
+    async def hooks_of_runs(self, runs: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], list[HookEvent]]:
+        """Every webhook of each run (source, the forge's ids of project and run) whose body is kept, oldest first."""
+        ...
+
+    async def end_hooks(self, ids: Sequence[int], *, keep: bool) -> None:
+        """Facts were made of these webhooks; `keep` their bodies for others of the same runs."""
+        ...
+
+    async def drop_old_hooks(self, before: datetime) -> None:
+        """Forgets webhooks that facts were made of and that were received before a time, their ids too."""
         ...
 
     async def save_project(self, project: Project) -> None:

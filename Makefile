@@ -42,8 +42,9 @@ types: setup ## mypy --strict
 imports: setup ## who may import whom
 	.venv/bin/lint-imports
 
-rules: setup ## the shipped rules
+rules: setup ## the shipped rules, and their tests
 	.venv/bin/k2alert check --strict rules/*.yml
+	.venv/bin/k2alert test rules/tests
 
 docs: setup ## write the generated page of the docs anew
 	.venv/bin/python -m scripts.metrics_page > docs/metrics.md.new

@@ -24,6 +24,7 @@ from k2alert.expose.exposition import Family, joined, render, rule_families, run
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.view import Snapshot
 from k2alert.gauges import ci_families
+from k2alert.grounds import grounds_of
 from k2alert.loops import Work
 from k2alert.measure.board import Board
 from k2alert.model import (
@@ -43,10 +44,9 @@ from k2alert.notify.plan import Due
 from k2alert.notify.push import pushes, remembered
 from k2alert.notify.text import clean
 from k2alert.pushes import Pushes
-from k2alert.recall import behind
 from k2alert.record.store import Store, StoreError
 from k2alert.stale import by_our_clock, is_current, state_of
-from k2alert.telling import evidence_of, message_of, wanted, words_of
+from k2alert.telling import message_of, words_of
 from k2alert.universe import Universe, make_universe
 
 __all__ = ["Rounds", "Setting"]
@@ -265,20 +265,7 @@ class Rounds:
     async def _evidence(
         self, scene: Scene, alerts: Iterable[Alert], rules: Mapping[str, Rule], now: datetime
     ) -> dict[str, Evidence]:
-        refs = wanted(scene, alerts, rules, now=now)
-        known = await behind(self._store, refs.values())
-        by_key = {alert.key: alert for alert in alerts}
-        projects = {(project.source, project.path): project for project in scene.projects}
-        forges = {source.name: source.type for source in scene.config.sources}
-        return {
-            key: evidence_of(
-                found,
-                known,
-                projects.get((by_key[key].identity.get("source", ""), by_key[key].identity.get("project", ""))),
-                forges.get(by_key[key].identity.get("source", ""), ""),
-            )
-            for key, found in refs.items()
-        }
+        return await grounds_of(scene, self._store, alerts, rules, now=now)
 
     # --------------------------------------------------------------------------------------- tidy
 

@@ -15,6 +15,7 @@ _COMMANDS = {
     "metrics": "the catalogue of names that conditions can use",
     "run": "the daemon",
     "schema": "JSON Schema of the configuration, for editors",
+    "test": "unit tests of rules",
 }
 
 

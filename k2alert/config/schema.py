@@ -11,7 +11,7 @@ from k2alert.config.expand import UNTOUCHED
 from k2alert.config.receivers import INTEGRATIONS
 from k2alert.config.settings import MainFile, RuleFile
 
-__all__ = ["json_schema"]
+__all__ = ["DIALECT", "json_schema"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = {"type": "string", "pattern": r"\$", "description": "A reference: $NAME, ${NAME} or ${file:/path}."}

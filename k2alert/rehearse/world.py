@@ -1,0 +1,87 @@
+"""A world without waiting: the daemon's own cycle at set times, where everybody hears at once.
+
+A scene and a time come in; what became of the alerts, and who was told what, goes out. Nothing is decided here: the
+cycle judges and plans, `notify.outcome` writes the log. Only the delivery is made up: every message is taken at once.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from k2alert.alert.lifecycle import AlertId, forget
+from k2alert.config.model import Config
+from k2alert.cycle import Plan, Scene, due_now, plan
+from k2alert.model import Alert, AlertState, LogEntry, Sent
+from k2alert.notify.outcome import finished, record_outcome, settled
+from k2alert.notify.plan import Due
+
+__all__ = ["Office", "Told", "World"]
+
+_KEEP_CLOSED = timedelta(hours=1)  # longer than a storm is counted over, as in the daemon
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One message that somebody was told."""
+
+    at: datetime
+    due: Due
+
+
+@dataclass(slots=True)
+class Office:
+    """The notification log of a rehearsal: whoever is due to hear, hears."""
+
+    log: dict[tuple[str, str, str], LogEntry] = field(default_factory=dict)
+
+    def tell(self, scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -> list[Told]:
+        """Says what is due of these alerts, and remembers it."""
+        told = []
+        for due in due_now(replace(scene, log=tuple(self.log.values())), alerts, now=now):
+            self._keep(record_outcome(due, Sent(), now=now))
+            told.append(Told(now, due))
+        return told
+
+    def tidy(
+        self, config: Config, alerts: Mapping[AlertId, Alert], *, now: datetime
+    ) -> tuple[list[Alert], list[Alert]]:
+        """The ended alerts that are over (see `lifecycle.forget`), once nobody waits for a word about them."""
+        by_key = {alert.key: alert for alert in alerts.values()}
+        log = tuple(self.log.values())
+        self._keep(settled(alerts=by_key, log=log, route=config.route, receivers=config.receivers))
+        heard = finished(alerts=by_key, log=tuple(self.log.values()), receivers=config.receivers)
+        over = forget(alerts, lambda alert: alert.key in heard)
+        self._drop_closed(by_key, now)
+        return over
+
+    def concerns(self, alert: Alert) -> bool:
+        """Whether a message that is not closed tells of the alert."""
+        return any(alert.key in entry.told for entry in self.log.values() if not entry.closed)
+
+    def _keep(self, entries: Iterable[LogEntry]) -> None:
+        self.log.update({entry.key: entry for entry in entries})
+
+    def _drop_closed(self, alerts: Mapping[str, Alert], now: datetime) -> None:
+        is_open = {key for key, alert in alerts.items() if alert.state is not AlertState.INACTIVE}
+        for entry in [entry for entry in self.log.values() if entry.closed and is_open.isdisjoint(entry.told)]:
+            if entry.last_sent_at is None or now - entry.last_sent_at > _KEEP_CLOSED:
+                del self.log[entry.key]
+
+
+@dataclass(slots=True)
+class World:
+    """The alerts and the log of a rehearsal, moved round by round as the daemon moves them."""
+
+    alerts: dict[AlertId, Alert] = field(default_factory=dict)
+    office: Office = field(default_factory=Office)
+
+    def round(self, scene: Scene, *, now: datetime) -> tuple[Plan, list[Told]]:
+        """One round: everything judged, every alert moved, everybody told; the scene's alerts and log stand aside."""
+        made = plan(replace(scene, alerts=self.alerts, log=()), now=now)
+        self.alerts = dict(made.step.alerts)
+        told = self.office.tell(scene, self.alerts, now=now)
+        back, gone = self.office.tidy(scene.config, self.alerts, now=now)
+        self.alerts |= {(alert.rule, alert.identity): alert for alert in back}
+        for alert in gone:
+            del self.alerts[alert.rule, alert.identity]
+        return made, told

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 from pydantic import SecretStr
@@ -163,6 +164,7 @@ class _Daemon:
             self_metrics=self._self_metrics,
             time=options.time,
             started_at=options.time.now(),
+            new_id=lambda: str(uuid4()),
         )
         self._counted: dict[tuple[str, str], int] = {}
 
@@ -355,6 +357,7 @@ class _Daemon:
             reload=self.reload,
             explain=self._explain,
             webhook=self._take_webhook,
+            quiet=self._rounds.silences.quiet(),
             admin_token=lambda: _secret(self._setting.config.web.admin_token),
             read_token=lambda: _secret(self._setting.config.web.read_token),
         )

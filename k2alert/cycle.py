@@ -23,21 +23,25 @@ from k2alert.model import (
     Alert,
     AlertState,
     Finding,
+    Hush,
     Kind,
     LogEntry,
     Measures,
     Metric,
     Project,
     Rule,
+    Silence,
     Truth,
 )
 from k2alert.notify.address import address
+from k2alert.notify.digest import digests_due
+from k2alert.notify.hush import hushes
 from k2alert.notify.plan import Due, due
 from k2alert.stale import is_complete, stale_findings
 from k2alert.times import to_ms
 from k2alert.universe import ProjectId, Target, Universe, alert_labels
 
-__all__ = ["Plan", "Scene", "due_now", "judge_one", "plan", "targets_of"]
+__all__ = ["Plan", "Scene", "due_now", "hushes_of", "judge_one", "plan", "targets_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,7 @@ class Scene:
     alerts: Mapping[AlertId, Alert]
     log: Sequence[LogEntry]
     started_at: datetime
+    silences: Sequence[Silence] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +79,19 @@ def plan(scene: Scene, *, now: datetime) -> Plan:
 
 def due_now(scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -> tuple[Due, ...]:
     """What the receivers are due to hear of these alerts."""
-    return due(
-        alerts={alert.key: alert for alert in alerts.values()},
-        log=scene.log,
-        route=scene.config.route,
-        receivers=scene.config.receivers,
-        now=now,
-        address=address,
+    by_key = {alert.key: alert for alert in alerts.values()}
+    route, receivers = scene.config.route, scene.config.receivers
+    hushed = hushes_of(scene, alerts, now=now)
+    return (
+        *due(alerts=by_key, log=scene.log, route=route, receivers=receivers, now=now, hushed=hushed, address=address),
+        *digests_due(alerts=by_key, log=scene.log, route=route, receivers=receivers, now=now, hushed=hushed),
     )
+
+
+def hushes_of(scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -> dict[str, Hush]:
+    """Which of these alerts are silenced or inhibited, by `Alert.key`."""
+    by_key = {alert.key: alert for alert in alerts.values()}
+    return hushes(by_key, scene.silences, scene.config.inhibitions, now=now)
 
 
 def _judge_all(scene: Scene, *, now: datetime) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ With the store down nothing is sent; the next round begins where this one could 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -38,6 +38,8 @@ from k2alert.model import (
     Transition,
 )
 from k2alert.notify import INTEGRATIONS
+from k2alert.notify.digest import awaited_by_digests, open_digests
+from k2alert.notify.hush import hushes
 from k2alert.notify.message import Message, shown
 from k2alert.notify.outcome import finished, in_flight, settled
 from k2alert.notify.plan import Due
@@ -45,6 +47,7 @@ from k2alert.notify.push import pushes, remembered
 from k2alert.notify.text import clean
 from k2alert.pushes import Pushes
 from k2alert.record.store import Store, StoreError
+from k2alert.silences import Silences
 from k2alert.stale import by_our_clock, is_current, state_of
 from k2alert.telling import message_of, words_of
 from k2alert.universe import Universe, make_universe
@@ -102,6 +105,7 @@ class Rounds:
         self_metrics: SelfMetrics,
         time: Time,
         started_at: datetime,
+        new_id: Callable[[], str],
     ) -> None:
         self._setting = setting
         self._metrics = metrics
@@ -122,6 +126,9 @@ class Rounds:
         self._time = time
         self._started_at = started_at
         self._memory = _Memory()
+        self.silences = Silences(
+            store, alerts=self._by_key, config=lambda: self._setting.config, now=time.now, new_id=new_id
+        )
         self._universe: Universe | None = None
         self._picture: _Picture  # made by the first round, before anything is due
         self._store_told = False
@@ -135,6 +142,7 @@ class Rounds:
         """Takes up the alerts and the notification log where the store has them."""
         self._memory.alerts = {(alert.rule, alert.identity): alert for alert in await self._store.alerts()}
         await self._desks.load()
+        await self.silences.load()
 
     def replace_setting(self, setting: Setting) -> None:
         """From the next round on, this configuration."""
@@ -221,6 +229,7 @@ class Rounds:
             alerts=self._memory.alerts,
             log=self._desks.log,
             started_at=self._started_at,
+            silences=self.silences.all(),
         )
 
     # --------------------------------------------------------------------------------------- 3. keep
@@ -253,8 +262,17 @@ class Rounds:
         return due_now(scene, self._memory.alerts, now=self._time.now())
 
     def _pushed(self) -> tuple[Due, ...]:
-        config, alerts = self._setting.config, self._memory.alerts.values()
-        return pushes(alerts=alerts, ended=self._memory.ended, route=config.route, receivers=config.receivers)
+        config, alerts = self._setting.config, self._by_key()
+        return pushes(
+            alerts=alerts.values(),
+            ended=self._memory.ended,
+            route=config.route,
+            receivers=config.receivers,
+            hushed=self._hushed(alerts),
+        )
+
+    def _hushed(self, alerts: Mapping[str, Alert]) -> Collection[str]:
+        return hushes(alerts, self.silences.all(), self._setting.config.inhibitions, now=self._time.now()).keys()
 
     async def _compose(self, due: Due) -> Message:
         scene, rules = self._picture.scene, self._picture.rules
@@ -271,11 +289,16 @@ class Rounds:
 
     async def _tidy(self, setting: Setting) -> None:
         """Closes what needs no word, and forgets ended alerts once everyone who heard of them heard the end."""
-        config, alerts = setting.config, self._by_key()
+        now, alerts = self._time.now(), self._by_key()
+        route, receivers = setting.config.route, setting.config.receivers
+        await self._desks.keep(settled(alerts=alerts, log=self._desks.log, route=route, receivers=receivers))
+        log = self._desks.log
         await self._desks.keep(
-            settled(alerts=alerts, log=self._desks.log, route=config.route, receivers=config.receivers)
+            open_digests(alerts=alerts, log=log, route=route, receivers=receivers, now=now, hushed=self._hushed(alerts))
         )
-        heard = finished(alerts=self._by_key(), log=self._desks.log, receivers=config.receivers)
+        alerts, log = self._by_key(), self._desks.log
+        heard = finished(alerts=alerts, log=log, receivers=receivers)
+        heard -= awaited_by_digests(alerts=alerts, log=log, route=route, receivers=receivers)
         back, gone = forget(self._memory.alerts, lambda alert: alert.key in heard)
         if back or gone:
             await self._store.save_alerts(back, dropped=[alert.key for alert in gone])
@@ -284,6 +307,7 @@ class Rounds:
         for alert in gone:
             del self._memory.alerts[alert.rule, alert.identity]
         await self._drop_closed()
+        await self.silences.tidy(now=now)
 
     async def _drop_closed(self) -> None:
         now = self._time.now()

@@ -49,7 +49,7 @@ def an_alert(state: AlertState, **fields: Any) -> Alert:
 def explained(scene: Scene) -> Explanation:
     rule = scene.config.rules[0]
     (target,) = matching_targets(scene, rule, [("project", "pay/api")], now=T0)
-    return explain(scene, rule, target, standings_of(scene), now=T0)
+    return explain(scene, rule, target, standings_of(scene, now=T0), now=T0)
 
 
 @dataclass

@@ -38,6 +38,7 @@ from k2alert.model import (
     Window,
 )
 from k2alert.times import iso
+from tests.support.quiet import no_quiet
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 HOSTILE = 'k2/"a\\b"\n<script>alert(1)</script>\u202e'
@@ -141,6 +142,7 @@ class Server:
             ready=self.ready,
             reload=self.reload,
             explain=self.explain,
+            quiet=no_quiet(),
             admin_token=lambda: self.admin,
             read_token=lambda: self.read,
         )

@@ -83,6 +83,7 @@ async def _scene(config: Config, store: Reader, now: datetime) -> Scene:
         alerts={(alert.rule, alert.identity): alert for alert in await store.alerts()},
         log=await store.log(),
         started_at=now,
+        silences=await store.silences(),
     )
 
 

@@ -55,7 +55,7 @@ async def ask(scene: Scene, store: Reader, question: Question, *, now: datetime)
     targets = matching_targets(scene, rule, question.labels, now=at)
     if not targets:
         raise Unanswerable(_no_target(question))
-    standing = standings_of(scene) if question.at is None else ()
+    standing = standings_of(scene, now=at) if question.at is None else ()
     found = [explain(scene, rule, target, standing, now=at) for target in targets[:MOST_EXPLAINED]]
     return Explanations(tuple(await _with_evidence(scene, store, found)), len(targets) - len(found))
 

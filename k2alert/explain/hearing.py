@@ -6,7 +6,7 @@ Pure. What is due comes from `notify.plan`, so that what is promised here is wha
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from k2alert.cycle import Scene
+from k2alert.cycle import Scene, hushes_of
 from k2alert.explain.explanation import Hearing, Reason
 from k2alert.labels import Labels
 from k2alert.model import Alert, AlertState, LogEntry
@@ -26,10 +26,15 @@ _DUE = {
 }
 
 
-def standings_of(scene: Scene) -> tuple[Standing, ...]:
+def standings_of(scene: Scene, *, now: datetime) -> tuple[Standing, ...]:
     """How every integration stands to every incident."""
-    alerts = {alert.key: alert for alert in scene.alerts.values()}
-    return standings(alerts, scene.log, scene.config.route, scene.config.receivers)
+    return standings(
+        {alert.key: alert for alert in scene.alerts.values()},
+        scene.log,
+        scene.config.route,
+        scene.config.receivers,
+        hushes_of(scene, scene.alerts, now=now),
+    )
 
 
 def hearings_of(

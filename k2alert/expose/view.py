@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from k2alert.model import Alert, Finding, Rule
+from k2alert.model import Alert, AlertGroup, Finding, Hush, Refusal, Rule, Silence, SilenceDraft
 
-__all__ = ["Snapshot", "View"]
+__all__ = ["Quiet", "Snapshot", "View"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,23 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quiet:
+    """Silences, and who is told of what: as things are at the moment it is asked.
+
+    `hushes` says by `Alert.key` why an alert is not heard; `groups` are the alert groups of what fires; `receivers` all
+    that are configured, by name. `save` and `expire` have stored what they return; a refusal says what status it is.
+    """
+
+    now: Callable[[], datetime]
+    silences: Callable[[], Sequence[Silence]]
+    hushes: Callable[[], Mapping[str, Hush]]
+    groups: Callable[[], Sequence[AlertGroup]]
+    receivers: Callable[[], Sequence[str]]
+    save: Callable[[SilenceDraft], Awaitable[Silence | Refusal]]
+    expire: Callable[[str], Awaitable[Silence | Refusal]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """What the server asks. All of it is answered from memory.
 
@@ -48,5 +65,6 @@ class View:
     reload: Callable[[], Awaitable[Sequence[str]]]
     explain: Callable[[str, Sequence[tuple[str, str]], datetime | None], Awaitable[tuple[int, dict[str, Any] | str]]]
     webhook: Callable[[str, str, Mapping[str, str], bytes], Awaitable[tuple[int, str]]]
+    quiet: Quiet
     admin_token: Callable[[], str | None]
     read_token: Callable[[], str | None]

@@ -70,7 +70,7 @@ from k2alert.model.rules import (
     Transition,
     Truth,
 )
-from k2alert.model.silences import AlertGroup, Hush, Silence, SilenceState
+from k2alert.model.silences import AlertGroup, Hush, Refusal, Silence, SilenceDraft, SilenceState
 from k2alert.model.telling import (
     Delivery,
     DeploymentEvidence,
@@ -137,6 +137,7 @@ __all__ = [
     "Project",
     "ProjectState",
     "RefType",
+    "Refusal",
     "Refused",
     "ReportEntry",
     "Result",
@@ -153,6 +154,7 @@ __all__ = [
     "Sent",
     "Severity",
     "Silence",
+    "SilenceDraft",
     "SilenceState",
     "Stream",
     "TestCase",

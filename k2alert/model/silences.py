@@ -9,7 +9,7 @@ from k2alert.labels import Labels, Matcher, matches_all
 from k2alert.model.rules import Alert, AlertState
 from k2alert.times import to_ms
 
-__all__ = ["AlertGroup", "Hush", "Silence", "SilenceState"]
+__all__ = ["AlertGroup", "Hush", "Refusal", "Silence", "SilenceDraft", "SilenceState"]
 
 
 class SilenceState(StrEnum):
@@ -53,6 +53,30 @@ class Silence:
         return not self.until_resolved or any(
             key in alerts and _fires_since(alerts[key], since) for key, since in self.until_resolved.items()
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilenceDraft:
+    """A silence as somebody asks for it. `id` is that of the one to change, "" for a new one.
+
+    `until_resolved`: it is to last as long as what fires now, and `ends_at` is only the latest it may.
+    """
+
+    matchers: tuple[Matcher, ...]
+    starts_at: datetime
+    ends_at: datetime
+    author: str
+    comment: str
+    id: str = ""
+    until_resolved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something that was asked for is not done: an HTTP status, and a sentence."""
+
+    status: int
+    text: str
 
 
 def _fires_since(alert: Alert, since: datetime) -> bool:

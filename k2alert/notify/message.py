@@ -144,7 +144,7 @@ def shown(due: Due, most: int | None = None) -> tuple[Alert, ...]:
     """
     states = _states(due)
     ranked = sorted(_alerts(due), key=lambda alert: _rank(alert, states))
-    return tuple(ranked[: most or (LIST_LINES if due.kind is Kind.LIST else ITEMS)])
+    return tuple(ranked[: most or (LIST_LINES if due.kind in (Kind.LIST, Kind.DIGEST) else ITEMS)])
 
 
 def compose(due: Due, items: Iterable[Item], *, now: datetime, external_url: str = "") -> Message:

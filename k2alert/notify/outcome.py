@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from k2alert.model import Alert, AlertState, Delivery, LogEntry, Refused, Retry, Sent
-from k2alert.notify.plan import ENDS, LIST_KEY, LONGEST_RETRY, Due, Part, Told
+from k2alert.notify.plan import CLOSING, LIST_KEY, LONGEST_RETRY, TRIED_KEY, Due, Part, Told
 from k2alert.notify.route import Integration, Receiver, Route
 from k2alert.notify.standing import Standing, heard, standings
 
@@ -20,10 +20,6 @@ FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(minutes=15)
 GIVE_UP_AFTER = LONGEST_RETRY
 """How long one message is tried, counted in waits: time in which k2alert does not run does not count."""
-
-
-_TRIED_KEY = "*tried"
-"""The key in a log entry's handle that says that somebody may have taken a message; no address looks like it."""
 
 
 def backoff(failures: int, chance: float = 1.0) -> timedelta:
@@ -46,7 +42,7 @@ def record_try(due: Due, *, now: datetime) -> tuple[LogEntry, ...]:
             told=part.told,
             first_sent_at=part.entry.first_sent_at or now,
             last_sent_at=now,
-            handle=_merged(part.entry, {_TRIED_KEY: due.mark}, due.list_id),
+            handle=_merged(part.entry, {TRIED_KEY: due.mark}, due.list_id),
             retry_at=now,
         )
         for part in due.parts
@@ -55,7 +51,7 @@ def record_try(due: Due, *, now: datetime) -> tuple[LogEntry, ...]:
 
 def in_flight(due: Due) -> bool:
     """Whether it was being delivered when the process that tried died."""
-    return any(_TRIED_KEY in part.entry.handle for part in due.parts)
+    return any(TRIED_KEY in part.entry.handle for part in due.parts)
 
 
 def record_outcome(due: Due, delivery: Delivery, *, now: datetime, chance: float = 1.0) -> tuple[LogEntry, ...]:
@@ -74,7 +70,7 @@ def _after(part: Part, due: Due, delivery: Delivery, now: datetime, chance: floa
         return _taken(part, list_id, delivery, now)
     if isinstance(delivery, Refused) or _failing_since(part.entry.failures + 1) >= GIVE_UP_AFTER:
         return _given_up(part, delivery, now)
-    maybe = {_TRIED_KEY: due.mark} if delivery.maybe or _TRIED_KEY in part.entry.handle else {}
+    maybe = {TRIED_KEY: due.mark} if delivery.maybe or TRIED_KEY in part.entry.handle else {}
     return _put_off(part, list_id, replace(delivery, handle={**maybe, **delivery.handle}), now, chance)
 
 
@@ -87,7 +83,7 @@ def _taken(part: Part, list_id: str, delivery: Sent, now: datetime) -> LogEntry:
         last_sent_at=now,
         sent=entry.sent + 1,
         handle=_merged(entry, delivery.handle, list_id),
-        closed=part.kind in ENDS,
+        closed=part.kind in CLOSING,
         failures=0,
         error=delivery.error,
         retry_at=None,
@@ -100,7 +96,7 @@ def _given_up(part: Part, delivery: Retry | Refused, now: datetime) -> LogEntry:
         part.entry,
         told=part.told,
         last_sent_at=now,
-        closed=part.kind in ENDS,
+        closed=part.kind in CLOSING,
         failures=part.entry.failures + 1,
         error=delivery.error,
         retry_at=None,
@@ -127,7 +123,7 @@ def _put_off(part: Part, list_id: str, delivery: Retry, now: datetime, chance: f
 
 def _merged(entry: LogEntry, handle: Mapping[str, str], list_id: str) -> dict[str, str]:
     # What is said of it alone is no longer said in its list.
-    known = {address: left for address, left in entry.handle.items() if address not in (_TRIED_KEY, LIST_KEY)}
+    known = {address: left for address, left in entry.handle.items() if address not in (TRIED_KEY, LIST_KEY)}
     return {**known, **handle, **({LIST_KEY: list_id} if list_id else {})}
 
 

@@ -8,7 +8,7 @@ The main path: `standings` (who stands where to which incident), `_part` (what i
 `_messages` (single messages, or lists when there are too many).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -22,11 +22,13 @@ from k2alert.notify.standing import Standing, fired_at, heard, recovered, standi
 from k2alert.times import EPOCH
 
 __all__ = [
+    "CLOSING",
     "ENDS",
     "LIST_KEY",
     "LONGEST_RETRY",
     "STORM_MESSAGES",
     "STORM_SPAN",
+    "TRIED_KEY",
     "Address",
     "Due",
     "Kind",
@@ -47,6 +49,10 @@ LIST_KEY = "*list"
 """The key in a log entry's handle that names the list it was told in; no address looks like it."""
 
 
+TRIED_KEY = "*tried"
+"""The key in a log entry's handle that says that somebody may have taken a message; no address looks like it."""
+
+
 class Kind(StrEnum):
     """Why a message is due."""
 
@@ -56,9 +62,12 @@ class Kind(StrEnum):
     RESOLVED = "resolved"  # all ended, and those that ended last recovered
     CLOSED = "closed"  # all ended, not all of the last ones because they recovered
     LIST = "list"  # several incidents in one message
+    DIGEST = "digest"  # what fired and ended on a route since its last summary
 
 
 ENDS = frozenset({Kind.RESOLVED, Kind.CLOSED})
+CLOSING = ENDS | {Kind.DIGEST}
+"""The kinds that leave nothing more to be said of their incident; a digest is one from summary to summary."""
 
 
 class Told(Protocol):
@@ -138,15 +147,19 @@ def due(
     route: Route | None,
     receivers: Mapping[str, Receiver],
     now: datetime,
+    hushed: Collection[str] = frozenset(),
     address: Address = lambda _integration, _alerts: "",
 ) -> tuple[Due, ...]:
     """The messages that are due now, those of one integration in the order in which incidents began to fire.
 
-    `alerts` are all that are known, by `Alert.key`; those never fired are passed over. Messages of one integration
-    must be delivered, and their outcome logged, before this is asked again; integrations don't wait for each other.
+    `alerts` are all that are known, by `Alert.key`; those never fired are passed over, and those `hushed` are no news.
+    Messages of one integration must be delivered, and their outcome logged, before this is asked again; integrations
+    don't wait for each other.
     """
     found: list[Due] = []
-    standing_by = sorted(standings(alerts, log, route, receivers), key=_who)  # stable: keeps the order of firing
+    standing_by = sorted(
+        standings(alerts, log, route, receivers, hushed), key=_who
+    )  # stable: keeps the order of firing
     for who, mine in groupby(standing_by, key=_who):
         entries = [entry for entry in log if (entry.receiver, entry.integration) == who]
         found.extend(_messages(_Desk(tuple(mine), entries, now, address)))
@@ -196,7 +209,8 @@ def _part(standing: Standing, now: datetime) -> Part | None:
 def _kind(standing: Standing, now: datetime) -> Kind | None:
     """What is due of the incident, if anything."""
     entry = standing.entry
-    if entry.retry_at is not None and now < entry.retry_at <= now + LONGEST_RETRY:
+    waits = entry.retry_at is not None and now < entry.retry_at <= now + LONGEST_RETRY
+    if waits or _is_mute(standing, now):
         return None
     if not entry.told:
         return _first(standing, now)
@@ -207,6 +221,12 @@ def _kind(standing: Standing, now: datetime) -> Kind | None:
     kind = _change(standing, standing.route, now)
     # Nobody has heard the first message: to them this is it.
     return Kind.FIRING if kind is not None and not heard(entry) else kind
+
+
+def _is_mute(standing: Standing, now: datetime) -> bool:
+    """Whether its route must not speak; what may have been heard already at a crash is said again all the same."""
+    route = standing.route
+    return route is not None and bool(route.muted_by(now)) and TRIED_KEY not in standing.entry.handle
 
 
 def _first(standing: Standing, now: datetime) -> Kind | None:

@@ -5,7 +5,7 @@ integration that has something open. An incident is one alert group from its fir
 last alert; the log remembers it, so nothing here lasts longer than a call.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,7 +14,10 @@ from k2alert.model import Alert, AlertState, EndReason, LogEntry
 from k2alert.notify.route import Integration, Receiver, Route, routes_for
 from k2alert.times import EPOCH
 
-__all__ = ["Standing", "fired_at", "heard", "recovered", "standings"]
+__all__ = ["DIGEST", "Standing", "fired_at", "group_labels", "heard", "is_digest", "recovered", "standings"]
+
+DIGEST = ":digest"
+"""How the `group` of a digest's log entry ends; no alert group's does."""
 
 _Slot = tuple[str, str, str]  # receiver, integration, key of the alert group
 
@@ -25,8 +28,9 @@ class Standing:
 
     `entry` is what the log says (a fresh entry if the integration knows nothing). `route` gives the timers; None
     if no alert of it is routed here any more, then only the end is told. `alerts` are those that fire, and those
-    once told; of these `firing` fire for sure, `held` are unknown but told, `new` fire and are not told,
-    `ended` were told to fire and do so no more. `lost` counts what was told of alerts that nobody knows now.
+    once told; of these `firing` fire for sure and are not hushed, `held` are unknown or hushed but told, `new` fire and
+    are not told, `ended` were told to fire and do so no more. `lost` counts what was told of alerts that nobody knows
+    now.
     """
 
     integration: Integration
@@ -50,6 +54,11 @@ class Standing:
         return told | {alert.key: AlertState.FIRING for alert in (*self.firing, *self.held)}
 
 
+def is_digest(entry: LogEntry) -> bool:
+    """Whether it tells of a digest, not of an incident."""
+    return entry.group.endswith(DIGEST)
+
+
 def heard(entry: LogEntry) -> bool:
     """Whether anyone at all has been told something: a message was taken, or a part of its addresses took it."""
     return entry.sent > 0 or bool(entry.handle)
@@ -66,15 +75,22 @@ def recovered(alert: Alert) -> bool:
 
 
 def standings(
-    alerts: Mapping[str, Alert], log: Sequence[LogEntry], route: Route | None, receivers: Mapping[str, Receiver]
+    alerts: Mapping[str, Alert],
+    log: Sequence[LogEntry],
+    route: Route | None,
+    receivers: Mapping[str, Receiver],
+    hushed: Collection[str] = frozenset(),
 ) -> tuple[Standing, ...]:
     """Every open incident for every integration that is there, in the order of first firing.
 
+    `hushed` are the keys of alerts that nobody is told of now. They are no news; who heard of one that fires on has
+    an open incident all the same.
+
     An alert stands where an open log entry tells of it, whatever the routes say meanwhile: who heard of it hears
     its end, and nobody hears of it twice because a route was renamed. Otherwise it stands in the first alert
-    group that its routes lead to, for each integration.
+    group that its routes lead to, for each integration. Digests are no incidents (see digest.py).
     """
-    places = _Places(log, receivers)
+    places = _Places(log, receivers, hushed)
     concerned = [(fired_at(alert), key) for key, alert in alerts.items() if places.concern(key, alert)]
     for _, key in sorted(concerned):
         alert = alerts[key]
@@ -93,8 +109,9 @@ class _Place:
 class _Places:
     """Where alerts stand while they are being put there."""
 
-    def __init__(self, log: Iterable[LogEntry], receivers: Mapping[str, Receiver]) -> None:
+    def __init__(self, log: Iterable[LogEntry], receivers: Mapping[str, Receiver], hushed: Collection[str]) -> None:
         self._receivers = receivers
+        self._hushed = hushed
         self._integrations = {
             (receiver.name, integration.name): integration
             for receiver in receivers.values()
@@ -103,7 +120,8 @@ class _Places:
         self._places: dict[_Slot, _Place] = {}
         self._held: dict[str, dict[tuple[str, str], _Slot]] = {}  # alert key: who was told, where
         for entry in log:
-            if not entry.closed and (entry.receiver, entry.integration) in self._integrations:
+            there = (entry.receiver, entry.integration) in self._integrations
+            if there and not entry.closed and not is_digest(entry):
                 self._keep(entry)
 
     def _keep(self, entry: LogEntry) -> None:
@@ -115,14 +133,17 @@ class _Places:
 
     def concern(self, key: str, alert: Alert) -> bool:
         """Whether anyone has heard of it or should."""
-        return _is_news(alert) or key in self._held
+        return self._is_news(key, alert) or key in self._held
+
+    def _is_news(self, key: str, alert: Alert) -> bool:
+        return alert.state is AlertState.FIRING and not alert.unknown and key not in self._hushed
 
     def put(self, key: str, alert: Alert, routes: Iterable[Route]) -> None:
         """Puts the alert into its place for every integration that has heard of it or should."""
         held = self._held.get(key, {})
         placed: set[tuple[str, str]] = set()
         for route, who in self._listeners(routes):
-            if who in placed or not (who in held or _is_news(alert)):
+            if who in placed or not (who in held or (route.digest is None and self._is_news(key, alert))):
                 continue
             placed.add(who)
             place = self._place(alert, route, held.get(who) or (*who, _group_key(route, alert.labels)))
@@ -140,7 +161,7 @@ class _Places:
 
     def _place(self, alert: Alert, route: Route, slot: _Slot) -> _Place:
         if slot not in self._places:
-            self._places[slot] = _Place(group_labels=_group_labels(route, alert.labels))
+            self._places[slot] = _Place(group_labels=group_labels(route, alert.labels))
         place = self._places[slot]
         place.route = place.route or route
         return place
@@ -150,22 +171,31 @@ class _Places:
             entry = place.entry or _fresh_entry(slot, place)
             # Those told to have ended before still belong to the story of an incident that goes on.
             over = {key: alerts[key] for key in entry.told if key in alerts and alerts[key].state is AlertState.ENDED}
-            yield _stand(self._integrations[slot[:2]], entry, place, over | place.alerts)
+            integration = self._integrations[slot[:2]]
+            yield _stand(integration, entry, place.route, over | place.alerts, self._firing(place))
+
+    def _firing(self, place: _Place) -> dict[str, Alert]:
+        return {key: alert for key, alert in place.alerts.items() if self._is_news(key, alert)}
 
 
-def _is_news(alert: Alert) -> bool:
-    return alert.state is AlertState.FIRING and not alert.unknown
-
-
-def _stand(integration: Integration, entry: LogEntry, place: _Place, alerts: Mapping[str, Alert]) -> Standing:
+def _stand(
+    integration: Integration,
+    entry: LogEntry,
+    route: Route | None,
+    alerts: Mapping[str, Alert],
+    firing: Mapping[str, Alert],
+) -> Standing:
     told_firing = {key for key, state in entry.told.items() if state is AlertState.FIRING}
-    firing = {key: alert for key, alert in place.alerts.items() if _is_news(alert)}
-    held = {key: alert for key, alert in place.alerts.items() if key in told_firing and alert.unknown}
+    held = {
+        key: alert
+        for key, alert in alerts.items()
+        if key in told_firing and key not in firing and (alert.unknown or alert.state is AlertState.FIRING)
+    }
     over = told_firing - firing.keys() - held.keys()
     return Standing(
         integration=integration,
         entry=entry,
-        route=place.route,
+        route=route,
         alerts=tuple(alerts.values()),
         firing=tuple(firing.values()),
         held=tuple(held.values()),
@@ -191,10 +221,11 @@ def _incident_id(group: str, first: Alert) -> str:
     return Labels({"group": group, "alert": first.key, "at": fired_at(first).isoformat()}).fingerprint
 
 
-def _group_labels(route: Route, labels: Labels) -> Labels:
+def group_labels(route: Route, labels: Labels) -> Labels:
+    """The labels that alerts of one alert group share on a route."""
     return labels if "..." in route.group_by else labels.only(route.group_by)
 
 
 def _group_key(route: Route, labels: Labels) -> str:
     """Alertmanager's form: the route and the group labels."""
-    return f"{route.name}:{_group_labels(route, labels)!r}"
+    return f"{route.name}:{group_labels(route, labels)!r}"

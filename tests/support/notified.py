@@ -4,20 +4,24 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from k2alert.labels import Labels
+from k2alert.labels import Labels, parse_matcher
 from k2alert.model import (
     Alert,
     AlertState,
     Delivery,
     EndReason,
     Evidence,
+    Hush,
     JobEvidence,
     LogEntry,
     Result,
     RunEvidence,
     Sent,
     Severity,
+    Silence,
 )
+from k2alert.notify.digest import awaited_by_digests, digests_due, open_digests
+from k2alert.notify.hush import Inhibition, all_hushes
 from k2alert.notify.message import Item
 from k2alert.notify.outcome import finished, record_outcome, settled
 from k2alert.notify.plan import Due, due
@@ -113,6 +117,8 @@ class World:
     alerts: dict[str, Alert] = field(default_factory=dict)
     log: dict[tuple[str, str, str], LogEntry] = field(default_factory=dict)
     said: list[Due] = field(default_factory=list)
+    silences: list[Silence] = field(default_factory=list)
+    inhibitions: list[Inhibition] = field(default_factory=list)
 
     def put(self, *alerts: Alert) -> None:
         self.alerts |= {one.key: one for one in alerts}
@@ -126,14 +132,44 @@ class World:
         self.put(ended(self.alerts[one.key], self.now, reason))
 
     def due(self) -> tuple[Due, ...]:
-        return due(
+        log, hushed = tuple(self.log.values()), self.hushes()
+        singly = due(
             alerts=self.alerts,
-            log=tuple(self.log.values()),
+            log=log,
             route=self.route,
             receivers=self.receivers,
             now=self.now,
+            hushed=hushed,
             address=lambda _integration, alerts: alerts[0].labels.get("team", "") if alerts else "",
         )
+        return (
+            *singly,
+            *digests_due(
+                alerts=self.alerts,
+                log=log,
+                route=self.route,
+                receivers=self.receivers,
+                now=self.now,
+                hushed=hushed,
+            ),
+        )
+
+    def hushes(self) -> dict[str, Hush]:
+        return all_hushes(self.alerts, self.silences, self.inhibitions, None, now=self.now)
+
+    def silence(self, matcher: str, length: timedelta = HOUR, until: Iterable[Alert] = ()) -> Silence:
+        made = Silence(
+            id=f"silence-{len(self.silences)}",
+            matchers=(parse_matcher(matcher),),
+            starts_at=self.now,
+            ends_at=self.now + length,
+            updated_at=self.now,
+            author="ana",
+            comment="known",
+            until_resolved={one.key: one.fired_at for one in until if one.fired_at},
+        )
+        self.silences.append(made)
+        return made
 
     def write(self, entries: Iterable[LogEntry]) -> None:
         self.log |= {entry.key: entry for entry in entries}
@@ -142,7 +178,9 @@ class World:
         """One round, `after` later: the kinds of what was delivered, with the number of incidents in lists."""
         self.now += after
         log = tuple(self.log.values())
-        self.write(settled(alerts=self.alerts, log=log, route=self.route, receivers=self.receivers))
+        told = {"alerts": self.alerts, "route": self.route, "receivers": self.receivers}
+        self.write(settled(log=log, **told))  # type: ignore[arg-type]
+        self.write(open_digests(log=log, now=self.now, hushed=self.hushes(), **told))  # type: ignore[arg-type]
         kinds = []
         for one in self.due():
             delivery = answer(one)
@@ -153,4 +191,6 @@ class World:
         return kinds
 
     def finished(self) -> frozenset[str]:
-        return finished(alerts=self.alerts, log=tuple(self.log.values()), receivers=self.receivers)
+        log = tuple(self.log.values())
+        done = finished(alerts=self.alerts, log=log, receivers=self.receivers)
+        return done - awaited_by_digests(alerts=self.alerts, log=log, route=self.route, receivers=self.receivers)

@@ -57,7 +57,9 @@ class Silences:
     def quiet(self) -> Quiet:
         """What HTTP may ask and do."""
         return Quiet(
+            started_at=self._now(),
             now=self._now,
+            external_url=lambda: self._config().web.external_url,
             silences=self.all,
             hushes=self._hushes,
             groups=lambda: alert_groups(self._alerts().values(), self._config().route, now=self._now()),

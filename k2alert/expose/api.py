@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from k2alert.expose.view import Snapshot
-from k2alert.model import Alert, AlertState, Finding, Rule, Truth
+from k2alert.model import Alert, AlertState, Finding, Hush, Rule, Truth
 from k2alert.times import iso
 
 __all__ = ["alerts_json", "rules_json"]
@@ -12,9 +12,10 @@ __all__ = ["alerts_json", "rules_json"]
 _OPEN = (AlertState.PENDING, AlertState.FIRING)
 
 
-def alerts_json(snapshot: Snapshot) -> dict[str, Any]:
-    """The pending and firing alerts."""
-    return {"alerts": [_alert(snapshot, alert) for alert in _open(snapshot.alerts)]}
+def alerts_json(snapshot: Snapshot, hushes: Mapping[str, Hush] | None = None) -> dict[str, Any]:
+    """The pending and firing alerts; `hushes` say by `Alert.key` which are not heard, and why."""
+    quiet = hushes or {}
+    return {"alerts": [_alert(snapshot, alert, quiet.get(alert.key, Hush())) for alert in _open(snapshot.alerts)]}
 
 
 def rules_json(
@@ -81,7 +82,7 @@ def _texts(rule: Rule) -> dict[str, Any]:
     return {**rule.annotations, "message": rule.message}
 
 
-def _alert(snapshot: Snapshot, alert: Alert) -> dict[str, Any]:
+def _alert(snapshot: Snapshot, alert: Alert, hush: Hush | None = None) -> dict[str, Any]:
     key = alert.key
     annotations = dict(snapshot.annotations.get(key, {}))
     return {
@@ -97,7 +98,16 @@ def _alert(snapshot: Snapshot, alert: Alert) -> dict[str, Any]:
             "samples": alert.samples,
             "unknown": alert.unknown,
             "noDataSince": iso(alert.no_data_since) if alert.no_data_since else None,
+            **(_hush(hush) if hush is not None else {}),
         },
+    }
+
+
+def _hush(hush: Hush) -> dict[str, list[str]]:
+    return {
+        "silencedBy": list(hush.silenced_by),
+        "inhibitedBy": list(hush.inhibited_by),
+        "mutedBy": list(hush.muted_by),
     }
 
 

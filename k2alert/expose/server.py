@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from k2alert.expose.api import alerts_json, rules_json
+from k2alert.expose.api_v2 import add_api_v2
 from k2alert.expose.view import Snapshot, View
 from k2alert.expose.webhooks import read_hook
 from k2alert.times import parse_instant
@@ -98,6 +99,7 @@ def make_app(view: View, *, loopback: bool) -> web.Application:
     app.router.add_get("/api/v1/rules", _rules)
     app.router.add_get("/api/v1/alerts", _alerts)
     app.router.add_get("/api/v1/explain", _explain)
+    add_api_v2(app, view, reader=_check_reader, writer=_check_writer)
     return app
 
 
@@ -188,8 +190,9 @@ async def _rules(request: web.Request) -> web.Response:
 
 async def _alerts(request: web.Request) -> web.Response:
     _check_reader(request)
-    snapshot = request.app[VIEW].snapshot()
-    return _success(alerts_json(snapshot) if snapshot else {"alerts": []})
+    view = request.app[VIEW]
+    snapshot = view.snapshot()
+    return _success(alerts_json(snapshot, view.quiet.hushes()) if snapshot else {"alerts": []})
 
 
 async def _explain(request: web.Request) -> web.Response:

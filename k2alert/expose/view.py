@@ -39,7 +39,9 @@ class Quiet:
     that are configured, by name. `save` and `expire` have stored what they return; a refusal says what status it is.
     """
 
+    started_at: datetime
     now: Callable[[], datetime]
+    external_url: Callable[[], str]
     silences: Callable[[], Sequence[Silence]]
     hushes: Callable[[], Mapping[str, Hush]]
     groups: Callable[[], Sequence[AlertGroup]]

@@ -23,7 +23,7 @@ from k2alert.model import (
     Silence,
     Transition,
 )
-from k2alert.record.rows import clean, maybe_ms
+from k2alert.record.rows import maybe_ms, storable
 from k2alert.times import from_ms, to_ms
 
 __all__ = [
@@ -209,8 +209,8 @@ def silence_row(silence: Silence) -> Row:
         to_ms(silence.starts_at),
         to_ms(silence.ends_at),
         to_ms(silence.updated_at),
-        clean(silence.author),
-        clean(silence.comment),
+        storable(silence.author),
+        storable(silence.comment),
         json.dumps({key: to_ms(since) for key, since in silence.until_resolved.items()}),
     )
 

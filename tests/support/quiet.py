@@ -16,7 +16,9 @@ def no_quiet(
         return Refusal(503, "the store is down: nobody is at home")
 
     return Quiet(
+        started_at=NOW,
         now=lambda: NOW,
+        external_url=lambda: "https://k2alert.example.com",
         silences=lambda: silences,
         hushes=lambda: hushes or {},
         groups=lambda: groups,

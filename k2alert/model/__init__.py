@@ -1,13 +1,14 @@
 """The nouns that cross a border between packages, one module for each part of the way:
 
 `facts` and `reports` from a forge, the `entries` they become, `measures` over them, `rules` with their findings and
-alerts, `silences` of those, `telling` people. All are imported from here.
+alerts, `silences` of those, `telling` people, `sources` and `curves` to look at. All are imported from here.
 
 Everything is frozen and holds no behaviour beyond what its fields already say. Instants are aware UTC
 datetimes; in the compact `Entry` rows that feed `measure` they are whole milliseconds since the epoch.
 `None` means "not known"; zero is a measurement.
 """
 
+from k2alert.model.curves import Curve, CurvePoint
 from k2alert.model.entries import (
     BenchmarkEntry,
     CoverageEntry,
@@ -71,6 +72,7 @@ from k2alert.model.rules import (
     Truth,
 )
 from k2alert.model.silences import AlertGroup, Hush, Refusal, Silence, SilenceDraft, SilenceState
+from k2alert.model.sources import SourceStatus
 from k2alert.model.telling import (
     Delivery,
     DeploymentEvidence,
@@ -98,6 +100,8 @@ __all__ = [
     "CoverageEntry",
     "CoverageKind",
     "CoverageReport",
+    "Curve",
+    "CurvePoint",
     "Delivery",
     "Deployment",
     "DeploymentEntry",
@@ -156,6 +160,7 @@ __all__ = [
     "Silence",
     "SilenceDraft",
     "SilenceState",
+    "SourceStatus",
     "Stream",
     "TestCase",
     "TestEvidence",

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -30,14 +29,16 @@ from k2alert.config.model import Config
 from k2alert.config.secrets import secrets_of
 from k2alert.config.watch import fingerprint
 from k2alert.explain.asking import Question, answer
+from k2alert.expose.access import is_loopback
 from k2alert.expose.selfmetrics import SelfMetrics
-from k2alert.expose.server import is_loopback, make_app, parse_listen, start
+from k2alert.expose.server import make_app, parse_listen, start
 from k2alert.expose.view import View
 from k2alert.inbox import KEEP, Answer, Inbox, Outcome, Surroundings
 from k2alert.logs import Secrets
 from k2alert.loops import Work, repeat, run_together
 from k2alert.measure.catalogue import METRICS
 from k2alert.model import KnownRun, PipelineRun, Project, Saved
+from k2alert.page import Answers, requests_by_code
 from k2alert.recall import fill_board, make_board
 from k2alert.record import Store, StoreBusy, StoreError, open_store
 from k2alert.rounds import Rounds, Setting
@@ -166,6 +167,13 @@ class _Daemon:
             started_at=options.time.now(),
             new_id=lambda: str(uuid4()),
         )
+        self._answers = Answers(
+            scene=self._rounds.scene,
+            judged_at=lambda: self._rounds.snapshot.now if self._rounds.snapshot is not None else None,
+            store=store,
+            stats=self._collector.stats,
+            now=options.time.now,
+        )
         self._counted: dict[tuple[str, str], int] = {}
 
     # --------------------------------------------------------------------------------------- life
@@ -275,7 +283,7 @@ class _Daemon:
 
     def _count_sources(self) -> None:
         for source, stats in self._collector.stats().items():
-            for code, number in _by_code(stats.asked.requests).items():
+            for code, number in requests_by_code(stats).items():
                 before = self._counted.get((source, code), 0)
                 # A reconfigured source counts from zero again.
                 self._self_metrics.count_requests(source, code, number - before if number >= before else number)
@@ -360,6 +368,7 @@ class _Daemon:
             quiet=self._rounds.silences.quiet(),
             admin_token=lambda: _secret(self._setting.config.web.admin_token),
             read_token=lambda: _secret(self._setting.config.web.read_token),
+            page=self._answers.view(),
         )
 
     async def _explain(
@@ -440,14 +449,6 @@ def _runnable(loaded: Loaded) -> Config:
         ]
         raise NotRunnable(fatal or ["the configuration cannot be used"])
     return loaded.config
-
-
-def _by_code(requests: Mapping[tuple[str, str], int]) -> Mapping[str, int]:
-    """Requests by code alone: the kind of request is not a label."""
-    found: Counter[str] = Counter()
-    for (_, code), number in requests.items():
-        found[code] += number
-    return found
 
 
 def _secret(value: SecretStr | None) -> str | None:

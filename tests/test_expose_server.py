@@ -18,15 +18,17 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from k2alert.expose.access import is_loopback
 from k2alert.expose.exposition import Family, Sample, render, rule_families, run_families, window_text
 from k2alert.expose.selfmetrics import SelfMetrics
-from k2alert.expose.server import ListenError, is_loopback, make_app, parse_listen, start
-from k2alert.expose.view import Snapshot, View
+from k2alert.expose.server import ListenError, make_app, parse_listen, start
+from k2alert.expose.view import PageView, Snapshot, View
 from k2alert.labels import Labels
 from k2alert.model import (
     Alert,
     AlertState,
     Finding,
+    LogEntry,
     Place,
     RefType,
     Result,
@@ -145,6 +147,21 @@ class Server:
             quiet=no_quiet(),
             admin_token=lambda: self.admin,
             read_token=lambda: self.read,
+            page=self.page(),
+        )
+
+    def page(self) -> PageView:
+        async def curve(finding: Finding, span: timedelta | None) -> None:
+            return None
+
+        async def sent(limit: int) -> list[LogEntry]:
+            return []
+
+        return PageView(
+            value_text=lambda metric, value: str(value),
+            sources=lambda: [],
+            curve=curve,
+            sent=sent,
         )
 
 

@@ -2,8 +2,6 @@
 
 import asyncio
 import gzip
-import hmac
-import ipaddress
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -13,13 +11,16 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from k2alert.expose.access import LOOPBACK, SIGNER, VIEW, Signer, check_reader, check_writer
 from k2alert.expose.api import alerts_json, rules_json
 from k2alert.expose.api_v2 import add_api_v2
-from k2alert.expose.view import Snapshot, View
+from k2alert.expose.pages import add_pages, error_page, is_for_people
+from k2alert.expose.sign_in import add_sign_in
+from k2alert.expose.view import Snapshot, Unavailable, View
 from k2alert.expose.webhooks import read_hook
 from k2alert.times import parse_instant
 
-__all__ = ["ListenError", "is_loopback", "make_app", "parse_listen", "start"]
+__all__ = ["ListenError", "make_app", "parse_listen", "start"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,16 +36,14 @@ _PROTOCOL.addFilter(_is_ours)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-VIEW = web.AppKey("view", View)
-LOOPBACK = web.AppKey("loopback", bool)
-
 _GZIP_FROM = 10_000  # below, packing costs more than it saves
 _OPENMETRICS_END = b"# EOF\n"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",  # with none, a browser would not say where our own forms come from
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 }
 _ERROR_TYPES = {
     400: "bad_data",
@@ -54,13 +53,6 @@ _ERROR_TYPES = {
     405: "method_not_allowed",
     503: "unavailable",
 }
-_LANDING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>k2alert</title>
-<meta name="viewport" content="width=device-width"><h1>k2alert</h1><ul>
-<li><a href="/metrics">Metrics</a>
-<li><a href="/api/v1/alerts">Alerts</a>
-<li><a href="/api/v1/rules">Rules</a>
-<li><a href="/-/ready">Ready?</a></ul></html>
-"""
 
 
 class ListenError(Exception):
@@ -75,20 +67,12 @@ def parse_listen(listen: str) -> tuple[str, int]:
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - the operator wrote ":port"
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def make_app(view: View, *, loopback: bool) -> web.Application:
     """The application; `loopback` says that it will listen for this machine only."""
     app = web.Application(middlewares=[_answer])
     app[VIEW] = view
     app[LOOPBACK] = loopback
-    app.router.add_get("/", _landing)
+    app[SIGNER] = Signer()
     app.router.add_get("/metrics", _metrics)
     app.router.add_get("/-/healthy", _healthy)
     app.router.add_get("/-/ready", _ready)
@@ -99,7 +83,9 @@ def make_app(view: View, *, loopback: bool) -> web.Application:
     app.router.add_get("/api/v1/rules", _rules)
     app.router.add_get("/api/v1/alerts", _alerts)
     app.router.add_get("/api/v1/explain", _explain)
-    add_api_v2(app, view, reader=_check_reader, writer=_check_writer)
+    add_api_v2(app, view, reader=check_reader, writer=check_writer)
+    add_pages(app)
+    add_sign_in(app)
     return app
 
 
@@ -123,22 +109,27 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
     except web.HTTPException as refused:
         headers = {name: value for name, value in refused.headers.items() if name in ("Allow", "WWW-Authenticate")}
-        response = _error(refused.status, refused.text or refused.reason, headers)
+        response = _refusal(request, refused.status, refused.text or refused.reason, headers)
+    except Unavailable as error:
+        response = _refusal(request, 503, str(error), {})
     except Exception:
         _LOG.exception("a request failed", extra={"path": request.path})
-        response = _error(500, "internal error, see the log", {})
+        response = _refusal(request, 500, "internal error, see the log", {})
     response.headers.update(_HEADERS)
+    return response
+
+
+def _refusal(request: web.Request, status: int, text: str, headers: dict[str, str]) -> web.Response:
+    if not is_for_people(request):
+        return _error(status, text, headers)
+    response = error_page(request, status, text)
+    response.headers.update(headers)
     return response
 
 
 def _error(status: int, text: str, headers: dict[str, str]) -> web.Response:
     body = {"status": "error", "errorType": _ERROR_TYPES.get(status, "internal"), "error": text}
     return web.json_response(body, status=status, headers=headers)
-
-
-async def _landing(request: web.Request) -> web.Response:
-    _check_reader(request)
-    return web.Response(text=_LANDING, content_type="text/html")
 
 
 async def _healthy(_: web.Request) -> web.Response:
@@ -173,7 +164,7 @@ def _joined(own: bytes, snapshot: Snapshot | None, openmetrics: bool) -> bytes:
 
 
 async def _rules(request: web.Request) -> web.Response:
-    _check_reader(request)
+    check_reader(request)
     if request.query.get("type", "alert") not in ("alert", "record"):
         raise web.HTTPBadRequest(text=f"not a rule type: {request.query['type']!r}")
     snapshot = request.app[VIEW].snapshot()
@@ -189,7 +180,7 @@ async def _rules(request: web.Request) -> web.Response:
 
 
 async def _alerts(request: web.Request) -> web.Response:
-    _check_reader(request)
+    check_reader(request)
     view = request.app[VIEW]
     snapshot = view.snapshot()
     return _success(alerts_json(snapshot, view.quiet.hushes()) if snapshot else {"alerts": []})
@@ -197,7 +188,7 @@ async def _alerts(request: web.Request) -> web.Response:
 
 async def _explain(request: web.Request) -> web.Response:
     """`rule` and `at` by name; any other parameter is a label, and so is what `label=NAME=VALUE` says."""
-    _check_reader(request)
+    check_reader(request)
     rule = request.query.get("rule", "")
     if not rule:
         raise web.HTTPBadRequest(text="which rule? Write /api/v1/explain?rule=NAME")
@@ -219,7 +210,7 @@ def _instant(text: str | None) -> datetime | None:
 
 
 async def _reload(request: web.Request) -> web.Response:
-    _check_writer(request)
+    check_writer(request)
     errors = await request.app[VIEW].reload()
     if errors:
         return web.Response(status=500, text="".join(f"{error}\n" for error in errors))
@@ -239,34 +230,3 @@ def _success(data: dict[str, Any]) -> web.Response:
 
 def _dumps(data: Any) -> str:
     return json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace").decode()
-
-
-def _check_reader(request: web.Request) -> None:
-    view = request.app[VIEW]
-    wanted = view.read_token()
-    if wanted is not None and not _bears(request, wanted) and not _bears(request, view.admin_token()):
-        raise web.HTTPUnauthorized(text="a token is needed", headers={"WWW-Authenticate": "Bearer"})
-
-
-def _check_writer(request: web.Request) -> None:
-    """Writes need the admin token; without one they are for people on this machine.
-
-    A browser on this machine is not such a person: a page from elsewhere can make it post to loopback (it then
-    sends Origin) or reach loopback by a name of its own (the Host is then that name).
-    """
-    token = request.app[VIEW].admin_token()
-    if token is not None:
-        if not _bears(request, token):
-            raise web.HTTPUnauthorized(text="the admin token is needed", headers={"WWW-Authenticate": "Bearer"})
-        return
-    host = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
-    if not request.app[LOOPBACK] or "Origin" in request.headers or not is_loopback(host):
-        raise web.HTTPForbidden(text="set web.admin_token to allow this from elsewhere than this machine")
-
-
-def _bears(request: web.Request, token: str | None) -> bool:
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    if token is None or scheme.lower() != "bearer":
-        return False
-    # As aiohttp decoded the header: bytes that are no UTF-8 are half surrogate pairs now.
-    return hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token.encode())

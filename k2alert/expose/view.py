@@ -5,9 +5,25 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from k2alert.model import Alert, AlertGroup, Finding, Hush, Refusal, Rule, Silence, SilenceDraft
+from k2alert.model import (
+    Alert,
+    AlertGroup,
+    Curve,
+    Finding,
+    Hush,
+    LogEntry,
+    Refusal,
+    Rule,
+    Silence,
+    SilenceDraft,
+    SourceStatus,
+)
 
-__all__ = ["Quiet", "Snapshot", "View"]
+__all__ = ["PageView", "Quiet", "Snapshot", "Unavailable", "View"]
+
+
+class Unavailable(Exception):
+    """It cannot be answered now; the text says why, in a line for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +67,21 @@ class Quiet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PageView:
+    """What the status page asks beyond the snapshot. What awaits may raise `Unavailable`.
+
+    `value_text` shows a value of the metric of this name ("": of none) as people read it, with its unit. `curve` takes
+    a finding and how much of the past to show (None: what suits its rule); None where there is nothing to draw. `sent`
+    is the notification log, the last sent first, at most so many entries.
+    """
+
+    value_text: Callable[[str, float | int | str | None], str]
+    sources: Callable[[], Sequence[SourceStatus]]
+    curve: Callable[[Finding, timedelta | None], Awaitable[Curve | None]]
+    sent: Callable[[int], Awaitable[Sequence[LogEntry]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """What the server asks. All of it is answered from memory.
 
@@ -70,3 +101,4 @@ class View:
     quiet: Quiet
     admin_token: Callable[[], str | None]
     read_token: Callable[[], str | None]
+    page: PageView

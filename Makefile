@@ -46,9 +46,11 @@ rules: setup ## the shipped rules, and their tests
 	.venv/bin/k2alert check --strict rules/*.yml
 	.venv/bin/k2alert test rules/tests
 
-docs: setup ## write the generated page of the docs anew
+docs: setup ## write the generated pages of the docs anew
 	.venv/bin/python -m scripts.metrics_page > docs/metrics.md.new
 	mv docs/metrics.md.new docs/metrics.md
+	.venv/bin/python -m scripts.checks_page > docs/checks.md.new
+	mv docs/checks.md.new docs/checks.md
 
 soak: setup ## the long forms of tests: kill -9 and the like, minutes each
 	.venv/bin/python -m pytest -m soak --timeout 3600 $(ARGS)

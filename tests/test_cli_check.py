@@ -17,7 +17,8 @@ from tests.support.broken_files import RULE, rule_but, rule_with
 GOOD = f"""\
 sources: [{{type: gitlab, name: gitlab, projects: [k2/app]}}]
 notifications: {{slack: {{webhook_url: https://hooks.example.com/x}}}}
-{RULE}"""
+{RULE}    min_samples: 10
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +98,11 @@ def test_the_environment_is_what_references_see() -> None:
 
 
 def test_main_files_and_rule_files_are_told_apart() -> None:
-    write(k2alert=f"{GOOD}rule_files: [named.yml]\n", named=rule_but("red", "blue"), alone=rule_with("severty: x"))
+    write(
+        k2alert=f"{GOOD}rule_files: [named.yml]\n",
+        named=rule_but("red", "blue") + "    min_samples: 10\n",
+        alone=rule_with("severty: x"),
+    )
 
     result = run("alone.yml", "named.yml", "k2alert.yml")
 
@@ -156,3 +161,38 @@ def test_metrics_prints_the_catalogue_as_json() -> None:
     assert "project" in found["success_rate"]["labels"]
     assert found["coverage"]["collected"]
     assert not found["benchmark_regressions"]["collected"]
+
+
+# ------------------------------------------------------------------------------------- beside the lines
+
+
+def test_github_gets_workflow_commands_that_no_text_can_break() -> None:
+    write(k2alert=GOOD.replace("success_rate <", "'a%\n\n::error::x' <"))
+    Path("odd,name:x.yml").write_text(rule_with("severty: x"))
+
+    broken, unknown = (
+        run("--output", "github", file).output.splitlines() for file in ("k2alert.yml", "odd,name:x.yml")
+    )
+
+    assert all(line.startswith("::error file=k2alert.yml,line=") for line in broken)
+    assert unknown[0].startswith("::error file=odd%2Cname%3Ax.yml,line=7,col=5,title=k2alert config::unknown key")
+
+
+def test_gitlab_gets_a_code_quality_report() -> None:
+    write(k2alert=GOOD.replace("0.95", "95"))
+    (issue,) = json.loads(run("--output", "gitlab").output)
+    moved = GOOD.replace("0.95", "95").replace("alert_rules", "\n\nalert_rules")
+    write(k2alert=moved)
+    (later,) = json.loads(run("--output", "gitlab").output)
+
+    assert issue["check_name"] == "k2alert-unit"
+    assert issue["severity"] == "minor"
+    assert issue["location"] == {"path": "k2alert.yml", "lines": {"begin": 5}}
+    assert later["location"]["lines"]["begin"] == 7
+    assert later["fingerprint"] == issue["fingerprint"]
+
+
+def test_nothing_to_say_is_an_empty_report() -> None:
+    write(k2alert=GOOD)
+    assert json.loads(run("--output", "gitlab").output) == []
+    assert run("--output", "github").output == "\n"

@@ -88,7 +88,7 @@ def test_what_this_release_does_not_act_on_is_said(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, FULL, {"TOKEN": TOKEN}, rules=RULES)
 
     assert {text.partition(":")[0] for text in said(loaded, "not-built")} == {
-        *("groups", "exclude", "reports", "exclude_during"),
+        *("groups", "exclude", "reports"),
     }
 
 
@@ -300,7 +300,7 @@ def test_a_rule_file_holds_rules_only(tmp_path: Path) -> None:
 
 def test_a_rule_file_alone_may_use_labels_that_its_main_file_knows(tmp_path: Path) -> None:
     file = tmp_path / "rules.yml"
-    file.write_text(rule_with("by: [team]"))
+    file.write_text(rule_with("by: [team]\n    min_samples: 10"))
 
     alone = load_rules([file], metrics=METRICS)
     known = load_rules([file], metrics=METRICS, project_labels=frozenset({"team"}))
@@ -325,3 +325,13 @@ def test_the_hash_tells_files_apart_and_says_nothing_of_the_environment(tmp_path
 
     assert hash_of("a", RULE) == hash_of("b", RULE)
     assert hash_of("a", RULE) != hash_of("a", RULE.replace("0.95", "0.9"))
+
+
+def test_a_rule_leaves_out_the_time_intervals_that_it_names(tmp_path: Path) -> None:
+    night = "time_intervals: [{name: night, time_intervals: [{times: [{start_time: '02:00', end_time: '04:00'}]}]}]\n"
+    loaded = load_text(tmp_path, f"{NOTIFIED}{night}{rule_with('exclude_during: [night]')}", {"HOOK": "https://x"})
+
+    assert loaded.config is not None
+    (rule,) = loaded.config.rules
+    assert rule.selection.without == (loaded.config.intervals["night"],)
+    assert [rule.selection.counts(hour * 3_600_000) for hour in (1, 2, 3, 4)] == [True, False, False, True]

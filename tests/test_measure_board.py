@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from k2alert.intervals import Interval, Range, Span
 from k2alert.labels import Labels, parse_matcher
 from k2alert.measure.board import Board
 from k2alert.model import (
@@ -393,3 +394,27 @@ def test_evidence_of_jobs_are_the_failing_jobs() -> None:
     board = board_with(run(1, stream=TEST, finished=1), failing, run(3, stream=LINT, finished=3), kind=Kind.JOB)
     found = board.evidence(BY_PROJECT, "job_success_rate", APP, DAY, 10 * MINUTE, 10)
     assert found == EvidenceRefs(Kind.JOB, (2,), 1, 3, None, None)
+
+
+# --------------------------------------------------------------------------------- times that don't count
+
+NIGHTLY = Interval("nightly", (Span(times=(Range(2 * 60, 4 * 60),)),))  # from 02:00 to 04:00, UTC
+
+
+def test_facts_that_finished_in_a_time_interval_do_not_count() -> None:
+    by_day = Selection((), ("project",), (NIGHTLY,))
+    board = Board(lambda _: Labels())
+    board.require(by_day, RUNS)
+    board.add_streams([MAIN])
+    board.load(Kind.RUN, [run(1, "-", finished=119), run(2, "-", finished=120), run(3, "+", finished=239.9)])
+    moved = EntryChange(Kind.RUN, run(1, "-", finished=119), run(1, "-", finished=130))
+    at = 300 * MINUTE
+
+    assert board.measure(by_day, "failed_pipelines", APP, DAY, at) == Measured(1, 1)
+    board.apply(Saved(entries=[EntryChange(Kind.RUN, None, run(4, "+", finished=240))]))
+    assert board.measure(by_day, "success_rate", APP, DAY, at) == Measured(0.5, 2)
+    board.apply(Saved(entries=[moved]))  # a correction put its end into the night
+    assert board.measure(by_day, "failed_pipelines", APP, DAY, at) == Measured(0, 1)
+    assert board.measure(by_day, "total_pipelines", APP, DAY, 200 * MINUTE) == Measured(0, 0)
+    board.apply(Saved(entries=[EntryChange(Kind.RUN, moved.new, moved.old)]))
+    assert board.measure(by_day, "failed_pipelines", APP, DAY, at) == Measured(1, 2)

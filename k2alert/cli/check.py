@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from k2alert.cli.annotations import FORMATS
 from k2alert.config.load import Loaded, LoadedRules, is_rule_file, load, load_rules
 from k2alert.measure.catalogue import METRICS
 from k2alert.model import Problem
@@ -22,7 +23,11 @@ _DEFAULT_FILE = "k2alert.yml"
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Exit with 3 where there are warnings.")
 @click.option(
-    "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
+    "--output",
+    type=click.Choice(["table", "json", "github", "gitlab"]),
+    default="table",
+    show_default=True,
+    help="How to print: github is workflow commands, gitlab a Code Quality report.",
 )
 def command(files: tuple[Path, ...], strict: bool, output: str) -> None:
     """Check main files and rule files, and print every error and warning with its place.
@@ -30,10 +35,13 @@ def command(files: tuple[Path, ...], strict: bool, output: str) -> None:
     FILES default to $K2ALERT_CONFIG, then ./k2alert.yml. A file that holds only `alert_rules` and `defaults` is
     checked as a rule file, unless a main file among FILES names it. Nothing is contacted, and nothing is sent.
 
+    Each warning has a code: a comment `# k2alert: ignore CODE` on its line, or alone on the line above, silences it.
+
     Exits with 0, 1 where there are errors, or 3 where there are warnings and --strict is given.
     """
     checked = _check(files or (Path(os.environ.get("K2ALERT_CONFIG") or _DEFAULT_FILE),), os.environ)
-    click.echo(checked.as_json() if output == "json" else checked.as_text())
+    shown = {"table": checked.as_text, "json": checked.as_json}.get(output)
+    click.echo(shown() if shown is not None else FORMATS[output](checked.problems))
     sys.exit(checked.exit_code(strict=strict))
 
 

@@ -4,7 +4,7 @@
 person wrote. What was read is returned too, by digest, for `watch` to tell when to read again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from glob import has_magic
@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from k2alert.config.expand import Expansion, expand
+from k2alert.config.ignore import ignored_in
 from k2alert.config.intervals import read_intervals
 from k2alert.config.model import Config, Web
 from k2alert.config.receivers import read_receivers
-from k2alert.config.report import Report
+from k2alert.config.report import Report, shown
 from k2alert.config.routes import read_route
-from k2alert.config.rules import OWN_LABELS, RuleScope, read_rules
+from k2alert.config.rules import OWN_LABELS, read_rules
+from k2alert.config.scope import RuleScope
 from k2alert.config.sections import (
     check_label_names,
     read_export,
@@ -28,10 +30,10 @@ from k2alert.config.sections import (
 from k2alert.config.settings import BasicSettings, MainFile, RuleFile
 from k2alert.config.sheet import Sheet, known_keys
 from k2alert.config.watch import digest, is_file, matched, names_digest, read_start
-from k2alert.document import Document, parse_document
+from k2alert.document import Document, DocumentPath, parse_document
 from k2alert.labels import Labels
 from k2alert.model import Metric, Place, Problem, Rule
-from k2alert.notify.route import Receiver
+from k2alert.notify.route import Receiver, all_routes
 from k2alert.times import format_duration
 
 __all__ = ["Loaded", "LoadedRules", "is_rule_file", "load", "load_rules"]
@@ -123,6 +125,8 @@ class _Desk:
             return None
         document, problems = parse_document(content, str(path))
         self.report.extend(problems)
+        if document is not None:
+            self.report.ignore(ignored_in(content.decode("utf-8"), str(path)))
         if document is not None and not isinstance(document.data, dict | None):
             self.report.add(document.place(()), "the file must be a mapping, such as `alert_rules: […]`")
             return None
@@ -154,12 +158,15 @@ def _read_main(desk: _Desk, main: Path, document: Document, environ: Mapping[str
     check_label_names(sheet, ("labels",), basic.labels, {*facts, *OWN_LABELS})
     names = frozenset(name for entry in project_labels for name in entry.labels)
     interval_names, intervals = read_intervals(sheet)
-    scope = RuleScope(desk.metrics, basic.retention, names, interval_names, names=desk.names)
+    known = {name: intervals.get(name) for name in interval_names}
+    sources = read_sources(sheet)
+    slowest = max((source.poll_interval for source in sources), default=None)
+    scope = RuleScope(desk.metrics, basic.retention, names, known, slowest, names=desk.names)
     rules = read_rules(sheet, scope) + _read_rule_files(desk, main, sheet, basic, scope)
     configured = frozenset({*names, *basic.labels, *scope.labels, *OWN_LABELS})
     receivers = read_receivers(sheet, configured)
     config = Config(
-        sources=read_sources(sheet),
+        sources=sources,
         store=basic.store,
         retention=basic.retention,
         evaluation_interval=basic.evaluation_interval,
@@ -175,6 +182,7 @@ def _read_main(desk: _Desk, main: Path, document: Document, environ: Mapping[str
         hash=desk.hash,
     )
     _check_windows(desk.report, sheet, basic)
+    _warn_of_unused(sheet, config)
     _warn_of_silence(desk.report, sheet, config, receivers)
     return config
 
@@ -203,6 +211,29 @@ def _warn_of_silence(report: Report, sheet: Sheet, config: Config, receivers: Ma
     if config.store.startswith("postgres"):
         text = "store: this release has no PostgreSQL store; use sqlite:///FILE"
         report.add(sheet.place(("store",)), text, code="not-built")
+
+
+def _warn_of_unused(sheet: Sheet, config: Config) -> None:
+    """Receivers that would say something and that no route names, and time intervals that nothing does."""
+    routes = tuple(all_routes(config.route)) if config.route is not None else ()
+    heard = {route.receiver for route in routes}
+    for at, name in _named(sheet, "receivers"):
+        receiver = config.receivers.get(name)
+        if config.route is not None and receiver is not None and receiver.integrations and name not in heard:
+            sheet.warn(at, f"receivers: no route leads to {shown(name)}", "unused")
+    used = {interval.name for route in routes for interval in (*route.mute, *route.active)}
+    used |= {name for rule in config.rules for name in rule.exclude_during}
+    for at, name in _named(sheet, "time_intervals"):
+        if name in config.intervals and name not in used:
+            sheet.warn(at, f"time_intervals: nothing uses {shown(name)}", "unused")
+
+
+def _named(sheet: Sheet, key: str) -> Iterator[tuple[DocumentPath, str]]:
+    """The names of the items of a list, and where they stand."""
+    written = sheet.data.get(key)
+    for index, item in enumerate(written if isinstance(written, list) else ()):
+        if isinstance(item, dict) and isinstance(item.get("name"), str):
+            yield (key, index, "name"), item["name"]
 
 
 def _check_windows(report: Report, sheet: Sheet, basic: BasicSettings) -> None:
@@ -242,7 +273,7 @@ def _files_of(desk: _Desk, pattern: Path, sheet: Sheet, path: tuple[str | int, .
         sheet.error(path, f"rule_files: there is no file {pattern}")
         return ()
     if not files:
-        sheet.warn(path, "rule_files: no file matches")
+        sheet.warn(path, "rule_files: no file matches", "empty")
     return files
 
 
@@ -257,5 +288,5 @@ def _read_rule_file(desk: _Desk, path: Path, scope: RuleScope) -> tuple[Rule, ..
     else:
         sheet.check_keys((), data, known_keys(RuleFile))
     if not data.get("alert_rules"):
-        sheet.warn((), "there are no rules in this file")
+        sheet.warn((), "there are no rules in this file", "empty")
     return read_rules(sheet, scope)

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
+from k2alert.config.ignore import Ignored
 from k2alert.model import Place, Problem
 
 __all__ = ["Report", "did_you_mean", "shown"]
@@ -18,6 +19,7 @@ class Report:
         self._found: dict[Problem, None] = {}
         self._files: dict[str, int] = {}
         self._secrets: dict[str, str] = {}
+        self._ignored: set[tuple[str, int, str]] = set()
 
     def add(self, place: Place, text: str, *, code: str = "config", warning: bool = False) -> None:
         """One more problem; the same one again is heard once."""
@@ -35,10 +37,19 @@ class Report:
         if len(value) >= _SHORTEST_SECRET:
             self._secrets[value] = reference
 
+    def ignore(self, ignored: Ignored) -> None:
+        """Warnings with these codes on these lines are not heard."""
+        self._ignored |= ignored.codes
+        self.extend(ignored.problems)
+
     @property
     def problems(self) -> tuple[Problem, ...]:
         """All of them: file by file as they were met, from top to bottom."""
-        return tuple(sorted(self._found, key=lambda found: (self._files[found.place.file], *found.place[1:])))
+        heard = [found for found in self._found if not (found.warning and self._is_ignored(found))]
+        return tuple(sorted(heard, key=lambda found: (self._files[found.place.file], *found.place[1:])))
+
+    def _is_ignored(self, found: Problem) -> bool:
+        return (found.place.file, found.place.line, found.code) in self._ignored
 
     @property
     def failed(self) -> bool:

@@ -1,9 +1,10 @@
 """The route tree (contract §1): from what is written to `Route`s that have everything they inherit."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from k2alert.config.lint import shadowed_by
 from k2alert.config.receivers import DEFAULT_RECEIVER
 from k2alert.config.report import did_you_mean, shown
 from k2alert.config.settings import RouteSettings
@@ -62,9 +63,20 @@ class _Reading:
         items = self.sheet.items((*path, "routes"))
         children = [self.node(at, child, node, f"{place_name}/{at[-1]}") for at, child in items]
         routes = tuple(child for child in children if child is not None)
+        self._warn_of_shadows(path, children)
         if settings is None or not fits or len(routes) < len(children):
             return None
         return replace(node, routes=routes)
+
+    def _warn_of_shadows(self, path: DocumentPath, children: Sequence[Route | None]) -> None:
+        before: list[Route] = []
+        for index, child in enumerate(children):
+            if child is not None:
+                shadow = shadowed_by(before, child)
+                if shadow is not None:
+                    text = f"routes: nothing comes here: {shown(shadow.name)} before it takes all and does not continue"
+                    self.sheet.warn((*path, "routes", index), text, "unreachable")
+                before.append(child)
 
     def _inheriting(self, settings: RouteSettings, parent: Route, name: str, receiver: Any) -> Route:
         inherited = {key: getattr(parent, key) for key in _INHERITED}

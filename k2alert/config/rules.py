@@ -4,18 +4,20 @@ Every part of a rule is checked even where another part of it is wrong, so that 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from k2alert.config.lint import warnings_of
 from k2alert.config.report import did_you_mean, shown
+from k2alert.config.scope import RuleScope
 from k2alert.config.settings import RuleDefaults, RuleSettings
 from k2alert.config.sheet import Sheet
 from k2alert.document import DocumentPath
 from k2alert.judge.condition import Condition, ConditionError, check_message, compile_condition
 from k2alert.judge.window import parse_window
 from k2alert.labels import Labels, parse_matcher
-from k2alert.model import STALE_ALERT, Metric, Place, Rule, Selection, Window
+from k2alert.model import STALE_ALERT, Rule, Selection, Window
 from k2alert.template import (
     TEMPLATE_FUNCTIONS,
     TEMPLATE_NAMES,
@@ -26,7 +28,7 @@ from k2alert.template import (
 )
 from k2alert.times import format_duration
 
-__all__ = ["OWN_LABELS", "RuleScope", "read_rules"]
+__all__ = ["OWN_LABELS", "read_rules"]
 
 OWN_LABELS = ("alertname", "severity", "source")
 """Labels of an alert that only the rule's own keys set."""
@@ -34,30 +36,6 @@ _MERGED = ("labels", "annotations")
 _DEFAULTS: DocumentPath = ("defaults",)
 # What a rule is checked against while its own period cannot be read: short, so that nothing else is said of it.
 _ANY_WINDOW = Window(length=timedelta(hours=1))
-
-
-@dataclass(frozen=True, slots=True)
-class RuleScope:
-    """What a rule may speak of.
-
-    `names` are the rules seen so far, and where; `labels` the labels that they set. `closed`: all labels of projects
-    are known; else (a rule file checked without its main file) an unknown label may be one of them.
-    """
-
-    metrics: Mapping[str, Metric]
-    retention: timedelta
-    project_labels: frozenset[str] = frozenset()
-    intervals: frozenset[str] = frozenset()
-    closed: bool = True
-    names: dict[str, Place] = field(default_factory=dict)
-    labels: set[str] = field(default_factory=set)
-
-    def labels_of(self, metrics: Iterable[str]) -> frozenset[str]:
-        """The labels that the facts of all these metrics have; of any metric where none is given."""
-        every = [metric.labels for metric in self.metrics.values()]
-        common = [self.metrics[name].labels for name in metrics]
-        known = frozenset.intersection(*common) if common else frozenset().union(*every)
-        return known | {"source"} | self.project_labels
 
 
 def read_rules(sheet: Sheet, scope: RuleScope) -> tuple[Rule, ...]:
@@ -196,7 +174,11 @@ class _Reading:
             period=str(self.data["period"]),
             severity=settings.severity,
             message=texts.message,
-            selection=Selection(match=settings.match, by=tuple(dict.fromkeys(("source", *settings.by)))),
+            selection=Selection(
+                match=settings.match,
+                by=tuple(dict.fromkeys(("source", *settings.by))),
+                without=tuple(found for name in settings.exclude_during if (found := self.scope.intervals.get(name))),
+            ),
             hold=settings.hold,
             keep_firing_for=settings.keep_firing_for,
             clear=texts.clear,
@@ -261,21 +243,25 @@ class _Reading:
         elif self.scope.closed:
             self.sheet.error(path, f"{keys[0]}: unknown label {shown(name)}{did_you_mean(name, sorted(known))}")
         else:
-            self.sheet.warn(path, f"{keys[0]}: {shown(name)} is no label of facts; only project_labels may give it")
+            self.sheet.warn(
+                path, f"{keys[0]}: {shown(name)} is no label of facts; only project_labels may give it", "label"
+            )
 
     def _check_interval(self, keys: tuple[str, int], name: str) -> None:
-        path = self.at(*keys)
         if self.scope.closed and name not in self.scope.intervals:
             near = did_you_mean(name, sorted(self.scope.intervals))
-            self.sheet.error(path, f"{keys[0]}: unknown time interval {shown(name)}{near}")
-        else:
-            self.sheet.warn(path, f"{keys[0]}: this release does not act on it; the facts count", "not-built")
+            self.sheet.error(self.at(*keys), f"{keys[0]}: unknown time interval {shown(name)}{near}")
 
     def _warn(self, texts: _Texts) -> None:
         for name in sorted(texts.metrics):
             if not self.scope.metrics[name].collected:
                 key = "condition" if name in texts.condition.metrics else "clear"
                 self.sheet.warn(self.at(key), f"{key}: nothing collects {name} yet: it has no data", "no-collector")
+        for warning in warnings_of(texts.condition, texts.clear, self.data, self.window, self.scope):
+            if warning.offset is None:
+                self.sheet.warn(self.at(*warning.keys), warning.text, warning.code)
+            else:
+                self.sheet.warn_inside(self.at(*warning.keys), warning.offset, warning.text, warning.code)
 
     def _mapping(self, key: str) -> Mapping[str, Any]:
         value = self.data.get(key)

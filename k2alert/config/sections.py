@@ -63,13 +63,13 @@ def _warn_of_source(sheet: Sheet, path: DocumentPath, written: Mapping[str, Any]
             _unbuilt(sheet, (*path, key), text)
     if not source.projects:
         key = "repositories" if source.type == "github" else "projects"
-        sheet.warn(path, f"the source {shown(source.name)} names no {key}: nothing is read from it")
+        sheet.warn(path, f"the source {shown(source.name)} names no {key}: nothing is read from it", "empty")
     if source.ca_file is not None and not Path(source.ca_file).is_file():
         sheet.warn((*path, "ca_file"), f"ca_file: there is no file {shown(source.ca_file)}", "unset")
     if source.max_staleness < source.poll_interval:
         lengths = f"{format_duration(source.max_staleness)} is shorter than poll_interval"
         text = f"max_staleness: {lengths}, so that alerts hold still between two looks"
-        sheet.warn((*path, "max_staleness" if "max_staleness" in written else "poll_interval"), text)
+        sheet.warn((*path, "max_staleness" if "max_staleness" in written else "poll_interval"), text, "stale")
 
 
 def read_project_labels(sheet: Sheet, taken: Collection[str]) -> tuple[ProjectLabels, ...]:

@@ -70,6 +70,10 @@ class Sheet:
         else:
             self.report.add(self.document.inside(path, offset), text)
 
+    def warn_inside(self, path: DocumentPath, offset: int, text: str, code: str) -> None:
+        """A character of the text at the path is what a warning is about."""
+        self.report.add(self.document.inside(path, offset), text, code=code, warning=True)
+
     def place(self, path: DocumentPath) -> Place:
         """Where the value at the path stands."""
         return self.document.place(path)

@@ -61,6 +61,16 @@ class Condition:
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def tree(self) -> ast.expr:
+        """The checked tree, for who reads it."""
+        return self._tree
+
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """Every use of a metric, in reading order."""
+        return tuple(use for use, _ in self._uses)
+
     def evaluate(self, names: Names) -> bool | None:
         """Whether it holds; None is no data."""
         truth: bool | None = evaluate(self._tree, names)

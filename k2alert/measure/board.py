@@ -74,6 +74,7 @@ class _Table:
         self._result_matchers = [matcher for matcher in selection.match if matcher.name == "result"]
         self._by = {"source", *selection.by}
         self._kind = kind
+        self._counts = selection.counts if selection.without else None
         self._streams = streams
         self._routes: dict[int, Route] = {}
         self._everywhere: dict[Series, Route] = {}
@@ -83,7 +84,8 @@ class _Table:
     def load(self, entries: Sequence[Entry]) -> None:
         piles: defaultdict[Series, list[Entry]] = defaultdict(list)
         routes = self._routes
-        for entry in entries:
+        counts = self._counts
+        for entry in entries if counts is None else (entry for entry in entries if counts(entry.finished)):
             stream = entry[0]
             route = routes[stream] if stream in routes else self._route(stream)
             series = route[entry[5]]
@@ -94,6 +96,8 @@ class _Table:
 
     def apply(self, change: EntryChange) -> None:
         for entry, add in ((change.old, False), (change.new, True)):
+            if entry is not None and self._counts is not None and not self._counts(entry.finished):
+                continue
             series = None if entry is None else self._series_of(entry.stream, entry.result)
             if entry is not None and series is not None:
                 row = row_of(entry, self._streams.lanes[entry.stream])

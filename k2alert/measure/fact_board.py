@@ -60,6 +60,7 @@ class _Table:
         self.test_labels = self.by & of_tests
         self._matchers = [matcher for matcher in selection.match if matcher.name not in of_tests]
         self._only_default = kind is Kind.COVERAGE and not _picks_branch(selection)
+        self._counts = selection.counts if selection.without and kind is not Kind.SCHEDULE else None
         self._streams = streams
         self._routes: dict[int, Ledger | None] = {}
         self.ledgers: dict[Labels, Ledger] = {}
@@ -73,7 +74,8 @@ class _Table:
     def load(self, entries: Iterable[FactEntry]) -> None:
         piles: defaultdict[int, list[FactEntry]] = defaultdict(list)
         for entry in entries:
-            piles[entry.stream].append(entry)
+            if self._counts is None or self._counts(entry.finished):
+                piles[entry.stream].append(entry)
         merged: dict[int, tuple[Ledger, list[FactEntry]]] = {}
         for stream, pile in piles.items():
             ledger = self._route(stream)
@@ -83,16 +85,21 @@ class _Table:
             ledger.extend(pile)
 
     def apply(self, change: FactChange) -> None:
-        old = None if change.old is None else self._route(change.old.stream)
+        old = self._ledger_of(change.old)
         if old is not None and change.old is not None:
             old.remove(change.old)
-        new = None if change.new is None else self._route(change.new.stream)
+        new = self._ledger_of(change.new)
         if new is not None and change.new is not None:
             new.insert(change.new)
 
     def drop_empty(self) -> None:
         self.ledgers = {labels: ledger for labels, ledger in self.ledgers.items() if ledger.entries}
         self._routes.clear()
+
+    def _ledger_of(self, entry: FactEntry | None) -> Ledger | None:
+        if entry is None or (self._counts is not None and not self._counts(entry.finished)):
+            return None
+        return self._route(entry.stream)
 
     def _route(self, stream: int) -> Ledger | None:
         if stream not in self._routes:

@@ -7,10 +7,14 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
+from k2alert.intervals import Interval
 from k2alert.labels import Labels, Matcher
 from k2alert.model.facts import Kind
+from k2alert.times import from_ms
 
 __all__ = ["EvidenceRefs", "Measured", "Measures", "Metric", "Needs", "Selection", "Window"]
+
+_MINUTE_MS = 60_000
 
 
 class Needs(StrEnum):
@@ -68,15 +72,29 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which facts count (`match`) and how they are put into series (`by`, always with `source`)."""
+    """Which facts count (`match`) and how they are put into series (`by`, always with `source`).
+
+    Facts that finished in one of the time intervals of `without` don't count.
+    """
 
     match: tuple[Matcher, ...]
     by: tuple[str, ...]
+    without: tuple[Interval, ...] = ()
+
+    def counts(self, finished: int) -> bool:
+        """Whether facts that finished at this time (in milliseconds) count, as far as time alone can tell."""
+        return not self.without or not _lies_in(self.without, finished // _MINUTE_MS)
 
     @property
     def shape(self) -> tuple[str, ...]:
         """The names of all labels it groups by, sorted: `source` is always among them."""
         return _shape(self.by)
+
+
+@lru_cache(maxsize=200_000)  # a month has 44,640 minutes; time intervals begin and end with whole ones
+def _lies_in(intervals: tuple[Interval, ...], minute: int) -> bool:
+    at = from_ms(minute * _MINUTE_MS)
+    return any(interval.contains(at) for interval in intervals)
 
 
 @lru_cache(maxsize=10_000)  # asked for every alert in every round

@@ -77,3 +77,10 @@ def routes_for(route: Route, labels: Mapping[str, str]) -> tuple[Route, ...]:
         if found and not child.continues:
             break
     return tuple(taken) or (route,)
+
+
+def all_routes(route: Route) -> Iterator[Route]:
+    """The route and every one below it, in the order in which they are written."""
+    yield route
+    for child in route.routes:
+        yield from all_routes(child)

@@ -37,7 +37,7 @@ from k2alert.inbox import KEEP, Answer, Inbox, Outcome, Surroundings
 from k2alert.logs import Secrets
 from k2alert.loops import Work, repeat, run_together
 from k2alert.measure.catalogue import METRICS
-from k2alert.model import KnownRun, PipelineRun, Project, Saved
+from k2alert.model import Fact, KnownRun, PipelineRun, Project, Saved
 from k2alert.page import Answers, requests_by_code
 from k2alert.recall import fill_board, make_board
 from k2alert.record import Store, StoreBusy, StoreError, open_store
@@ -405,6 +405,14 @@ class _Recorder:
         async with self._lock:
             with _telling():
                 saved = await self._store.save(runs)
+            self._take(saved)
+        return saved
+
+    async def save_facts(self, facts: Sequence[Fact]) -> Saved:
+        """The same for reports, deployments and schedules; runs go first."""
+        async with self._lock:
+            with _telling():
+                saved = await self._store.save_facts(facts)
             self._take(saved)
         return saved
 

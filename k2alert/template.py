@@ -22,7 +22,7 @@ from jinja2.runtime import Context, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from k2alert.filters import FILTERS, NO_DATA, TESTS, calculate, items_of, known, show
-from k2alert.model import Evidence, JobEvidence, Metric, RunEvidence
+from k2alert.model import DeploymentEvidence, Evidence, JobEvidence, Metric, RunEvidence, TestEvidence
 
 __all__ = [
     "FUNCTIONS_KEY",
@@ -67,7 +67,14 @@ _CALL = "k2alert_call_"  # a function's name in the compiled template, out of re
 _ITEMS = "k2alert_items"  # the filter around what a loop goes over
 
 _ATTRIBUTES = frozenset(
-    {"more", *(item.name for noun in (Evidence, RunEvidence, JobEvidence) for item in fields(noun))}
+    {
+        "more",
+        *(
+            item.name
+            for noun in (Evidence, RunEvidence, JobEvidence, TestEvidence, DeploymentEvidence)
+            for item in fields(noun)
+        ),
+    }
 )
 _LOOP = frozenset({"index", "index0", "first", "last", "length", "revindex"})
 

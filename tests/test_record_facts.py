@@ -200,7 +200,7 @@ async def test_a_deployment_counts_once_it_is_over_and_an_older_look_changes_not
     assert change.new == DeploymentEntry(change.new.stream if change.new else 0, 1, ms(9), ms(3), 1, ms(5))
     assert await store.save_facts([deployment("7", None, created=3, seen=5, run="1")]) == Saved()
     (evidence,) = (await store.deployment_evidence([1])).values()
-    assert (evidence.environment, evidence.tier, evidence.run) == ("production", "production", "1")
+    assert (evidence.environment, evidence.tier, evidence.run_id) == ("production", "production", "1")
     assert evidence.web_url == "https://gitlab.example.com/k2/app/-/environments/1/deployments/7"
     (stream,) = [stream for stream in await store.streams() if stream.kind is Kind.DEPLOYMENT]
     assert stream.labels["environment"] == "production"

@@ -123,7 +123,7 @@ def _deployment(one: DeploymentEvidence) -> dict[str, Any]:
         "result": one.result.value,
         "branch": one.branch,
         "sha": one.sha,
-        "run": one.run,
+        "run": one.run_id,
         "finishedAt": iso(one.finished_at),
         "url": safe_url(one.web_url),
     }

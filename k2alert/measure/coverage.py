@@ -73,6 +73,11 @@ def _drop(ledger: Ledger, window: Window, at: int) -> Measured:
 
 def _compared(ledger: Ledger, window: Window, at: int) -> tuple[CoverageEntry, CoverageEntry, int] | None:
     """The newest report, the best of those it is held against, and how many these are."""
+    span = (0, ledger.until(at))
+    return ledger.remember(("compared", window), span, lambda: _compare(ledger, window, at))
+
+
+def _compare(ledger: Ledger, window: Window, at: int) -> tuple[CoverageEntry, CoverageEntry, int] | None:
     reports = _reports_until(ledger, at)
     if not reports:
         return None

@@ -72,7 +72,11 @@ def _frequency(ledger: Ledger, window: Window, at: int) -> Measured:
 
 def _worst_streak(ledger: Ledger, window: Window, at: int) -> list[DeploymentEntry] | None:
     """The longest present streak of failures, newest created first, of the environments deployed to in the window."""
-    low, _ = ledger.span(window, at)
+    span = ledger.span(window, at)
+    return ledger.remember(("streak", window), span, lambda: _find_worst_streak(ledger, span[0], at))
+
+
+def _find_worst_streak(ledger: Ledger, low: int, at: int) -> list[DeploymentEntry] | None:
     since = (ledger.entries[low].finished, ledger.entries[low].ref) if low < len(ledger.entries) else None
     streaks = [
         _streak(entries)

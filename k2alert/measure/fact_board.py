@@ -13,7 +13,7 @@ from k2alert.measure.coverage import COVERAGE_EVIDENCE, COVERAGE_FORMULAS
 from k2alert.measure.dora import DEPLOYMENT_EVIDENCE, DEPLOYMENT_FORMULAS
 from k2alert.measure.executions import TEST_EVIDENCE, TEST_FORMULAS, Chosen, Executions
 from k2alert.measure.ledger import Ledger, Place, StreamInfo
-from k2alert.measure.schedules import SCHEDULE_FORMULAS, ScheduledRuns, Schedules
+from k2alert.measure.schedules import SCHEDULE_FORMULAS, Branch, ScheduledRuns, Schedules
 from k2alert.model import (
     EvidenceRefs,
     FactChange,
@@ -23,6 +23,7 @@ from k2alert.model import (
     NamedTest,
     NameOfTest,
     RefType,
+    ReportEntry,
     ScheduleEntry,
     Selection,
     Stream,
@@ -133,7 +134,8 @@ class FactBoard:
         self._tests: defaultdict[Place, dict[int, NameOfTest]] = defaultdict(dict)
         self._named = 0  # how often names came: what was picked by them before may not hold any more
         self._picked: dict[tuple[Selection, tuple[str, ...]], tuple[int, Chosen]] = {}
-        self._schedules: dict[int, ScheduleEntry] = {}
+        self._schedules: defaultdict[Branch, dict[int, ScheduleEntry]] = defaultdict(dict)
+        self._sets: dict[int, int] = {}
         self.runs = ScheduledRuns()
 
     # ------------------------------------------------------------------------------------- what comes in
@@ -174,11 +176,11 @@ class FactBoard:
         """Take over what a save changed."""
         if tests and self.wants_tests:
             self.name_tests(tests)
-        for change in changes:
+        for change in map(self._shared, changes):
             for table in self._tables[change.kind].values():
                 table.apply(change)
             if isinstance(change.old, ScheduleEntry):
-                self._schedules.pop(change.old.ref, None)
+                self._schedules[self._branch_of(change.old)].pop(change.old.ref, None)
             self._take_schedules([] if change.new is None else [change.new])
 
     def drop_empty(self) -> None:
@@ -186,9 +188,23 @@ class FactBoard:
         for tables in self._tables.values():
             for table in tables.values():
                 table.drop_empty()
+        self._sets.clear()
+
+    def _shared(self, change: FactChange) -> FactChange:
+        """The same, with a set of tests that is here already: most reports of a job have the same."""
+        if not isinstance(change.new, ReportEntry):
+            return change
+        ran = self._sets.setdefault(change.new.ran, change.new.ran)
+        return change._replace(new=change.new._replace(ran=ran))
 
     def _take_schedules(self, entries: Iterable[FactEntry]) -> None:
-        self._schedules.update({entry.ref: entry for entry in entries if isinstance(entry, ScheduleEntry)})
+        for entry in entries:
+            if isinstance(entry, ScheduleEntry):
+                self._schedules[self._branch_of(entry)][entry.ref] = entry
+
+    def _branch_of(self, schedule: ScheduleEntry) -> Branch:
+        info = self._streams.infos[schedule.stream]
+        return info.place, info.branch
 
     # ------------------------------------------------------------------------------------- what is asked
 
@@ -201,7 +217,7 @@ class FactBoard:
             return TEST_FORMULAS[metric](self._executions(table, selection, labels), window, at)
         ledger = table.ledgers.get(labels, table.nothing)
         if kind is Kind.SCHEDULE:
-            return SCHEDULE_FORMULAS[metric](self._scheduled(ledger), window, at)
+            return SCHEDULE_FORMULAS[metric](Schedules(ledger, self._schedules, self.runs), window, at)
         formulas = COVERAGE_FORMULAS if kind is Kind.COVERAGE else DEPLOYMENT_FORMULAS
         return formulas[metric](ledger, window, at)
 
@@ -226,15 +242,6 @@ class FactBoard:
             if low < high:
                 found += self._with_tests(table, labels, ledger, (low, high)) if table.picks_tests else [labels]
         return found
-
-    # --------------------------------------------------------------------------------------- schedules
-
-    def _scheduled(self, ledger: Ledger) -> Schedules:
-        every: defaultdict[tuple[Place, str], list[ScheduleEntry]] = defaultdict(list)
-        for entry in self._schedules.values():
-            info = self._streams.infos[entry.stream]
-            every[info.place, info.branch].append(entry)
-        return Schedules(ledger, every, self.runs)
 
     # ------------------------------------------------------------------------------------ tests by name
 

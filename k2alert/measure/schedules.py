@@ -10,7 +10,7 @@ last before it.
 
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -23,7 +23,7 @@ from k2alert.measure.ledger import Ledger, Place
 from k2alert.model import Event, Measured, ScheduleEntry, Window
 from k2alert.times import from_ms, to_ms
 
-__all__ = ["SCHEDULE_FORMULAS", "ScheduledRuns", "Schedules", "last_due", "next_due"]
+__all__ = ["SCHEDULE_FORMULAS", "Branch", "ScheduledRuns", "Schedules", "last_due", "next_due"]
 
 _NO_DATA = Measured(None, 0)
 _MINUTE = 60_000
@@ -68,10 +68,10 @@ class ScheduledRuns:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Schedules:
-    """The schedules that count, all there are (`every`, by branch), and the runs that schedules started."""
+    """The schedules that count, all there are (`every`, by branch and number), and the runs that schedules started."""
 
     ledger: Ledger
-    every: Mapping[Branch, Sequence[ScheduleEntry]]
+    every: Mapping[Branch, Mapping[int, ScheduleEntry]]
     runs: ScheduledRuns
 
     def overdue(self, schedule: ScheduleEntry, at: int) -> int | None:
@@ -98,7 +98,7 @@ class Schedules:
     def _is_of(self, schedule: ScheduleEntry, branch: Branch, created: int, workflow: str) -> bool:
         """Whether no other schedule that may have started the run was due later before it."""
         own = self._due_before(schedule, created, workflow)
-        others = (self._due_before(other, created, workflow) for other in self.every.get(branch, ()))
+        others = (self._due_before(other, created, workflow) for other in self.every[branch].values())
         return own is not None and all(other is None or other <= own for other in others)
 
     def _due_before(self, schedule: ScheduleEntry, created: int, workflow: str) -> int | None:

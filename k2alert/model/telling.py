@@ -86,7 +86,7 @@ class DeploymentEvidence:
     sha: str
     result: Result
     finished_at: datetime
-    run: str
+    run_id: str
     web_url: str
 
 

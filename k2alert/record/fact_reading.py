@@ -150,7 +150,7 @@ def read_deployment_evidence(con: Connection, refs: Sequence[int]) -> dict[int, 
             sha=unpack_sha(sha),
             result=RESULTS[result],
             finished_at=from_ms(finished),
-            run=unpack_id(run),
+            run_id=unpack_id(run),
             web_url=expand_link(link, unpack_id(forge_id)),
         )
         for number, project, forge_id, environment, tier, branch, sha, result, finished, run, link in rows

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
+from k2alert.judge.grammar import FUNCTIONS
 from k2alert.measure.catalogue import METRICS
 from k2alert.model import Metric
 
@@ -29,7 +30,14 @@ def page(metrics: Iterable[Metric] = METRICS.values()) -> str:
     known = list(metrics)
     collected = [metric for metric in known if metric.collected]
     later = [metric for metric in known if not metric.collected]
-    return "\n".join([_HEAD, *_sections(collected, 2), _UNCOLLECTED, *_sections(later, 3)]).rstrip("\n") + "\n"
+    parts = [_HEAD, *_sections(collected, 2), *_functions(), _UNCOLLECTED, *_sections(later, 3)]
+    return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def _functions() -> Iterator[str]:
+    yield "## Functions\n"
+    yield "| written | meaning |\n|---|---|"
+    yield "".join(f"| `{one.written}` | {one.help} |\n" for one in FUNCTIONS.values())
 
 
 def _sections(metrics: Iterable[Metric], level: int) -> Iterator[str]:

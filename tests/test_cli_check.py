@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from k2alert.cli.check import command as check
 from k2alert.cli.metrics import command as metrics
 from k2alert.cli.schema import command as schema
+from k2alert.judge.grammar import FUNCTIONS
 from k2alert.measure.catalogue import METRICS
 from tests.support.broken_files import RULE, rule_but, rule_with
 
@@ -146,10 +147,18 @@ def test_schema_prints_one_for_each_kind_of_file() -> None:
 
 
 def test_metrics_prints_the_catalogue_as_a_table() -> None:
-    header, *rows = CliRunner().invoke(metrics, []).output.splitlines()
+    names, functions = CliRunner().invoke(metrics, []).output.split("\n\n")
+    header, *rows = names.splitlines()
 
     assert header.split() == ["NAME", "UNIT", "COLLECTED", "GAUGE", "LABELS", "MEANING"]
     assert [row.split()[0] for row in rows] == list(METRICS)
+    assert [row.partition("(")[0] for row in functions.splitlines()[1:]] == list(FUNCTIONS)
+    assert CliRunner().invoke(metrics, ["--functions"]).output == functions
+
+
+def test_functions_come_as_json_too() -> None:
+    found = json.loads(CliRunner().invoke(metrics, ["--functions", "--output", "json"]).output)
+    assert [function["name"] for function in found] == list(FUNCTIONS)
 
 
 def test_metrics_prints_the_catalogue_as_json() -> None:

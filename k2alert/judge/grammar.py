@@ -13,30 +13,47 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from k2alert.judge.syntax import ConditionError
 from k2alert.judge.window import parse_window
 from k2alert.model import Metric, Needs, Window
 from k2alert.times import format_duration, parse_duration
 
-__all__ = ["FUNCTIONS", "Checker", "Type", "Use"]
+__all__ = ["FUNCTIONS", "Checker", "Function", "Type", "Use"]
 
-FUNCTIONS: Mapping[str, str] = {
-    "abs": "abs(x)",
-    "min": "min(x, y)",
-    "max": "max(x, y)",
-    "round": "round(x) or round(x, 2)",
-    "value": 'value("success_rate", window="1h", offset="24h")',
-    "baseline": 'baseline("success_rate", "30d")',
-    "samples": 'samples("success_rate")',
-    "lower": 'lower("success_rate")',
-    "upper": 'upper("success_rate")',
-    "absent": 'absent("success_rate")',
-    "default": 'default("success_rate", 1)',
-    "label": 'label("min_success", 0.95)',
+
+class Function(NamedTuple):
+    """A function of conditions: how it is written, and what it comes to."""
+
+    written: str
+    help: str
+
+
+FUNCTIONS: Mapping[str, Function] = {
+    "abs": Function("abs(x)", "x without its sign."),
+    "min": Function("min(x, y)", "The least of its arguments."),
+    "max": Function("max(x, y)", "The largest of its arguments."),
+    "round": Function("round(x) or round(x, 2)", "x rounded, to so many decimals."),
+    "value": Function(
+        'value("success_rate", window="1h", offset="24h")',
+        "The metric over another window, at an earlier time, or both; what is left out is the rule's own.",
+    ),
+    "baseline": Function(
+        'baseline("success_rate", "30d")',
+        "Median of its daily values over the UTC days with data in so long before the window; no data under 7.",
+    ),
+    "samples": Function('samples("success_rate")', "How many runs, jobs or executions the metric rests on."),
+    "lower": Function('lower("success_rate")', "Lower 95 % bound of a ratio (Wilson): it is hardly less."),
+    "upper": Function('upper("success_rate")', "Upper 95 % bound of a ratio (Wilson): it is hardly more."),
+    "absent": Function('absent("success_rate")', "Whether the metric has no data: true or false, never no data."),
+    "default": Function('default("success_rate", 1)', "The metric, or x where it has no data."),
+    "label": Function(
+        'label("min_success", 0.95)',
+        "A label of this alert, or the default where it has none; a number where the default is one.",
+    ),
 }
-"""Every function and how it is written."""
+"""Every function, by name."""
 
 _OPERATORS: Mapping[type[ast.AST], str] = {
     **{ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.USub: "-", ast.UAdd: "+"},
@@ -129,7 +146,7 @@ def _name(checker: Checker, node: ast.Name) -> Type:
     if node.id in checker.metrics:
         return checker.use(node, Use(node.id, column_offset=node.col_offset))
     if node.id in FUNCTIONS:
-        raise ConditionError(f"{node.id} is a function: write {FUNCTIONS[node.id]}", node.col_offset)
+        raise ConditionError(f"{node.id} is a function: write {FUNCTIONS[node.id].written}", node.col_offset)
     raise ConditionError(f"unknown name {node.id!r}{_nearest(node.id, checker.metrics)}", node.col_offset)
 
 
@@ -232,7 +249,7 @@ def _call(checker: Checker, node: ast.Call) -> Type:
         raise ConditionError(_not_a_function(name, checker.metrics), node.col_offset)
     for keyword in node.keywords:
         if name != "value" or keyword.arg not in ("window", "offset"):
-            raise ConditionError(f"{name} takes no {keyword.arg}=; write {FUNCTIONS[name]}", keyword.col_offset)
+            raise ConditionError(f"{name} takes no {keyword.arg}=; write {FUNCTIONS[name].written}", keyword.col_offset)
     return _CALLS[name](checker, node, name)
 
 
@@ -247,7 +264,7 @@ def _not_a_function(name: str, metrics: Collection[str]) -> str:
 
 def _arguments(node: ast.Call, name: str, least: int, most: int | None) -> list[ast.expr]:
     if len(node.args) < least or (most is not None and len(node.args) > most):
-        raise ConditionError(f"write {FUNCTIONS[name]}", node.col_offset)
+        raise ConditionError(f"write {FUNCTIONS[name].written}", node.col_offset)
     return node.args
 
 
@@ -275,7 +292,9 @@ def _metric(checker: Checker, node: ast.Call, name: str) -> Metric:
     """The metric that a call names in its first argument."""
     first = node.args[0]
     if not isinstance(first, ast.Constant) or not isinstance(first.value, str):
-        raise ConditionError(f"{name} takes a metric's name in quotes: write {FUNCTIONS[name]}", first.col_offset)
+        raise ConditionError(
+            f"{name} takes a metric's name in quotes: write {FUNCTIONS[name].written}", first.col_offset
+        )
     if first.value not in checker.metrics:
         text = f"unknown metric {first.value!r}{_nearest(first.value, checker.metrics)}"
         raise ConditionError(text, first.col_offset)
@@ -343,7 +362,7 @@ def _default(checker: Checker, node: ast.Call, name: str) -> Type:
 def _label(_: Checker, node: ast.Call, name: str) -> Type:
     label, instead = _arguments(node, name, 2, 2)
     if _literal(label) is not Type.TEXT:
-        raise ConditionError("label takes a label's name in quotes: write " + FUNCTIONS[name], label.col_offset)
+        raise ConditionError("label takes a label's name in quotes: write " + FUNCTIONS[name].written, label.col_offset)
     found = _literal(instead)
     if found is None:
         raise ConditionError("the default of a label is a number or text", instead.col_offset)

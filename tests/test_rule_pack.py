@@ -4,6 +4,7 @@ A history is recorded in a real store and judged round by round, as a daemon doe
 """
 
 import re
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,9 +14,10 @@ from typing import NamedTuple
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.rule_pack import try_history
 from k2alert.alert.lifecycle import AlertId
 from k2alert.cli import main
-from k2alert.config.load import load
+from k2alert.config.load import load, load_rules
 from k2alert.cycle import Scene, plan
 from k2alert.measure.catalogue import METRICS
 from k2alert.model import Alert, AlertState, Fact, JobRun, PipelineRun, Project, RefType, Result, RunState
@@ -284,3 +286,38 @@ def test_every_shipped_rule_is_tried() -> None:
 def test_a_shipped_file_has_nothing_wrong(file: Path) -> None:
     checked = CliRunner().invoke(main, ["check", "--strict", str(file)])
     assert checked.exit_code == 0, checked.output
+
+
+# ------------------------------------------------------------------------------------------- what is said of them
+
+PAGE = (ROOT / "docs" / "rule-pack.md").read_text()
+
+
+def test_the_page_lists_each_rule_with_its_severity() -> None:
+    rules = load_rules(FILES, metrics=METRICS).rules
+    listed = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", PAGE, re.MULTILINE))
+    assert listed == {rule.name: rule.severity.value for rule in rules}
+
+
+def test_the_configuration_of_the_page_has_nothing_wrong(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "rules", tmp_path / "rules")
+    (found,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    source = (
+        'sources: [{type: gitlab, name: gitlab, url: "https://gitlab.example.com", token: $TOKEN, projects: [a/b]}]\n'
+    )
+    (tmp_path / "k2alert.yml").write_text(source + found)
+
+    loaded = load(tmp_path / "k2alert.yml", environ={"TOKEN": "abcdefgh", "SLACK_BOT_TOKEN": "xoxb-1"}, metrics=METRICS)
+
+    assert [str(problem) for problem in loaded.problems if problem.code != "not-built"] == []
+
+
+def test_naive_rules_are_a_benchmark_that_loads() -> None:
+    assert load_rules([ROOT / "benchmarks" / "naive_rules.yml"], metrics=METRICS).rules
+
+
+async def test_the_pack_is_calmer_than_naive_thresholds_on_real_history(shared_data: Path) -> None:
+    lives = await try_history(shared_data, "bitcoin", every=12)
+    shipped, naive = lives["shipped"], lives["naive"]
+    assert sum(shipped.incidents.values()) < sum(naive.incidents.values())
+    assert sum(shipped.messages.values()) * 10 < sum(naive.messages.values())

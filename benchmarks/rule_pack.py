@@ -37,9 +37,14 @@ from tests.support.replay import replaying
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
+SHIPPED = sorted((ROOT / "rules").glob("*.yml"))
+DEFAULT = "{receiver: team}"
+ADVISED = """{receiver: team, group_by: [source, project], repeat_interval: 24h,
+  routes: [{matchers: ['severity="info"'], receiver: planning}]}"""  # the digest is one message a week, and not counted
 PACKS = {
-    "naive": [ROOT / "benchmarks" / "naive_rules.yml"],
-    "shipped": sorted((ROOT / "rules").glob("*.yml")),
+    "naive": ([ROOT / "benchmarks" / "naive_rules.yml"], DEFAULT),
+    "shipped": (SHIPPED, DEFAULT),
+    "shipped, as advised": (SHIPPED, ADVISED),
 }
 WEEK = timedelta(days=7)
 _TICK = 30_000  # ms between two evaluations of a daemon
@@ -50,8 +55,8 @@ _MAIN = """
 sources: [{{type: {forge}, name: forge, url: "http://127.0.0.1", token: not-used, {key}: [a/b]}}]
 rule_files: [{rules}]
 retention: 60d
-receivers: [{{name: team, slack: {{bot_token: not-used, channel: "#ci"}}}}]
-route: {{receiver: team}}
+receivers: [{{name: team, slack: {{bot_token: not-used, channel: "#ci"}}}}, {{name: planning}}]
+route: {route}
 """
 
 
@@ -138,11 +143,12 @@ def _instants(ends: Sequence[int]) -> list[int]:
     return sorted(after | set(range(min(ends) // _HOUR * _HOUR, max(ends), _HOUR)))
 
 
-def configure(forge: str, rules: Sequence[Path], folder: Path) -> Config:
-    """A configuration with these rule files, the default route and a Slack channel."""
+def configure(forge: str, rules: Sequence[Path], route: str, folder: Path) -> Config:
+    """A configuration with these rule files, this route and a Slack channel."""
     main = folder / "k2alert.yml"
     named = ", ".join(f'"{file}"' for file in rules)
-    main.write_text(_MAIN.format(forge=forge, key="projects" if forge == "gitlab" else "repositories", rules=named))
+    key = "projects" if forge == "gitlab" else "repositories"
+    main.write_text(_MAIN.format(forge=forge, key=key, rules=named, route=route))
     config = load(main, environ={}, metrics=METRICS).config
     if config is None:
         raise RuntimeError(f"{rules} cannot be used")
@@ -155,8 +161,10 @@ async def try_history(data: Path, name: str, *, every: int = 1) -> dict[str, Lif
     with TemporaryDirectory() as folder:
         async with replaying(history, Path(folder)) as replay:
             await replay.look(history.ends)
-            packs = {pack: configure(history.forge, files, Path(folder)) for pack, files in PACKS.items()}
-            return {pack: await live(replay.store, config, every) for pack, config in packs.items()}
+            return {
+                pack: await live(replay.store, configure(history.forge, files, route, Path(folder)), every)
+                for pack, (files, route) in PACKS.items()
+            }
 
 
 def table(name: str, lives: Mapping[str, Life]) -> Iterator[str]:

@@ -112,6 +112,11 @@ class Moments:
         """
         return next(self._backwards(now)).astimezone(UTC)
 
+    def next_after(self, now: datetime) -> datetime:
+        """The first moment that is after `now`."""
+        ahead = (self.last_before(now + timedelta(days=days)) for days in range(1, 10))
+        return next(at for at in ahead if at > now)
+
     def _backwards(self, now: datetime) -> Iterator[datetime]:
         today = now.astimezone(self.location).date()
         for back in range(9):  # today's may still lie ahead

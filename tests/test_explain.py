@@ -8,16 +8,20 @@ from typing import Any
 
 import pytest
 
+from k2alert.config.load import load
 from k2alert.cycle import Scene, plan
 from k2alert.explain.explain import as_if_firing, explain, matching_targets
 from k2alert.explain.explanation import Explanation, Explanations
 from k2alert.explain.hearing import standings_of
 from k2alert.explain.shown import as_text
-from k2alert.labels import Labels
-from k2alert.model import Alert, AlertState, EndReason, LogEntry, Project, Severity
+from k2alert.labels import Labels, parse_matcher
+from k2alert.measure.catalogue import METRICS
+from k2alert.model import Alert, AlertState, EndReason, LogEntry, Project, Severity, Silence
+from k2alert.notify.hush import Inhibition
 from k2alert.notify.route import Receiver, Route
 from tests.support.bench import DAY, MINUTE, PROJECTS, T0, Bench, project
 
+HOUR = timedelta(hours=1)
 IDENTITY = Labels({"source": "gitlab", "project": "pay/api"})
 
 
@@ -331,6 +335,81 @@ def test_each_receiver_has_its_reason(tmp_path: Path, case: Listening) -> None:
     (hearing,) = one.hearings
     assert (hearing.reason.code, hearing.route, hearing.receiver) == (case.code, "root", "team")
     assert case.says in as_text(Explanations((one,)), message=False)
+
+
+SILENCE = Silence(
+    id="5f1c",
+    matchers=(parse_matcher('project="pay/api"'),),
+    starts_at=T0 - HOUR,
+    ends_at=T0 + HOUR,
+    updated_at=T0 - HOUR,
+    author="ann",
+    comment="known\x1b[31m",
+)
+BY_ANN = "silenced by 5f1c until 2026-01-10T01:00:00Z (ann: known[31m)"
+
+
+@pytest.mark.parametrize("alert", [None, PENDING, FIRING], ids=["inactive", "pending", "firing"])
+def test_a_silence_is_named_with_its_end_and_who_made_it(tmp_path: Path, alert: Alert | None) -> None:
+    bench = Bench(tmp_path, rule_text("success_rate < 0.9"), "pay/api main +++-")
+    over = replace(SILENCE, id="old", ends_at=T0)
+    other = replace(SILENCE, id="other", matchers=(parse_matcher('project="pay/web"'),))
+    alerts = {("red", IDENTITY): alert} if alert is not None else {}
+
+    one = explained(replace(bench.scene, alerts=alerts, silences=(over, other, SILENCE)))
+
+    assert [reason.code for reason in one.quiet] == ["silenced"]
+    assert [hearing.reason.code for hearing in one.hearings] == ["silenced"]
+    text = as_text(Explanations((one,)), message=False)
+    assert f"quiet      {BY_ANN}" in text
+    assert f"by slack[0]: {BY_ANN}" in text
+    assert "\x1b" not in text
+
+
+def test_who_heard_before_the_silence_is_said_to_hear_no_more(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, rule_text("success_rate < 0.9"), "pay/api main +++-")
+    waits = replace(SILENCE, until_resolved={FIRING.key: FIRING.fired_at or T0})
+
+    one = explained(replace(bench.scene, alerts={("red", IDENTITY): FIRING}, log=(told(),), silences=(waits,)))
+
+    (hearing,) = one.hearings
+    assert hearing.reason.code == "told"
+    assert "hears no more of it now: silenced by 5f1c until its incident is over" in hearing.reason.text
+
+
+def test_the_alert_that_inhibits_is_named(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, rule_text("success_rate < 0.9"), "pay/api main +++-")
+    rule = Inhibition((parse_matcher('alertname="down"'),), (parse_matcher('alertname="red"'),), ("source",))
+    down = replace(FIRING, rule="down", labels=FIRING.labels.merged({"alertname": "down"}))
+    alerts = {("red", IDENTITY): FIRING, ("down", IDENTITY): down}
+
+    one = explained(replace(bench.scene, config=replace(bench.config, inhibitions=(rule,)), alerts=alerts))
+
+    assert [(reason.code, reason.text) for reason in one.quiet] == [
+        ("inhibited", 'inhibited by down {project="pay/api", source="gitlab"}, which fires')
+    ]
+
+
+QUIET_ROUTES = {
+    "muted": ("mute_time_intervals: [nights]", "muted", "the route is mute now (nights): hears of it afterwards"),
+    "a digest": ('digest: "Mon 09:00 Europe/Berlin"', "digest", "in the digest of 2026-01-12T08:00:00Z"),
+}
+
+
+@pytest.mark.parametrize(("key", "code", "says"), QUIET_ROUTES.values(), ids=QUIET_ROUTES.keys())
+def test_a_route_that_does_not_speak_now_says_why(tmp_path: Path, key: str, code: str, says: str) -> None:
+    bench = Bench(tmp_path, rule_text("success_rate < 0.9"), "pay/api main +++-")
+    main = (tmp_path / "k2alert.yml").read_text().replace("route: {", f"route: {{{key}, ")
+    nights = 'time_intervals: [{name: nights, time_intervals: [{times: [{start_time: "00:00", end_time: "06:00"}]}]}]'
+    (tmp_path / "k2alert.yml").write_text(f"{main}\n{nights if code == 'muted' else ''}\n")
+    config = load(tmp_path / "k2alert.yml", environ={}, metrics=METRICS).config
+    assert config is not None
+
+    one = explained(replace(bench.scene, config=config, alerts={("red", IDENTITY): FIRING}))
+
+    (hearing,) = one.hearings
+    assert hearing.reason.code == code
+    assert says in hearing.reason.text
 
 
 def test_what_is_promised_next_is_what_is_due_then(tmp_path: Path) -> None:

@@ -138,6 +138,19 @@ def test_the_last_moment_of_a_digest_is_known_from_the_calendar_alone(text: str,
     assert parse_moments(text).last_before(at(now)) == at(last)
 
 
+@pytest.mark.parametrize(
+    ("text", "now", "following"),
+    [
+        ("Mon 09:00 Europe/Berlin", "2026-01-10T00:00", "2026-01-12T08:00"),
+        ("Mon 09:00 Europe/Berlin", "2026-01-12T08:00", "2026-01-19T08:00"),
+        ("fri:mon 09:00 UTC", "2026-01-05T10:00", "2026-01-09T09:00"),
+        ("daily 09:00 UTC", "2026-01-05T08:59", "2026-01-05T09:00"),
+    ],
+)
+def test_the_next_moment_of_a_digest_is_known_too(text: str, now: str, following: str) -> None:
+    assert parse_moments(text).next_after(at(now)) == at(following)
+
+
 def test_every_day_of_a_year_has_one_moment_of_a_daily_digest_whatever_the_clock_does() -> None:
     moments = parse_moments("daily 02:30 Europe/Berlin")
     start = at("2026-01-01T00:00")

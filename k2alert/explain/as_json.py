@@ -32,6 +32,7 @@ def _one(one: Explanation) -> dict[str, Any]:
         "tree": _clause(one.clause),
         "clear": _clause(one.clear) if one.clear is not None else None,
         "values": [_figure(figure) for figure in one.figures],
+        "quiet": [_reason(reason) for reason in one.quiet],
         "heard": [_hearing(hearing) for hearing in one.hearings],
         "message": one.message,
     }

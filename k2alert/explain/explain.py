@@ -7,7 +7,7 @@ from datetime import datetime
 from k2alert.cycle import Scene, judge_one, targets_of
 from k2alert.explain.explanation import Explanation
 from k2alert.explain.figures import figures_of, scope_of
-from k2alert.explain.hearing import hearings_of
+from k2alert.explain.hearing import hearings_of, quiet_reasons
 from k2alert.explain.why import why
 from k2alert.judge.condition import Condition
 from k2alert.model import Alert, AlertState, Finding, Rule
@@ -44,6 +44,7 @@ def explain(scene: Scene, rule: Rule, target: Target, standing: Sequence[Standin
     clear: Condition | None = rule.clear
     scope = scope_of(scene, rule, target, now=now)
     figures = figures_of(scene, rule, target, scope, now=now)
+    quiet = quiet_reasons(scene, target.labels, alert, now=now)
     firing = alert is not None and alert.state is AlertState.FIRING
     return Explanation(
         at=now,
@@ -55,7 +56,8 @@ def explain(scene: Scene, rule: Rule, target: Target, standing: Sequence[Standin
         clear=clear.clauses(scope) if clear is not None and firing else None,
         figures=figures,
         reason=why(scene, target, finding, alert, figures, now=now),
-        hearings=hearings_of(scene, target.labels, alert, standing, now=now),
+        quiet=quiet,
+        hearings=hearings_of(scene, target.labels, alert, standing, quiet, now=now),
     )
 
 

@@ -62,7 +62,8 @@ class Explanation:
     """One rule and one label set at one time.
 
     `clause` is the condition taken apart, `clear` likewise where the rule has one and the alert fires. `reason` says
-    why it is in its state. `message` is what the rule says, or would say if it fired.
+    why it is in its state, `quiet` what keeps it from being heard on whatever route. `message` is what the rule says,
+    or would say if it fired.
     """
 
     at: datetime
@@ -74,6 +75,7 @@ class Explanation:
     clear: Clause | None
     figures: tuple[Figure, ...]
     reason: Reason
+    quiet: tuple[Reason, ...]
     hearings: tuple[Hearing, ...]
     message: str = ""
 

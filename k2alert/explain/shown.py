@@ -35,6 +35,7 @@ def _lines(one: Explanation, message: bool) -> Iterator[str]:
     yield "  values"
     for figure in one.figures:
         yield from _figure(figure)
+    yield from (f"  quiet      {clean(reason.text, 1000)}" for reason in one.quiet)
     yield from _hearings(one.hearings)
     if message and one.message:
         yield f"  message    {one.message}"

@@ -43,84 +43,149 @@ class _Group(NamedTuple):
     ref: int
 
 
+class _Tally:
+    """How often each test was met, for all tests at once: bit k of a test's number is its bit in plane k.
+
+    To count one more set in is a few instructions, whatever its size, and so is the sum over any set of tests.
+    """
+
+    def __init__(self) -> None:
+        self._planes: list[int] = []
+
+    def add(self, tests: int, times: int = 1) -> None:
+        """Each of these tests was met so many times more."""
+        for place in range(times.bit_length()):
+            if times >> place & 1:
+                self._carry(tests, place)
+
+    def _carry(self, tests: int, place: int) -> None:
+        while tests:
+            self._planes += [0] * (place + 1 - len(self._planes))
+            self._planes[place], tests = self._planes[place] ^ tests, self._planes[place] & tests
+            place += 1
+
+    def count(self, tests: int) -> int:
+        """How often tests of this set were met, all together."""
+        return sum((plane & tests).bit_count() << place for place, plane in enumerate(self._planes))
+
+
+class _Tallies(NamedTuple):
+    """Executions by project and test, and failures."""
+
+    executed: Mapping[Place, _Tally]
+    failed: Mapping[Place, _Tally]
+
+
+class _Distinct(NamedTuple):
+    """The tests that ran by job, and of jobs with reports that only say totals, the largest."""
+
+    ran: Mapping[Job, int]
+    totals: Mapping[Job, int]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Executions:
-    """The test reports that count, and `chosen`, which of their tests do (None: all). `key` names the choice."""
+    """The test reports that count, and `chosen`, which of their tests do (None: all).
+
+    What takes long is worked out for all tests at once and kept, so that a rule on each of ten thousand tests costs
+    little more than a rule on all of them.
+    """
 
     ledger: Ledger
     chosen: Chosen | None = None
-    key: tuple[str, ...] = ()
 
-    def mask(self, report: ReportEntry) -> int:
-        """The tests of a report that count."""
-        if self.chosen is None:
-            return report.ran
-        return report.ran & self.chosen.get(self.ledger.info(report).place, 0)
+    def only(self, place: Place, tests: int) -> int:
+        """Those of a project's tests that count."""
+        return tests if self.chosen is None else tests & self.chosen.get(place, 0)
 
-    def executed(self, report: ReportEntry) -> int:
-        """How many executions of a report count."""
-        if self.chosen is None:
-            return report.executed
-        mask = self.mask(report)
-        more = sum(times - 1 for test, times, _ in report.repeats if mask >> test & 1)
-        return mask.bit_count() + more
-
-    def failed(self, report: ReportEntry) -> int:
-        """How many of those failed."""
-        if self.chosen is None:
-            return min(report.failed, report.executed)
-        failing = self.mask(report) & report.failing
-        more = sum(failures - 1 for test, _, failures in report.repeats if failing >> test & 1)
-        return failing.bit_count() + more
+    def failing(self, report: ReportEntry) -> int:
+        """The tests of a report that failed in it and count."""
+        return self.only(self.ledger.info(report).place, report.failing)
 
     def counts(self, window: Window, at: int) -> tuple[int, int]:
         """Executions in a window, and how many of them failed."""
         span = self.ledger.span(window, at)
-        return self.ledger.remember(("counts", self.key, window), span, lambda: self._counts(span))
+        if self.chosen is None:
+            return self.ledger.remember(("totals", window), span, lambda: _totals(self.ledger.within(span)))
+        executed, failed = self.ledger.remember(("tallies", window), span, lambda: _tallies(self.ledger, span))
+        return (
+            sum(executed[place].count(tests) for place, tests in self.chosen.items() if place in executed),
+            sum(failed[place].count(tests) for place, tests in self.chosen.items() if place in failed),
+        )
 
-    def _counts(self, span: tuple[int, int]) -> tuple[int, int]:
-        reports: Sequence[ReportEntry] = self.ledger.within(span)
-        return sum(map(self.executed, reports)), sum(map(self.failed, reports))
+    def flaky(self, window: Window, at: int) -> FlakyTests:
+        """The flaky tests of a window."""
+        span = self.ledger.span(window, at)
+        return self._only(self.ledger.remember(("flaky", window), span, lambda: _flaky(self.ledger, span)))
 
-    def flaky(self, span: tuple[int, int], name: str) -> FlakyTests:
-        """The flaky tests of a stretch of reports; `name` tells one use of it from another."""
-        return self.ledger.remember(("flaky", self.key, name), span, lambda: self._flaky(self.ledger.within(span)))
-
-    def _flaky(self, reports: Sequence[ReportEntry]) -> FlakyTests:
-        suspects = {self._group(report) for report in reports if report.failing}
-        passed: dict[_Group, int] = defaultdict(int)
-        failed: dict[_Group, int] = defaultdict(int)
-        found: dict[Job, int] = defaultdict(int)
-        for report in reports:
-            group = self._group(report)
-            if group in suspects:
-                mask = self.mask(report)
-                passed[group] |= mask & (~report.failing | report.mixed)
-                failed[group] |= 0 if _is_burst(report) else mask & report.failing
-                found[group.place, group.job] |= mask & report.mixed
-        for group, tests in failed.items():
-            found[group.place, group.job] |= tests & passed[group]
-        return {job: tests for job, tests in found.items() if tests}
-
-    def _group(self, report: ReportEntry) -> _Group:
-        info = self.ledger.info(report)
-        return _Group(info.place, info.workflow, info.job, report.sha, 0 if report.sha else report.ref)
+    def new_flaky(self, window: Window, at: int) -> FlakyTests:
+        """Those that are not flaky in all that is held from before the window."""
+        low, _ = self.ledger.span(window, at)
+        before = self.ledger.remember(("before", window), (0, low), lambda: _flaky(self.ledger, (0, low)))
+        return {job: found & ~before.get(job, 0) for job, found in self.flaky(window, at).items()}
 
     def distinct(self, window: Window, at: int) -> int:
         """How many distinct tests ran: named ones once each; of a job of which only totals were read the largest."""
         span = self.ledger.span(window, at)
-        return self.ledger.remember(("distinct", self.key, window), span, lambda: self._distinct(span))
+        ran, totals = self.ledger.remember(("distinct", window), span, lambda: _distinct(self.ledger, span))
+        if self.chosen is not None:
+            return _count(self._only(ran))
+        return sum(max(tests.bit_count(), totals.get(job, 0)) for job, tests in ran.items())
 
-    def _distinct(self, span: tuple[int, int]) -> int:
-        ran: dict[Job, int] = defaultdict(int)
-        totals: dict[Job, int] = defaultdict(int)
-        for report in self.ledger.within(span):
-            info = self.ledger.info(report)
-            job = (info.place, info.job)
-            ran[job] |= self.mask(report)
-            if not report.named and self.chosen is None:
-                totals[job] = max(totals[job], report.executed)
-        return sum(max(ran[job].bit_count(), totals[job]) for job in ran)
+    def _only(self, tests: FlakyTests) -> FlakyTests:
+        return {job: self.only(job[0], found) for job, found in tests.items()}
+
+
+def _totals(reports: Sequence[ReportEntry]) -> tuple[int, int]:
+    return sum(report.executed for report in reports), sum(min(report.failed, report.executed) for report in reports)
+
+
+def _tallies(ledger: Ledger, span: tuple[int, int]) -> _Tallies:
+    executed: defaultdict[Place, _Tally] = defaultdict(_Tally)
+    failed: defaultdict[Place, _Tally] = defaultdict(_Tally)
+    for report in ledger.within(span):
+        place = ledger.info(report).place
+        once = report.failing
+        executed[place].add(report.ran)
+        for test, executions, failures in report.repeats:
+            executed[place].add(1 << test, executions - 1)
+            once &= ~(1 << test)
+            failed[place].add(1 << test, failures)
+        failed[place].add(once)
+    return _Tallies(executed, failed)
+
+
+def _flaky(ledger: Ledger, span: tuple[int, int]) -> FlakyTests:
+    reports: Sequence[ReportEntry] = ledger.within(span)
+    suspects = {_group(ledger, report) for report in reports if report.failing}
+    passed: defaultdict[_Group, int] = defaultdict(int)
+    failed: defaultdict[_Group, int] = defaultdict(int)
+    found: defaultdict[Job, int] = defaultdict(int)
+    for report in reports:
+        group = _group(ledger, report)
+        if group in suspects:
+            passed[group] |= report.ran & (~report.failing | report.mixed)
+            failed[group] |= 0 if _is_burst(report) else report.failing
+            found[group.place, group.job] |= report.mixed
+    for group, tests in failed.items():
+        found[group.place, group.job] |= tests & passed[group]
+    return found
+
+
+def _group(ledger: Ledger, report: ReportEntry) -> _Group:
+    info = ledger.info(report)
+    return _Group(info.place, info.workflow, info.job, report.sha, 0 if report.sha else report.ref)
+
+
+def _distinct(ledger: Ledger, span: tuple[int, int]) -> _Distinct:
+    ran: defaultdict[Job, int] = defaultdict(int)
+    totals: defaultdict[Job, int] = defaultdict(int)
+    for report in ledger.within(span):
+        info = ledger.info(report)
+        ran[info.place, info.job] |= report.ran
+        if not report.named:
+            totals[info.place, info.job] = max(totals[info.place, info.job], report.executed)
+    return _Distinct(ran, totals)
 
 
 def _is_burst(report: ReportEntry) -> bool:
@@ -146,32 +211,21 @@ def _failure_rate(tests: Executions, window: Window, at: int) -> Measured:
     return Measured(failed / executed, executed) if executed else _NO_DATA
 
 
-def _flaky_in(tests: Executions, window: Window, at: int) -> FlakyTests:
-    return tests.flaky(tests.ledger.span(window, at), f"in {window}")
-
-
-def _new_flaky_in(tests: Executions, window: Window, at: int) -> FlakyTests:
-    """Flaky in the window, and not in all that is held from before it."""
-    low, _ = tests.ledger.span(window, at)
-    before = tests.flaky((0, low), f"before {window}")
-    return {job: found & ~before.get(job, 0) for job, found in _flaky_in(tests, window, at).items()}
-
-
 def _count(flaky: FlakyTests) -> int:
     return sum(found.bit_count() for found in flaky.values())
 
 
 def _flaky_tests(tests: Executions, window: Window, at: int) -> Measured:
-    return Measured(_count(_flaky_in(tests, window, at)), tests.distinct(window, at))
+    return Measured(_count(tests.flaky(window, at)), tests.distinct(window, at))
 
 
 def _new_flaky_tests(tests: Executions, window: Window, at: int) -> Measured:
-    return Measured(_count(_new_flaky_in(tests, window, at)), tests.distinct(window, at))
+    return Measured(_count(tests.new_flaky(window, at)), tests.distinct(window, at))
 
 
 def _flaky_rate(tests: Executions, window: Window, at: int) -> Measured:
     distinct = tests.distinct(window, at)
-    return Measured(_count(_flaky_in(tests, window, at)) / distinct, distinct) if distinct else _NO_DATA
+    return Measured(_count(tests.flaky(window, at)) / distinct, distinct) if distinct else _NO_DATA
 
 
 TEST_FORMULAS: Mapping[str, Callable[[Executions, Window, int], Measured]] = MappingProxyType(
@@ -195,7 +249,7 @@ def _failures(tests: Executions, window: Window, at: int, limit: int) -> Evidenc
     cases: list[Case] = []
     refs: list[int] = []
     for report in reversed(tests.ledger.within(tests.ledger.span(window, at))):
-        failing = tests.mask(report) & report.failing
+        failing = tests.failing(report)
         if (failing or (report.failed and tests.chosen is None)) and len(refs) < limit:
             refs.append(report.ref)
         cases += [(report.ref, test) for test in _first(failing, limit - len(cases))]
@@ -245,8 +299,8 @@ TEST_EVIDENCE: Mapping[str, Callable[[Executions, Window, int, int], EvidenceRef
         "total_tests": _newest,
         "failed_tests": _failures,
         "test_failure_rate": _failures,
-        "flaky_tests": _flaky_evidence(_flaky_in),
-        "flaky_test_rate": _flaky_evidence(_flaky_in),
-        "new_flaky_tests": _flaky_evidence(_new_flaky_in),
+        "flaky_tests": _flaky_evidence(Executions.flaky),
+        "flaky_test_rate": _flaky_evidence(Executions.flaky),
+        "new_flaky_tests": _flaky_evidence(Executions.new_flaky),
     }
 )

@@ -6,9 +6,9 @@ selection speaks of them keeps its ledgers without them, and asks for a set of t
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from k2alert.labels import Labels, Matcher, matches_all
+from k2alert.labels import Labels, matches_all
 from k2alert.measure.coverage import COVERAGE_EVIDENCE, COVERAGE_FORMULAS
 from k2alert.measure.dora import DEPLOYMENT_EVIDENCE, DEPLOYMENT_FORMULAS
 from k2alert.measure.executions import TEST_EVIDENCE, TEST_FORMULAS, Chosen, Executions
@@ -133,7 +133,7 @@ class FactBoard:
         self._fresh: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in self._tables}
         self._tests: defaultdict[Place, dict[int, NameOfTest]] = defaultdict(dict)
         self._named = 0  # how often names came: what was picked by them before may not hold any more
-        self._picked: dict[tuple[Selection, tuple[str, ...]], tuple[int, Chosen]] = {}
+        self._picked: dict[Selection, tuple[int, Mapping[tuple[str, ...], Chosen]]] = {}
         self._schedules: defaultdict[Branch, dict[int, ScheduleEntry]] = defaultdict(dict)
         self._sets: dict[int, int] = {}
         self.runs = ScheduledRuns()
@@ -250,19 +250,21 @@ class FactBoard:
             return Executions(table.ledgers.get(labels, table.nothing))
         base = labels.only(table.by - table.test_labels)
         asked = tuple(labels.get(name, "") for name in sorted(table.test_labels))
-        chosen = self._chosen(table, selection, asked)
-        return Executions(table.ledgers.get(base, table.nothing), chosen, (*asked, str(self._named)))
+        chosen = self._choices(table, selection).get(asked, {})
+        return Executions(table.ledgers.get(base, table.nothing), chosen)
 
-    def _chosen(self, table: _Table, selection: Selection, asked: tuple[str, ...]) -> Chosen:
-        held = self._picked.get((selection, asked))
+    def _choices(self, table: _Table, selection: Selection) -> Mapping[tuple[str, ...], Chosen]:
+        """The sets of tests that the selection tells apart, by their suite, their test or both."""
+        held = self._picked.get(selection)
         if held is None or held[0] != self._named:
-            wanted = dict(zip(sorted(table.test_labels), asked, strict=True))
-            chosen = {place: _pick(names, table.test_matchers, wanted) for place, names in self._tests.items()}
-            held = self._picked[selection, asked] = (self._named, chosen)
+            held = self._picked[selection] = (self._named, _choose(self._tests, table))
         return held[1]
 
-    def _with_tests(self, table: _Table, labels: Labels, ledger: Ledger, span: tuple[int, int]) -> Iterator[Labels]:
+    def _with_tests(self, table: _Table, labels: Labels, ledger: Ledger, span: tuple[int, int]) -> list[Labels]:
         """The label sets of the tests that ran in a stretch."""
+        return ledger.remember(("names", self._named), span, lambda: self._find_tests(table, labels, ledger, span))
+
+    def _find_tests(self, table: _Table, labels: Labels, ledger: Ledger, span: tuple[int, int]) -> list[Labels]:
         ran: defaultdict[Place, int] = defaultdict(int)
         for report in ledger.within(span):
             ran[ledger.info(report).place] |= report.ran
@@ -270,20 +272,14 @@ class FactBoard:
         for place, tests in ran.items():
             for number, name in self._tests[place].items():
                 if tests >> number & 1 and matches_all(table.test_matchers, name._asdict()):
-                    found[labels.merged(_only(name, table.test_labels))] = None
-        yield from found
+                    found[labels.merged({label: getattr(name, label) for label in table.test_labels})] = None
+        return list(found)
 
 
-def _pick(names: Mapping[int, NameOfTest], matchers: Sequence[Matcher], wanted: Mapping[str, str]) -> int:
-    """The set of the tests that match, and are named as wanted."""
-    found = 0
-    for number, name in names.items():
-        if all(getattr(name, label) == value for label, value in wanted.items()) and matches_all(
-            matchers, name._asdict()
-        ):
-            found |= 1 << number
+def _choose(tests: Mapping[Place, Mapping[int, NameOfTest]], table: _Table) -> Mapping[tuple[str, ...], Chosen]:
+    found: defaultdict[tuple[str, ...], defaultdict[Place, int]] = defaultdict(lambda: defaultdict(int))
+    for place, names in tests.items():
+        for number, name in names.items():
+            if matches_all(table.test_matchers, name._asdict()):
+                found[tuple(getattr(name, label) for label in sorted(table.test_labels))][place] |= 1 << number
     return found
-
-
-def _only(name: NameOfTest, labels: Iterable[str]) -> dict[str, str]:
-    return {label: getattr(name, label) for label in labels}

@@ -21,6 +21,7 @@ from k2alert.model import (
     Result,
     Saved,
     ScheduleEntry,
+    Schedules,
     TestCase,
 )
 from k2alert.record import Store, open_store
@@ -279,6 +280,18 @@ async def test_retention_keeps_what_counts_however_old_it_is(store: Store) -> No
     assert len(await facts_of(store, Kind.SCHEDULE)) == 1
     open_again = await store.save_facts([deployment("5", 1001)])
     assert open_again.facts[0].old is None
+
+
+async def test_a_schedule_counts_from_when_it_was_first_seen_or_last_changed(store: Store) -> None:
+    async def since(*of: Schedules) -> list[int]:
+        await store.save_facts(of)
+        return [entry.finished for entry in await facts_of(store, Kind.SCHEDULE)]
+
+    old = schedule(since=10)
+    assert await since(schedules(old, seen=at(500))) == [ms(500)]
+    assert await since(schedules(old, seen=at(900))) == [ms(500)]
+    assert await since(schedules(replace(old, since=at(700)), seen=at(900))) == [ms(700)]
+    assert await since(schedules(seen=at(901)), schedules(old, seen=at(902))) == [ms(902)]
 
 
 async def test_a_departed_projects_schedules_go_with_it(store: Store) -> None:

@@ -201,10 +201,14 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedules:
-    """All schedules of a project, as they are now: one that is missing is gone."""
+    """All schedules of a project, as they were at `seen`: one that is missing is gone.
+
+    A schedule counts from when it was first seen: what it started before may not have been read.
+    """
 
     source: str
     project: str
+    seen: datetime
     schedules: tuple[Schedule, ...]
 
 

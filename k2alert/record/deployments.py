@@ -179,8 +179,9 @@ def save_schedules(
     told = {pack_id(schedule.id): schedule for schedule in look.schedules}
     for forge_id, schedule in told.items():
         stream, link = streams[schedule_stream(look, schedule)], links[schedule_link(schedule)]
-        row = _schedule_row(schedule, origin, stream, link)
         number, before = known.get(forge_id, (0, None))
+        first = to_ms(look.seen) if before is None else before.since
+        row = _schedule_row(schedule, origin, stream, link, first)
         if row != before:
             number = int(con.execute(QUERIES["put_schedule"], row).fetchone()[0])
             yield from _changed(number, before, row)
@@ -197,7 +198,8 @@ def _changed(number: int, before: ScheduleRow | None, after: ScheduleRow | None)
         yield FactChange(Kind.SCHEDULE, old, new)
 
 
-def _schedule_row(look: Schedule, origin: int, stream: int, link: int) -> ScheduleRow:
+def _schedule_row(look: Schedule, origin: int, stream: int, link: int, first: int) -> ScheduleRow:
+    """`first`: nothing that was due before counts."""
     return ScheduleRow(
         origin=origin,
         forge_id=pack_id(look.id),
@@ -206,7 +208,7 @@ def _schedule_row(look: Schedule, origin: int, stream: int, link: int) -> Schedu
         timezone=clean(look.timezone),
         any_workflow=int(look.workflow is None),
         active=int(look.active),
-        since=to_ms(look.since),
+        since=max(to_ms(look.since), first),
         delay=length_ms(look.delay) or 0,
         last_run=maybe_ms(look.last_run_at),
         link=link,

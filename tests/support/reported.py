@@ -17,7 +17,7 @@ from k2alert.model import (
     TestReport,
 )
 from k2alert.record import Store
-from tests.support.looks import at, finished_run
+from tests.support.looks import T0, at, finished_run
 
 __all__ = ["coverage", "deployment", "every_kind", "executed", "execution", "report", "schedule", "schedules", "totals"]
 
@@ -119,8 +119,8 @@ def schedule(id: str = "1", cron: str = "0 2 * * *", *, since: float | datetime 
     return Schedule(id=id, name=name or f"schedule {id}", cron=cron, branch="main", since=begun)
 
 
-def schedules(*of: Schedule, project: str = "k2/app") -> Schedules:
-    return Schedules(source="gitlab", project=project, schedules=of)
+def schedules(*of: Schedule, project: str = "k2/app", seen: datetime = T0) -> Schedules:
+    return Schedules(source="gitlab", project=project, seen=seen, schedules=of)
 
 
 async def every_kind(store: Store, now: datetime) -> None:

@@ -41,7 +41,17 @@ from k2alert.stale import is_complete, stale_findings
 from k2alert.times import to_ms
 from k2alert.universe import ProjectId, Target, Universe, alert_labels
 
-__all__ = ["Plan", "Scene", "due_now", "hushes_of", "judge_one", "plan", "targets_of"]
+__all__ = [
+    "Plan",
+    "Scene",
+    "due_now",
+    "hushes_of",
+    "judge_one",
+    "judge_target",
+    "plan",
+    "target_of",
+    "targets_of",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +110,12 @@ def _judge_all(scene: Scene, *, now: datetime) -> Iterator[Finding]:
     complete = {look_back: _complete(scene, look_back, now) for look_back in {r.look_back for r in scene.config.rules}}
     for rule in scene.config.rules:
         for target in _targets(scene, rule, now):
-            yield _judge(scene, rule, target, complete[rule.look_back], at)
+            yield judge_target(scene, rule, target, complete[rule.look_back], at)
 
 
 def judge_one(scene: Scene, rule: Rule, target: Target, *, now: datetime) -> Finding:
     """One rule judged for one label set, as the cycle does it."""
-    return _judge(scene, rule, target, _complete(scene, rule.look_back, now), to_ms(now))
+    return judge_target(scene, rule, target, _complete(scene, rule.look_back, now), to_ms(now))
 
 
 def targets_of(scene: Scene, rule: Rule, *, now: datetime) -> tuple[Target, ...]:
@@ -113,7 +123,8 @@ def targets_of(scene: Scene, rule: Rule, *, now: datetime) -> tuple[Target, ...]
     return tuple(_targets(scene, rule, now))
 
 
-def _judge(scene: Scene, rule: Rule, target: Target, complete: frozenset[ProjectId], at: int) -> Finding:
+def judge_target(scene: Scene, rule: Rule, target: Target, complete: frozenset[ProjectId], at: int) -> Finding:
+    """One rule judged for one label set at `at` (ms); unknown unless all its projects are among the complete ones."""
     if not complete.issuperset(target.members):
         return Finding(rule=rule, identity=target.identity, labels=target.labels, truth=Truth.UNKNOWN)
     try:
@@ -152,11 +163,16 @@ def _targets(scene: Scene, rule: Rule, now: datetime) -> Iterable[Target]:
 
 def _open_targets(scene: Scene, rule: Rule, now: datetime) -> Iterator[Target]:
     """The label sets of a rule with labels of facts: those with a fact in the period or an open alert."""
-    members = scene.universe.members[rule.name]
     for identity in sorted(_label_sets(scene, rule, now), key=str):
-        of = _members_of(identity, members, scene.config)
-        if of:
-            yield Target(identity, alert_labels(scene.config, rule, identity), of)
+        target = target_of(scene, rule, identity)
+        if target is not None:
+            yield target
+
+
+def target_of(scene: Scene, rule: Rule, identity: Labels) -> Target | None:
+    """A label set found in facts as a target of the rule; None where it is of no project that the rule may see."""
+    of = _members_of(identity, scene.universe.members[rule.name], scene.config)
+    return Target(identity, alert_labels(scene.config, rule, identity), of) if of else None
 
 
 def _label_sets(scene: Scene, rule: Rule, now: datetime) -> set[Labels]:

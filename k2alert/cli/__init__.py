@@ -9,6 +9,7 @@ from k2alert import __version__
 __all__ = ["main"]
 
 _COMMANDS = {
+    "backtest": "rules against history",
     "check": "config and rules: every error and warning, with places",
     "demo": "the whole thing on one machine, with nothing to configure",
     "explain": "why a rule fires, or does not",

@@ -245,6 +245,24 @@ class Board:
         table = self._tables[kind][selection]
         return [labels for labels, series in table.series.items() if series.seen(window, at)]
 
+    def every_label_set(self, selection: Selection, kind: Kind) -> list[Labels]:
+        """The label sets with a fact at any time."""
+        if not kind.of_runs:
+            return self._facts.every_label_set(selection, kind)
+        return [labels for labels, series in self._tables[kind][selection].series.items() if series]
+
+    def moments(self, selection: Selection, kind: Kind, labels: Labels) -> list[int]:
+        """The instants at which what counts of a series changes, whatever the window, in no order."""
+        if not kind.of_runs:
+            return self._facts.moments(selection, kind, labels)
+        return list(self._series(selection, kind, labels).moments())
+
+    def has_fact(self, selection: Selection, window: Window, at: int, kind: Kind, labels: Labels) -> bool:
+        """Whether the label set is among `label_sets`."""
+        if not kind.of_runs:
+            return labels in self._facts.label_sets(selection, window, at, kind)
+        return self._series(selection, kind, labels).seen(window, at)
+
     def evidence(
         self, selection: Selection, metric: str, labels: Labels, window: Window, at: int, limit: int
     ) -> EvidenceRefs:

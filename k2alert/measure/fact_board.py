@@ -243,6 +243,21 @@ class FactBoard:
                 found += self._with_tests(table, labels, ledger, (low, high)) if table.picks_tests else [labels]
         return found
 
+    def every_label_set(self, selection: Selection, kind: Kind) -> list[Labels]:
+        """See `Board.every_label_set`."""
+        table = self._tables[kind][selection]
+        found: list[Labels] = []
+        for labels, ledger in table.ledgers.items():
+            whole = (0, len(ledger.entries))
+            found += self._with_tests(table, labels, ledger, whole) if table.picks_tests else [labels]
+        return found
+
+    def moments(self, selection: Selection, kind: Kind, labels: Labels) -> list[int]:
+        """See `Board.moments`."""
+        table = self._tables[kind][selection]
+        ledger = table.ledgers.get(labels.only(table.by - table.test_labels), table.nothing)
+        return [entry.finished for entry in ledger.entries]
+
     # ------------------------------------------------------------------------------------ tests by name
 
     def _executions(self, table: _Table, selection: Selection, labels: Labels) -> Executions:

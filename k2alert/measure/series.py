@@ -6,7 +6,7 @@ now costs two binary searches, and asking about the past gives what was true the
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from heapq import merge
 from itertools import chain
@@ -130,6 +130,12 @@ class Series:
     def seen(self, window: Window, at: int) -> bool:
         """Whether it has a fact in the window: a row that counts, or one that is open."""
         return bool(self.counted(window, at).size) or any(entry.created <= at for entry in self.opens.values())
+
+    def moments(self) -> Iterator[int]:
+        """The instants at which what counts changes, in no order: where a row finished, or was superseded."""
+        yield from self.line.finished
+        for row in self._past:
+            yield from (row.finished, row.superseded)
 
     def remember(self, key: Hashable, span: Span, compute: Callable[[], _Answer]) -> _Answer:
         """A costly answer about a span, computed again only when the rows or the span changed."""

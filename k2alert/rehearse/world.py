@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from k2alert.alert.lifecycle import AlertId, forget
-from k2alert.config.model import Config
-from k2alert.cycle import Plan, Scene, due_now, plan
+from k2alert.cycle import Plan, Scene, due_now, hushes_of, plan
 from k2alert.model import Alert, AlertState, LogEntry, Sent
+from k2alert.notify.digest import awaited_by_digests, open_digests
 from k2alert.notify.outcome import finished, record_outcome, settled
 from k2alert.notify.plan import Due
 
@@ -42,14 +42,16 @@ class Office:
             told.append(Told(now, due))
         return told
 
-    def tidy(
-        self, config: Config, alerts: Mapping[AlertId, Alert], *, now: datetime
-    ) -> tuple[list[Alert], list[Alert]]:
+    def tidy(self, scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -> tuple[list[Alert], list[Alert]]:
         """The ended alerts that are over (see `lifecycle.forget`), once nobody waits for a word about them."""
         by_key = {alert.key: alert for alert in alerts.values()}
+        route, receivers = scene.config.route, scene.config.receivers
+        self._keep(settled(alerts=by_key, log=tuple(self.log.values()), route=route, receivers=receivers))
+        hushed, log = hushes_of(scene, alerts, now=now), tuple(self.log.values())
+        self._keep(open_digests(alerts=by_key, log=log, route=route, receivers=receivers, now=now, hushed=hushed))
         log = tuple(self.log.values())
-        self._keep(settled(alerts=by_key, log=log, route=config.route, receivers=config.receivers))
-        heard = finished(alerts=by_key, log=tuple(self.log.values()), receivers=config.receivers)
+        heard = finished(alerts=by_key, log=log, receivers=receivers)
+        heard -= awaited_by_digests(alerts=by_key, log=log, route=route, receivers=receivers)
         over = forget(alerts, lambda alert: alert.key in heard)
         self._drop_closed(by_key, now)
         return over
@@ -80,7 +82,7 @@ class World:
         made = plan(replace(scene, alerts=self.alerts, log=()), now=now)
         self.alerts = dict(made.step.alerts)
         told = self.office.tell(scene, self.alerts, now=now)
-        back, gone = self.office.tidy(scene.config, self.alerts, now=now)
+        back, gone = self.office.tidy(scene, self.alerts, now=now)
         self.alerts |= {(alert.rule, alert.identity): alert for alert in back}
         for alert in gone:
             del self.alerts[alert.rule, alert.identity]

@@ -28,6 +28,7 @@ RELEASED = {
     1: "8c7c8c17178ac8103df9f90b3e04931dd5b771b5ada57eacbfe3deed19081e34",
     2: "bf892b9331fc12f9f1e1ef6acc47ced234092d509f309fc8462eba817c93d2cf",
     3: "82fe3e501feaf49433acccb9f1b6698252b3cdb4485f6ca005444a2b0ea558d6",
+    4: "3fafbe1abb6a674ffdfb6c19653775600832bc782807d992dc4f71e7007b0de5",
 }
 """Checksums of released migrations. A line here never changes: databases of that version are out there."""
 

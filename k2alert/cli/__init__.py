@@ -9,6 +9,7 @@ from k2alert import __version__
 __all__ = ["main"]
 
 _COMMANDS = {
+    "alerts": "what fires now on a running daemon, and what keeps it quiet",
     "backtest": "rules against history",
     "check": "config and rules: every error and warning, with places",
     "demo": "the whole thing on one machine, with nothing to configure",
@@ -16,6 +17,7 @@ _COMMANDS = {
     "metrics": "the catalogue of names that conditions can use",
     "run": "the daemon",
     "schema": "JSON Schema of the configuration, for editors",
+    "silence": "silences on a running daemon: add, list, expire",
     "test": "unit tests of rules",
 }
 

@@ -19,11 +19,17 @@ def alerts_json(snapshot: Snapshot, hushes: Mapping[str, Hush] | None = None) ->
 
 
 def rules_json(
-    snapshot: Snapshot, *, names: Collection[str] = (), files: Collection[str] = (), alerts: bool = True
+    snapshot: Snapshot,
+    *,
+    names: Collection[str] = (),
+    files: Collection[str] = (),
+    alerts: bool = True,
+    hushes: Mapping[str, Hush] | None = None,
 ) -> dict[str, Any]:
     """The rules by the file they stand in (Prometheus's rule groups), each with its open alerts.
 
-    `names` and `files` keep only those; `alerts` False leaves the alerts out, as `exclude_alerts=true` asks.
+    `names` and `files` keep only those; `alerts` False leaves the alerts out, as `exclude_alerts=true` asks. `hushes`
+    are those of `alerts_json`.
     """
     by_file: dict[str, list[Rule]] = {}
     for rule in snapshot.rules:
@@ -31,6 +37,7 @@ def rules_json(
             by_file.setdefault(rule.place.file, []).append(rule)
     findings = _by_rule(snapshot.findings)
     listed = _by_rule(_open(snapshot.alerts))
+    shown, quiet = listed if alerts else {}, hushes or {}
     return {
         "groups": [
             {
@@ -41,7 +48,12 @@ def rules_json(
                 "evaluationTime": snapshot.took.total_seconds(),
                 "lastEvaluation": iso(snapshot.now),
                 "rules": [
-                    _rule(snapshot, rule, findings.get(rule.name, ()), listed.get(rule.name, ()), alerts)
+                    _rule(snapshot, rule, findings.get(rule.name, ()), listed.get(rule.name, ()))
+                    | {
+                        "alerts": [
+                            _alert(snapshot, one, quiet.get(one.key, Hush())) for one in shown.get(rule.name, ())
+                        ]
+                    }
                     for rule in rules
                 ],
             }
@@ -50,9 +62,7 @@ def rules_json(
     }
 
 
-def _rule(
-    snapshot: Snapshot, rule: Rule, findings: Sequence[Finding], alerts: Sequence[Alert], show_alerts: bool
-) -> dict[str, Any]:
+def _rule(snapshot: Snapshot, rule: Rule, findings: Sequence[Finding], alerts: Sequence[Alert]) -> dict[str, Any]:
     errors = [finding.error for finding in findings if finding.error]
     counts = {truth.value: sum(finding.truth is truth for finding in findings) for truth in Truth}
     return {
@@ -63,7 +73,6 @@ def _rule(
         "keepFiringFor": rule.keep_firing_for.total_seconds(),
         "labels": {**rule.labels, "severity": rule.severity.value},
         "annotations": {name: text.source for name, text in _texts(rule).items()},
-        "alerts": [_alert(snapshot, alert) for alert in alerts] if show_alerts else [],
         "health": "err" if errors else "ok" if findings else "unknown",
         "lastError": errors[0].strip().splitlines()[-1] if errors else "",
         "evaluationTime": snapshot.took.total_seconds(),
@@ -82,7 +91,7 @@ def _texts(rule: Rule) -> dict[str, Any]:
     return {**rule.annotations, "message": rule.message}
 
 
-def _alert(snapshot: Snapshot, alert: Alert, hush: Hush | None = None) -> dict[str, Any]:
+def _alert(snapshot: Snapshot, alert: Alert, hush: Hush) -> dict[str, Any]:
     key = alert.key
     annotations = dict(snapshot.annotations.get(key, {}))
     return {
@@ -98,7 +107,7 @@ def _alert(snapshot: Snapshot, alert: Alert, hush: Hush | None = None) -> dict[s
             "samples": alert.samples,
             "unknown": alert.unknown,
             "noDataSince": iso(alert.no_data_since) if alert.no_data_since else None,
-            **(_hush(hush) if hush is not None else {}),
+            **_hush(hush),
         },
     }
 

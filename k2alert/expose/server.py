@@ -175,6 +175,7 @@ async def _rules(request: web.Request) -> web.Response:
         names=request.query.getall("rule_name[]", []),
         files=request.query.getall("file[]", []),
         alerts=request.query.get("exclude_alerts", "false") not in ("true", "1"),
+        hushes=request.app[VIEW].quiet.hushes(),
     )
     return _success(found)
 

@@ -1,0 +1,125 @@
+"""Stories as data: what happens and when goes in, what people hear must come out, each in a file of tests/stories.
+
+A file has a `story` in a sentence, a `config` as in k2alert.yml, the length of a `tick`, when it is over (`until`),
+what `happens`, and what is `told`: when, which message, and the projects whose news it tells (how many, where they are
+many). Silences, routes and inhibition are read by the real loader; a restart goes through a real store.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from k2alert.config.load import load
+from k2alert.config.model import Config
+from k2alert.measure.catalogue import METRICS
+from k2alert.notify.plan import Due
+from k2alert.record import open_store
+from k2alert.times import format_duration, parse_duration
+from tests.support.notified import T0, World
+
+STORIES = sorted((Path(__file__).parent / "stories").glob("*.yml"))
+MANY = 5
+SLACK = {"bot_token": "xoxb-1", "channel": "#ci"}
+RULES = "alert_rules: [{name: r, condition: success_rate < 1, period: 1h, severity: info, message: m}]\n"
+
+
+@dataclass
+class Stage:
+    """Where a story plays: a world, and what was said in it."""
+
+    folder: Path
+    world: World
+    told: list[str] = field(default_factory=list)
+
+    async def happen(self, event: dict[str, Any]) -> None:
+        for what, about in event.items():
+            if what not in ("at", "rule"):
+                await getattr(self, f"_{what}")(about, event)
+
+    async def _fire(self, projects: str | int, event: dict[str, Any]) -> None:
+        for project in _projects(projects):
+            self.world.fire(project, rule=event.get("rule", "main_is_red"))
+
+    async def _end(self, projects: str | int, event: dict[str, Any]) -> None:
+        wanted = set(_projects(projects))
+        for one in list(self.world.alerts.values()):
+            if one.labels["project"] in wanted and one.rule == event.get("rule", "main_is_red"):
+                self.world.end(one)
+
+    async def _silence(self, asked: dict[str, str], _: object) -> None:
+        matcher, length = asked["matcher"], parse_duration(asked.get("for", "52w"))
+        until = self.world.alerts.values() if asked.get("until_resolved") else ()
+        self.world.silence(matcher, length, [one for one in until if matcher.endswith(f'"{one.labels["project"]}"')])
+
+    async def _reload(self, config: dict[str, Any], _: object) -> None:
+        self.use(config)
+
+    async def _restart(self, *_: object) -> None:
+        """What is known goes into a real store, and nothing but the store comes back."""
+        url, world = f"sqlite:///{self.folder}/story.db", self.world
+        store = open_store(url)
+        await store.save_alerts(list(world.alerts.values()))
+        await store.save_log(list(world.log.values()))
+        await store.save_silences(world.silences)
+        await store.close()
+        store = open_store(url)
+        world.alerts = {one.key: one for one in await store.alerts()}
+        world.log = {one.key: one for one in await store.log()}
+        world.silences = await store.silences()
+        await store.close()
+
+    def use(self, config: dict[str, Any]) -> None:
+        read = _config(self.folder, config)
+        self.world.route, self.world.receivers = read.route, dict(read.receivers)
+        self.world.inhibitions = list(read.inhibitions)
+
+    def tick(self) -> None:
+        before = len(self.world.said)
+        self.world.tick()
+        self.told += [self._line(due) for due in self.world.said[before:]]
+
+    def _line(self, due: Due) -> str:
+        news = sorted({one.labels["project"] for part in due.parts for one in part.news or part.alerts})
+        who = " ".join(news) if len(news) <= MANY else str(len(news))
+        return f"{format_duration(self.world.now - T0)} {due.receiver} {due.kind.value}: {who}"
+
+
+def _config(folder: Path, config: dict[str, Any]) -> Config:
+    """A whole configuration around the story's own, with receivers whose messages can be edited."""
+    names = config.pop("receivers", ["team"])
+    receivers = {"receivers": [{"name": name, "slack": dict(SLACK)} for name in names]}
+    file = folder / "k2alert.yml"
+    file.write_text(RULES + yaml.safe_dump({**receivers, **config}))
+    loaded = load(file, environ={}, metrics=METRICS)
+    assert loaded.config is not None, loaded.problems
+    return loaded.config
+
+
+def _projects(written: str | int) -> list[str]:
+    return written.split() if isinstance(written, str) else [f"k2/app-{number}" for number in range(written)]
+
+
+def _times(story: dict[str, Any]) -> Iterator[timedelta]:
+    tick, at = parse_duration(story.get("tick", "30s")), timedelta(0)
+    while at <= parse_duration(story["until"]):
+        yield at
+        at += tick
+
+
+@pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
+async def test_what_happens_is_told_as_the_story_says(path: Path, tmp_path: Path) -> None:
+    story = yaml.safe_load(path.read_text())
+    stage = Stage(tmp_path, World())
+    stage.use(story["config"])
+    left = list(story["happens"])
+    for at in _times(story):
+        stage.world.now = T0 + at
+        while left and parse_duration(left[0]["at"]) <= at:
+            await stage.happen(left.pop(0))
+        stage.tick()
+    assert (stage.told, left) == (story["told"], [])

@@ -317,7 +317,7 @@ def test_naive_rules_are_a_benchmark_that_loads() -> None:
 
 
 async def test_the_pack_is_calmer_than_naive_thresholds_on_real_history(shared_data: Path) -> None:
-    lives = await try_history(shared_data, "bitcoin", every=12)
+    lives = await try_history(shared_data, "bitcoin")
     shipped, naive = lives["shipped"], lives["naive"]
-    assert sum(shipped.incidents.values()) < sum(naive.incidents.values())
-    assert sum(shipped.messages.values()) * 10 < sum(naive.messages.values())
+    assert len(shipped.incidents) < len(naive.incidents)
+    assert shipped.messages * 10 < naive.messages

@@ -12,7 +12,7 @@ from k2alert.model import Result
 from k2alert.rehearse.agenda import Grid
 from k2alert.rehearse.backtest import Backtest
 from tests.support.looks import T0
-from tests.support.rehearsing import Ran, heard, round_by_round, scene_of
+from tests.support.rehearsing import MAIN, PROJECTS, Ran, heard, round_by_round, scene_of
 
 RULES = [
     "{condition: success_rate < 0.7, period: 2h}",
@@ -74,6 +74,31 @@ def test_every_rule_of_the_list_says_something_on_some_history(rule: str, tmp_pa
     greens += [Ran("k2/app", "main", ((minute, Result.SUCCESS),)) for minute in (400, 410, 420, 430)]
     greens.append(Ran("k2/app", "main", ((650, Result.CANCELLATION),)))
     scene, board = scene_of(tmp_path, written([rule]), [*greens, *fails], GRID)
+    edges, told = round_by_round(scene, GRID)
+    found = Backtest(scene, board, GRID).run()
+    assert found.messages
+    assert sorted(map(str, found.transitions)) == sorted(map(str, edges))
+    assert heard(found.messages) == heard(told)
+
+
+INHIBITED = """
+inhibit_rules: [{source_matchers: ['severity="critical"'], target_matchers: ['severity="warning"'], equal: [project]}]
+"""
+MUTED = """
+time_intervals: [{name: early, time_intervals: [{times: [{start_time: "00:30", end_time: "03:00"}]}]}]
+"""
+
+
+@pytest.mark.parametrize("more", ["", INHIBITED, MUTED, "digest"])
+def test_routes_of_every_kind_say_the_same(more: str, tmp_path: Path) -> None:
+    main = MAIN + ("" if more == "digest" else more)
+    if more == MUTED:
+        main = main.replace("receiver: team\n", "receiver: team\n  mute_time_intervals: [early]\n", 1)
+    if more == "digest":
+        main = main.replace("receiver: team\n", 'receiver: team\n  digest: "daily 02:00 UTC"\n', 1)
+    fails = [Ran(project, "main", ((minute, Result.FAILURE),)) for minute in (10, 30) for project in PROJECTS]
+    greens = [Ran("k2/app", "main", ((minute, Result.SUCCESS),)) for minute in range(200, 700, 50)]
+    scene, board = scene_of(tmp_path, written(RULES[:6]), [*fails, *greens], GRID, main)
     edges, told = round_by_round(scene, GRID)
     found = Backtest(scene, board, GRID).run()
     assert found.messages

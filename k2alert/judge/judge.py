@@ -13,7 +13,7 @@ from k2alert.labels import Labels
 from k2alert.model import Finding, Measures, Metric, Rule, Truth
 from k2alert.template import FUNCTIONS_KEY
 
-__all__ = ["judge", "message_context"]
+__all__ = ["judge", "message_context", "truth_of"]
 
 _TRUTHS = {True: Truth.TRUE, False: Truth.FALSE, None: Truth.NO_DATA}
 
@@ -45,6 +45,24 @@ def judge(
         threshold=condition.threshold(scope),
         samples=None if condition.first is None else scope.samples_of(condition.first),
     )
+
+
+def truth_of(
+    rule: Rule,
+    *,
+    identity: Labels,
+    labels: Labels,
+    measures: Measures,
+    metrics: Mapping[str, Metric],
+    at: int,
+) -> Truth:
+    """The truth alone that `judge` comes to with the same arguments; unknown where a metric has a bug."""
+    scope = Scope(rule, identity=identity, labels=labels, measures=measures, metrics=metrics, at=at)
+    condition: Condition = rule.condition
+    try:
+        return _TRUTHS[condition.evaluate(scope)]
+    except Exception:  # `cycle` says more of it, when it judges the rule
+        return Truth.UNKNOWN
 
 
 def message_context(

@@ -14,7 +14,17 @@ from k2alert.model import Alert, AlertState, EndReason, LogEntry
 from k2alert.notify.route import Integration, Receiver, Route, routes_for
 from k2alert.times import EPOCH
 
-__all__ = ["DIGEST", "Standing", "fired_at", "group_labels", "heard", "is_digest", "recovered", "standings"]
+__all__ = [
+    "DIGEST",
+    "Standing",
+    "fired_at",
+    "group_key",
+    "group_labels",
+    "heard",
+    "is_digest",
+    "recovered",
+    "standings",
+]
 
 DIGEST = ":digest"
 """How the `group` of a digest's log entry ends; no alert group's does."""
@@ -146,7 +156,7 @@ class _Places:
             if who in placed or not (who in held or (route.digest is None and self._is_news(key, alert))):
                 continue
             placed.add(who)
-            place = self._place(alert, route, held.get(who) or (*who, _group_key(route, alert.labels)))
+            place = self._place(alert, route, held.get(who) or (*who, group_key(route, alert.labels)))
             place.alerts[key] = alert
         for who, slot in held.items():
             if who not in placed:
@@ -226,6 +236,6 @@ def group_labels(route: Route, labels: Labels) -> Labels:
     return labels if "..." in route.group_by else labels.only(route.group_by)
 
 
-def _group_key(route: Route, labels: Labels) -> str:
+def group_key(route: Route, labels: Labels) -> str:
     """Alertmanager's form: the route and the group labels."""
     return f"{route.name}:{group_labels(route, labels)!r}"

@@ -11,15 +11,26 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from k2alert.alert.lifecycle import NO_DATA_LIMIT, AlertId, step
-from k2alert.cycle import Scene, hushes_of, judge_target, target_of
+from k2alert.cycle import Scene, judge_target, target_of
+from k2alert.judge.judge import truth_of
 from k2alert.measure.board import Board
-from k2alert.model import Alert, AlertState, EndReason, EvidenceRefs, Finding, Project, Rule, Transition
-from k2alert.notify.route import Route
-from k2alert.notify.standing import Standing, standings
+from k2alert.model import (
+    Alert,
+    AlertState,
+    EndReason,
+    EvidenceRefs,
+    Finding,
+    NoDataPolicy,
+    Project,
+    Rule,
+    Transition,
+    Truth,
+)
 from k2alert.rehearse.agenda import Grid, covered_from, is_restless, kinds_of, moments_of
-from k2alert.rehearse.world import Office, Told
+from k2alert.rehearse.hearers import Hearers
+from k2alert.rehearse.world import Told
 from k2alert.telling import wanted
-from k2alert.times import EPOCH, to_ms
+from k2alert.times import to_ms
 from k2alert.universe import ProjectId, Target
 
 __all__ = ["Backtest", "Incident", "Rehearsed", "in_history"]
@@ -82,8 +93,7 @@ class Backtest:
         self._grid = grid
         self._cases = list(self._make_cases())
         self._agenda: defaultdict[int, list[int]] = defaultdict(list)
-        self._office = Office()
-        self._concerned: dict[int, None] = {}  # cases that somebody has heard of or should
+        self._hearers = Hearers(self._scene, grid)
         self._numbers = {case.id: number for number, case in enumerate(self._cases)}
         self._incidents: list[Incident] = []
         self._messages: list[Told] = []
@@ -93,15 +103,14 @@ class Backtest:
     def run(self) -> Rehearsed:
         """From the first instant to the last."""
         restless = [number for number, case in enumerate(self._cases) if is_restless(case.rule)]
-        tell_at = self._grid.count
         for number in range(self._grid.count):
             numbers = self._agenda.pop(number, ())
-            if not numbers and not restless and number < tell_at:
+            if not numbers and not restless and number < self._hearers.next:
                 continue
             now = self._grid.at(number)
-            changed = [self._judge(case, number, now) for case in dict.fromkeys((*numbers, *restless))]
-            if any(changed) or number >= tell_at:
-                tell_at = self._tell(number, now)
+            changed = [one for one in dict.fromkeys((*numbers, *restless)) if self._judge(one, number, now)]
+            if changed or number >= self._hearers.next:
+                self._tell(changed, number)
         return Rehearsed(
             self._grid,
             tuple(self._incidents),
@@ -151,6 +160,8 @@ class Backtest:
             case.alert = None
             return False
         before = case.alert
+        if before is not None and self._stays_inactive(case, before, now):
+            return False
         finding = self._finding(case, now)
         made = step({} if before is None else {case.id: before}, [finding], rules={}, now=now)
         after = case.alert = made.alerts.get(case.id)
@@ -159,9 +170,31 @@ class Backtest:
         self._transitions += made.transitions
         self._note(case, finding, now)
         self._wake(number, instant, after, bool(made.transitions))
-        if case.is_open:
-            self._concerned[number] = None
+        self._hearers.note(case.id, after)
         return bool(made.transitions) or (before is not None and before.unknown != after.unknown)
+
+    def _tell(self, changed: Iterable[int], instant: int) -> None:
+        told, back = self._hearers.tell((self._cases[number].id for number in changed), instant)
+        self._messages += told
+        for alert in back:
+            number = self._numbers[alert.rule, alert.identity]
+            self._cases[number].alert = alert
+            self._agenda[instant + 1].append(number)
+
+    def _stays_inactive(self, case: _Case, alert: Alert, now: datetime) -> bool:
+        """Whether an inactive alert stays as it is, for its condition does not hold: by far the most there is to do."""
+        if alert.state is not AlertState.INACTIVE or alert.unknown or not _is_complete(case, now):
+            return False
+        rule, target, scene = case.rule, case.target, self._scene
+        truth = truth_of(
+            rule,
+            identity=target.identity,
+            labels=target.labels,
+            measures=scene.measures,
+            metrics=scene.metrics,
+            at=to_ms(now),
+        )
+        return truth is Truth.FALSE or (truth is Truth.NO_DATA and rule.no_data is not NoDataPolicy.ALERT)
 
     def _is_target(self, case: _Case, now: datetime) -> bool:
         """Whether a round would look at it: it has a fact in the period, or an open alert."""
@@ -174,8 +207,7 @@ class Backtest:
         )
 
     def _finding(self, case: _Case, now: datetime) -> Finding:
-        complete = case.complete_from is not None and now >= case.complete_from
-        members: frozenset[ProjectId] = frozenset(case.target.members) if complete else frozenset()
+        members: frozenset[ProjectId] = frozenset(case.target.members) if _is_complete(case, now) else frozenset()
         return judge_target(self._scene, case.rule, case.target, members, to_ms(now))
 
     def _wake(self, number: int, instant: int, alert: Alert, moved: bool) -> None:
@@ -208,41 +240,9 @@ class Backtest:
         if alert.state is AlertState.ENDED:
             incident.ended_at, incident.reason, case.incident = alert.ended_at, alert.reason, None
 
-    # --------------------------------------------------------------------------------------- telling
 
-    def _tell(self, instant: int, now: datetime) -> int:
-        """Everybody hears what is due; the next instant at which something may be, if no alert moves before."""
-        alerts = {self._cases[number].id: alert for number in self._concerned if (alert := self._cases[number].alert)}
-        self._messages += self._office.tell(self._scene, alerts, now=now)
-        back, _ = self._office.tidy(self._scene, alerts, now=now)
-        for alert in back:
-            number = self._numbers[alert.rule, alert.identity]
-            self._cases[number].alert = alerts[alert.rule, alert.identity] = alert
-            self._agenda[instant + 1].append(number)
-        for number in list(self._concerned):
-            case = self._cases[number]
-            if case.alert is None or not (case.is_open or self._office.concerns(case.alert)):
-                del self._concerned[number]
-        return self._next_tell(instant, alerts, now)
-
-    def _next_tell(self, instant: int, alerts: Mapping[AlertId, Alert], now: datetime) -> int:
-        """With routes that speak at some times only, every round may be the one that tells, while there is anything."""
-        route, log = self._scene.config.route, tuple(self._office.log.values())
-        if _goes_by_the_clock(route) and (alerts or any(not entry.closed for entry in log)):
-            return instant + 1
-        hushed = hushes_of(self._scene, alerts, now=now)
-        by_key = {alert.key: alert for alert in alerts.values()}
-        standing = standings(by_key, log, route, self._scene.config.receivers, hushed)
-        return min((self._next_word(one, instant) for one in standing), default=self._grid.count)
-
-    def _next_word(self, standing: Standing, instant: int) -> int:
-        """With news every round may be the one that tells it; without, the next repeat."""
-        if standing.new or standing.ended or standing.lost:
-            return instant + 1
-        if not standing.is_open or standing.route is None:
-            return self._grid.count
-        repeat = (standing.entry.last_sent_at or EPOCH) + standing.route.repeat_interval
-        return max(instant + 1, self._grid.first(repeat))
+def _is_complete(case: _Case, now: datetime) -> bool:
+    return case.complete_from is not None and now >= case.complete_from
 
 
 def _complete_from(rule: Rule, target: Target, covered: Mapping[ProjectId, datetime | None]) -> datetime | None:
@@ -250,11 +250,6 @@ def _complete_from(rule: Rule, target: Target, covered: Mapping[ProjectId, datet
     since = [covered.get(member) for member in target.members]
     known = [covered_from(one, rule) for one in since if one is not None]
     return max(known) if known and len(known) == len(since) else None
-
-
-def _goes_by_the_clock(route: Route | None) -> bool:
-    """Whether what any route says depends on the time of day."""
-    return route is not None and any(one.mute or one.active or one.digest for one in route.tree())
 
 
 def _worse(rule: Rule, peak: float | int | str | None, value: float | int | str | None) -> float | int | str | None:

@@ -4,7 +4,7 @@ A scene and a time come in; what became of the alerts, and who was told what, go
 cycle judges and plans, `notify.outcome` writes the log. Only the delivery is made up: every message is taken at once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -34,31 +34,46 @@ class Office:
 
     log: dict[tuple[str, str, str], LogEntry] = field(default_factory=dict)
 
-    def tell(self, scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -> list[Told]:
-        """Says what is due of these alerts, and remembers it."""
+    def log_of(self, groups: Collection[str] | None) -> tuple[LogEntry, ...]:
+        """What was said of these alert groups (None: all), and what is closed: that counts in storms."""
+        every = self.log.values()
+        return tuple(entry for entry in every if groups is None or entry.closed or entry.group in groups)
+
+    def tell(
+        self,
+        scene: Scene,
+        alerts: Mapping[AlertId, Alert],
+        *,
+        now: datetime,
+        groups: Collection[str] | None = None,
+    ) -> list[Told]:
+        """Says what is due of these alerts, all those of these alert groups, and remembers it."""
         told = []
-        for due in due_now(replace(scene, log=tuple(self.log.values())), alerts, now=now):
+        for due in due_now(replace(scene, log=self.log_of(groups)), alerts, now=now):
             self._keep(record_outcome(due, Sent(), now=now))
             told.append(Told(now, due))
         return told
 
-    def tidy(self, scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -> tuple[list[Alert], list[Alert]]:
+    def tidy(
+        self,
+        scene: Scene,
+        alerts: Mapping[AlertId, Alert],
+        *,
+        now: datetime,
+        groups: Collection[str] | None = None,
+    ) -> tuple[list[Alert], list[Alert]]:
         """The ended alerts that are over (see `lifecycle.forget`), once nobody waits for a word about them."""
         by_key = {alert.key: alert for alert in alerts.values()}
         route, receivers = scene.config.route, scene.config.receivers
-        self._keep(settled(alerts=by_key, log=tuple(self.log.values()), route=route, receivers=receivers))
-        hushed, log = hushes_of(scene, alerts, now=now), tuple(self.log.values())
+        self._keep(settled(alerts=by_key, log=self.log_of(groups), route=route, receivers=receivers))
+        hushed, log = hushes_of(scene, alerts, now=now), self.log_of(groups)
         self._keep(open_digests(alerts=by_key, log=log, route=route, receivers=receivers, now=now, hushed=hushed))
-        log = tuple(self.log.values())
+        log = self.log_of(groups)
         heard = finished(alerts=by_key, log=log, receivers=receivers)
         heard -= awaited_by_digests(alerts=by_key, log=log, route=route, receivers=receivers)
         over = forget(alerts, lambda alert: alert.key in heard)
         self._drop_closed(by_key, now)
         return over
-
-    def concerns(self, alert: Alert) -> bool:
-        """Whether a message that is not closed tells of the alert."""
-        return any(alert.key in entry.told for entry in self.log.values() if not entry.closed)
 
     def _keep(self, entries: Iterable[LogEntry]) -> None:
         self.log.update({entry.key: entry for entry in entries})

@@ -33,6 +33,9 @@ rule_files: ["*rules.yml"]
 """
 
 
+PROJECTS = ("k2/app", "k2/lib")
+
+
 class Ran(NamedTuple):
     """A run of a project's branch: its attempts as minutes of their ends and results, in order."""
 
@@ -52,9 +55,9 @@ class Heard(NamedTuple):
     alerts: tuple[str, ...]
 
 
-def scene_of(folder: Path, rules: str, ran: Sequence[Ran], grid: Grid) -> tuple[Scene, Board]:
+def scene_of(folder: Path, rules: str, ran: Sequence[Ran], grid: Grid, main: str = MAIN) -> tuple[Scene, Board]:
     """The scene with everything that ran, known and complete."""
-    loaded = load_text(folder, MAIN, rules=rules)
+    loaded = load_text(folder, main, rules=rules)
     assert loaded.config is not None, loaded.problems
     config = loaded.config
     board = make_board(config, METRICS)
@@ -66,7 +69,7 @@ def scene_of(folder: Path, rules: str, ran: Sequence[Ran], grid: Grid) -> tuple[
     for kind in Kind:
         if not kind.of_runs:
             board.load_facts(kind, ())
-    projects = [_project(path, grid) for path in ("k2/app", "k2/lib")]
+    projects = [_project(path, grid) for path in PROJECTS]
     return (
         Scene(
             config=config,

@@ -1,0 +1,143 @@
+"""Who hears what when, in a rehearsal: alerts that changed come in, messages and the next instant to look at go out.
+
+The daemon looks at every incident in every round. Here only those alert groups are looked at in which an alert changed,
+or whose next word may be due; with them go the groups that share an alert or a list with them, and those told of in the
+last five minutes, for these decide together. Where routes go by the time of day, or alerts inhibit others, all are
+looked at.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+
+from k2alert.alert.lifecycle import AlertId
+from k2alert.cycle import Scene, hushes_of
+from k2alert.model import Alert, AlertState, LogEntry
+from k2alert.notify.plan import LIST_KEY, STORM_SPAN
+from k2alert.notify.route import Route, routes_for
+from k2alert.notify.standing import Standing, group_key, standings
+from k2alert.rehearse.agenda import Grid
+from k2alert.rehearse.world import Office, Told
+from k2alert.times import EPOCH
+
+__all__ = ["Hearers"]
+
+
+class Hearers:
+    """The office of a backtest. `next` is when somebody may have to hear, if no alert changes before."""
+
+    def __init__(self, scene: Scene, grid: Grid) -> None:
+        self._scene = scene
+        self._grid = grid
+        self._office = Office()
+        self._alerts: dict[AlertId, Alert] = {}  # those that somebody has heard of or should
+        self._groups: dict[AlertId, frozenset[str]] = {}
+        self._members: defaultdict[str, set[AlertId]] = defaultdict(set)
+        self._next: dict[str, int] = {}
+        self._by_the_clock = _goes_by_the_clock(scene.config.route)
+        self._together = self._by_the_clock or bool(scene.config.inhibitions)
+
+    @property
+    def next(self) -> int:
+        """The number of that instant; one beyond the last where nothing is awaited."""
+        return min(self._next.values(), default=self._grid.count)
+
+    def note(self, id: AlertId, alert: Alert) -> None:
+        """An alert as it is now."""
+        if id in self._alerts or alert.state in (AlertState.FIRING, AlertState.ENDED):
+            if id not in self._groups:
+                self._groups[id] = self._groups_of(alert)
+                for group in self._groups[id]:
+                    self._members[group].add(id)
+            self._alerts[id] = alert
+
+    def tell(self, changed: Iterable[AlertId], instant: int) -> tuple[list[Told], list[Alert]]:
+        """Says what is due; gives the messages, and the alerts that are over and inactive again."""
+        now = self._grid.at(instant)
+        groups = self._awake(changed, instant)
+        alerts = {id: self._alerts[id] for group in groups for id in sorted(self._members.get(group, ()), key=str)}
+        told = self._office.tell(self._scene, alerts, now=now, groups=groups)
+        back, _ = self._office.tidy(self._scene, alerts, now=now, groups=groups)
+        for alert in back:
+            alerts[alert.rule, alert.identity] = self._alerts[alert.rule, alert.identity] = alert
+        self._look_ahead(alerts, groups, instant)
+        self._let_go(alerts, groups)
+        return told, back
+
+    # ------------------------------------------------------------------------------------ which groups
+
+    def _groups_of(self, alert: Alert) -> frozenset[str]:
+        route = self._scene.config.route
+        routes = routes_for(route, alert.labels) if route is not None else ()
+        return frozenset(group_key(one, alert.labels) for one in routes) or frozenset({""})
+
+    def _awake(self, changed: Iterable[AlertId], instant: int) -> set[str]:
+        """The groups to look at, and those that go with them."""
+        log = [entry for entry in self._office.log.values() if not entry.closed]
+        if self._together:
+            return {*self._members, *(entry.group for entry in log)}
+        now = self._grid.at(instant)
+        todo = {group for id in changed for group in self._groups.get(id, ())}
+        todo |= {group for group, at in self._next.items() if at <= instant}
+        todo |= {entry.group for entry in log if entry.last_sent_at and now - entry.last_sent_at <= STORM_SPAN}
+        return self._with_neighbours(todo, log)
+
+    def _with_neighbours(self, todo: set[str], log: Iterable[LogEntry]) -> set[str]:
+        listed: defaultdict[str, set[str]] = defaultdict(set)  # the groups that a list tells of
+        lists: defaultdict[str, set[str]] = defaultdict(set)  # the lists that tell of a group
+        for entry in log:
+            if LIST_KEY in entry.handle:
+                listed[entry.handle[LIST_KEY]].add(entry.group)
+                lists[entry.group].add(entry.handle[LIST_KEY])
+        found: set[str] = set()
+        while todo:
+            group = todo.pop()
+            found.add(group)
+            near = {other for id in self._members.get(group, ()) for other in self._groups[id]}
+            near |= {other for name in lists.get(group, ()) for other in listed[name]}
+            todo |= near - found
+        return found
+
+    # -------------------------------------------------------------------------------------------- when
+
+    def _look_ahead(self, alerts: Mapping[AlertId, Alert], groups: set[str], instant: int) -> None:
+        """When each of these groups must be looked at again."""
+        for group in groups:
+            self._next.pop(group, None)
+        for group, at in self._words(alerts, groups, instant):
+            self._next[group] = min(at, self._next.get(group, at))
+
+    def _words(self, alerts: Mapping[AlertId, Alert], groups: set[str], instant: int) -> Iterator[tuple[str, int]]:
+        log = self._office.log_of(groups)
+        if self._by_the_clock and (alerts or any(not entry.closed for entry in log)):
+            yield "", instant + 1  # every round may be the one that may speak
+        config, hushed = self._scene.config, hushes_of(self._scene, alerts, now=self._grid.at(instant))
+        by_key = {alert.key: alert for alert in alerts.values()}
+        for standing in standings(by_key, log, config.route, config.receivers, hushed):
+            at = self._next_word(standing, instant)
+            if at is not None:
+                yield standing.entry.group, at
+
+    def _next_word(self, standing: Standing, instant: int) -> int | None:
+        """With news every round may be the one that tells it; without, the next repeat."""
+        if standing.new or standing.ended or standing.lost:
+            return instant + 1
+        if not standing.is_open or standing.route is None:
+            return None
+        repeat = (standing.entry.last_sent_at or EPOCH) + standing.route.repeat_interval
+        return max(instant + 1, self._grid.first(repeat))
+
+    def _let_go(self, alerts: Mapping[AlertId, Alert], groups: set[str]) -> None:
+        """Forgets the alerts that nobody has heard of and nobody should hear of."""
+        told = {key for entry in self._office.log_of(groups) if not entry.closed for key in entry.told}
+        for id, alert in alerts.items():
+            if alert.state not in (AlertState.FIRING, AlertState.ENDED) and alert.key not in told:
+                del self._alerts[id]
+                for group in self._groups.pop(id):
+                    self._members[group].discard(id)
+                    if not self._members[group]:
+                        del self._members[group]
+
+
+def _goes_by_the_clock(route: Route | None) -> bool:
+    """Whether what any route says depends on the time of day."""
+    return route is not None and any(one.mute or one.active or one.digest for one in route.tree())

@@ -13,7 +13,7 @@ from k2alert.explain.explanation import Explanation, Explanations, Figure
 from k2alert.explain.hearing import standings_of
 from k2alert.judge.condition import Condition
 from k2alert.labels import Labels
-from k2alert.model import Alert, AlertState, Evidence, Known, Project, Rule, Severity, Transition
+from k2alert.model import STALE_ALERT, Alert, AlertState, Evidence, Known, Project, Rule, Severity, Transition
 from k2alert.notify.text import clean
 from k2alert.recall import behind
 from k2alert.record.store import Reader, StoreError
@@ -54,7 +54,7 @@ async def ask(scene: Scene, store: Reader, question: Question, *, now: datetime)
         scene = _as_it_was(scene, await store.transitions(rule.name, _EDGES), at)
     targets = matching_targets(scene, rule, question.labels, now=at)
     if not targets:
-        raise Unanswerable(_no_target(question))
+        raise Unanswerable(_no_target(scene, rule, question))
     standing = standings_of(scene, now=at) if question.at is None else ()
     found = [explain(scene, rule, target, standing, now=at) for target in targets[:MOST_EXPLAINED]]
     return Explanations(tuple(await _with_evidence(scene, store, found)), len(targets) - len(found))
@@ -74,13 +74,17 @@ def _rule(scene: Scene, name: str) -> Rule:
     rules = {rule.name: rule for rule in scene.config.rules}
     if name in rules:
         return rules[name]
+    if name == STALE_ALERT:
+        raise Unanswerable(f"{name} has no condition: it fires for a source while one of its projects cannot be read")
     near = did_you_mean(name, rules)
     raise Unanswerable(f"no rule {name!r}{near or '; there are: ' + (', '.join(sorted(rules)) or 'none')}")
 
 
-def _no_target(question: Question) -> str:
+def _no_target(scene: Scene, rule: Rule, question: Question) -> str:
     named = " ".join(f"{name}={value}" for name, value in question.labels)
-    return f"rule {question.rule!r} has no label set{f' with {clean(named)}' if named else ''}"
+    # With labels of facts there are only the sets that have a fact in the period, or an open alert.
+    ran = f": they come from what ran in the {rule.period} before" if rule.name not in scene.universe.fixed else ""
+    return f"rule {rule.name!r} has no label set{f' with {clean(named)}' if named else ''}{ran}"
 
 
 # -------------------------------------------------------------------------------------------- the past

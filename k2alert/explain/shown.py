@@ -33,8 +33,10 @@ def _lines(one: Explanation, message: bool) -> Iterator[str]:
         yield f"  clear      {one.rule.clear.text}: {_shown(one.clear)}"
         yield from _tree(one.clear)
     yield "  values"
-    for figure in one.figures:
-        yield from _figure(figure)
+    for place, figure in enumerate(one.figures):
+        yield _figure(figure)
+        if not any(figure.refs == earlier.refs for earlier in one.figures[:place]):  # said once is enough
+            yield from _evidence(figure.evidence)
     yield from (f"  quiet      {clean(reason.text, 1000)}" for reason in one.quiet)
     yield from _hearings(one.hearings)
     if message and one.message:
@@ -81,18 +83,21 @@ def _value(value: Value) -> str:
 # -------------------------------------------------------------------------------------------- the values
 
 
-def _figure(figure: Figure) -> Iterator[str]:
+def _figure(figure: Figure) -> str:
     samples = f"{figure.samples} sample{'' if figure.samples == 1 else 's'}"
     needed = f" of the {figure.needed} needed" if figure.needed > 1 else ""
     missing = f": {figure.missing.text}" if figure.missing is not None else ""
-    yield f"    {figure.text} = {figure.shown}{missing}  ({samples}{needed}, {figure.window})"
-    yield from (f"      {line}" for line in _facts(figure.evidence))
-    if figure.evidence.more:
-        yield f"      and {figure.evidence.more} more"
-    if figure.evidence.first_failing is not None:
-        yield f"      first failing: {_commit(figure.evidence.first_failing)}"
-    if figure.evidence.last_green is not None:
-        yield f"      last green: {_commit(figure.evidence.last_green)}"
+    return f"    {figure.text} = {figure.shown}{missing}  ({samples}{needed}, {figure.window})"
+
+
+def _evidence(evidence: Evidence) -> Iterator[str]:
+    yield from (f"      {line}" for line in _facts(evidence))
+    if evidence.more:
+        yield f"      and {evidence.more} more"
+    if evidence.first_failing is not None:
+        yield f"      first failing: {_commit(evidence.first_failing)}"
+    if evidence.last_green is not None:
+        yield f"      last green: {_commit(evidence.last_green)}"
 
 
 def _facts(evidence: Evidence) -> list[str]:

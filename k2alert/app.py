@@ -154,6 +154,7 @@ class _Daemon:
             version=__version__,
             on_saved=lambda _: None,
             on_progress=options.on_progress,
+            on_projects=self._projects_changed,
         )
         self._inbox = Inbox(forges=SOURCES, store=store, time=options.time, around=self._surroundings())
         self._rounds = Rounds(
@@ -230,6 +231,12 @@ class _Daemon:
 
     def _interval(self) -> timedelta:
         return self._setting.config.evaluation_interval
+
+    async def _projects_changed(self) -> None:
+        try:
+            await self._forget_departed()
+        except StoreError as error:  # those that are gone are forgotten after the next listing
+            _LOG.warning("projects that are gone are not forgotten yet: %s", error)
 
     async def _forget_departed(self) -> None:
         """A project that comes back is read anew: what happened meanwhile is not known."""

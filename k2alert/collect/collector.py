@@ -9,13 +9,14 @@ go on.
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 from k2alert.collect.answers import one_line
+from k2alert.collect.discovery import AGAIN, EVERY, Found, chosen, is_excluded
 from k2alert.collect.flow import Answer, Ask, Batch, Failure, Forge, Look, Request, Response
 from k2alert.collect.http import Client, Limits, Stats, Time, drive
 from k2alert.collect.schedule import (
@@ -37,6 +38,10 @@ __all__ = ["CannotRecord", "Collector", "SourceStats", "Store"]
 _LOG = logging.getLogger(__name__)
 _LONGEST_REST = 60.0  # seconds; a clock may be set meanwhile, and nobody tells
 _MOST_LOOKS = 4  # at once at one source: enough to hide the network, few enough for any forge
+
+
+async def _nothing() -> None:
+    """What happens where nobody needs to hear."""
 
 
 class CannotRecord(Exception):
@@ -78,6 +83,7 @@ class _Place:
 
     due: datetime
     busy: bool = False
+    gone: bool = False  # it is read no more, as soon as the look that goes on has ended
     told: str = ""  # why it fails, as last logged
 
 
@@ -91,6 +97,9 @@ class _Source:
     places: dict[str, _Place]
     open: bool = True  # False: its last looks are being ended
     memory: Mapping[str, Any] = field(default_factory=dict)
+    discover_at: datetime | None = None  # when its groups are read next; None: it has none, or they are being read
+    unlisted: tuple[Project, ...] = ()  # its groups, as projects that cannot be read, until they were listed once
+    told: str = ""  # why its groups cannot be read, as last logged
     bugs: int = 0
     traced: set[str] = field(default_factory=set)  # where the bugs were that have been logged with their trace
 
@@ -99,8 +108,9 @@ class _Source:
         return self.settings.name
 
     def next_due(self) -> datetime | None:
-        """When the next look may start; None while none can, until one ends."""
-        return min((place.due for place in self._idle().values()), default=None) if self._free() else None
+        """When the next look may start, or the groups are read again; None while neither can, until one ends."""
+        looks = [place.due for place in self._idle().values()] if self._free() else []
+        return min([*looks, *([self.discover_at] if self.open and self.discover_at else [])], default=None)
 
     def due(self, now: datetime) -> list[str]:
         """The projects to look at now, the longest due first."""
@@ -120,7 +130,8 @@ class Collector:
 
     `load` comes first (`run` does it), `close` last. `depth` is how far back history is needed where a source does
     not say; `on_saved` hears what each batch changed in the store, in the store's order; `on_progress` hears of
-    backfills: the project, runs done, runs in all (None: not known), at the end with both equal.
+    backfills: the project, runs done, runs in all (None: not known), at the end with both equal. `on_projects` is
+    called when groups have been read: projects may have come or gone.
     """
 
     def __init__(
@@ -134,6 +145,7 @@ class Collector:
         version: str,
         on_saved: Callable[[Saved], None],
         on_progress: Callable[[Project, int, int | None], None] = lambda project, done, total: None,
+        on_projects: Callable[[], Awaitable[None]] = _nothing,
         limits: Limits | None = None,
     ) -> None:
         self._wanted = tuple(sources)
@@ -144,6 +156,7 @@ class Collector:
         self._version = version
         self._on_saved = on_saved
         self._on_progress = on_progress
+        self._on_projects = on_projects
         self._limits = limits
         self._sources: dict[str, _Source] = {}
         self._projects: dict[tuple[str, str], Project] = {}  # as stored; those no longer configured too
@@ -195,20 +208,103 @@ class Collector:
     def _make_source(self, settings: SourceSettings) -> _Source:
         forge = self._forges[settings.type]
         client = Client(settings, forge, time=self._time, version=self._version, limits=self._limits)
-        keys = list(dict.fromkeys(str(key) for key in settings.projects))
-        now, places = self._time.now(), {}
-        for position, key in enumerate(keys):
-            new = Project(source=settings.name, key=key, path=key, first_seen_at=now)
-            self._projects.setdefault((settings.name, key), new)
-            due = first_look(position=position, projects=len(keys), poll_interval=settings.poll_interval, now=now)
-            places[key] = _Place(due)
-        return _Source(settings, forge, client, places)
+        keys = [str(key) for key in settings.projects if not is_excluded(str(key), settings)]
+        if settings.groups:  # what they held when last read; they are read again at once
+            stored = [project for (name, _), project in self._projects.items() if name == settings.name]
+            keys += [project.key for project in stored if not is_excluded(project.path, settings)]
+        now = self._time.now()
+        source = _Source(settings, forge, client, {}, discover_at=now if settings.groups else None)
+        self._add_places(source, {key: key for key in keys})
+        if not source.places:
+            groups = [f"{group}/*" for group in settings.groups]
+            source.unlisted = tuple(
+                Project(source=settings.name, key=key, path=key, first_seen_at=now) for key in groups
+            )
+        return source
+
+    def _add_places(self, source: _Source, paths: Mapping[str, str]) -> None:
+        """Gives the projects that are new a place in the timetable, one soon after the other; `paths` are by key."""
+        now, settings = self._time.now(), source.settings
+        new = [key for key in paths if key not in source.places]
+        for position, key in enumerate(new):
+            unread = Project(source=settings.name, key=key, path=paths[key], first_seen_at=now)
+            self._projects.setdefault((settings.name, key), unread)
+            due = first_look(position=position, projects=len(new), poll_interval=settings.poll_interval, now=now)
+            source.places[key] = _Place(due)
+
+    # ------------------------------------------------------------------------------------------- groups
+
+    async def _discover(self, source: _Source) -> None:
+        """Reads the source's groups; whatever happens, they are read again."""
+        try:
+            await self._read_groups(source)
+        except Exception:
+            source.bugs += 1
+            source.discover_at = self._time.now() + AGAIN
+            _LOG.exception("reading the groups of source %s failed", source.name)
+
+    async def _read_groups(self, source: _Source) -> None:
+        """What could not be read keeps its projects."""
+        found: dict[str, Found] = {}
+        failure: Failure | None = None
+        for group in source.settings.groups:
+            listed = await self._list(source, str(group))
+            if isinstance(listed, Failure):
+                failure = failure or listed
+            else:
+                found.update(chosen(source.settings, listed))
+        self._tell_groups(source, failure)
+        source.unlisted = tuple(
+            replace(group, failure=failure.reason if failure is not None else "") for group in source.unlisted
+        )
+        if failure is None:
+            source.unlisted = ()
+        if source.open:
+            self._take_found(source, found, everything=failure is None)
+            source.discover_at = self._time.now() + (EVERY if failure is None else AGAIN)
+            await self._on_projects()
+
+    async def _list(self, source: _Source, group: str) -> tuple[Found, ...] | Failure:
+        listing = source.forge.list_projects
+        if listing is None:
+            return ()
+        flow, answer = listing(group), None
+        try:
+            while True:
+                answer = await source.client.ask(next(flow) if answer is None else flow.send(answer))
+        except StopIteration as end:
+            found: tuple[Found, ...] | Failure = end.value
+            return found
+
+    def _take_found(self, source: _Source, found: Mapping[str, Found], *, everything: bool) -> None:
+        """From now on these projects; those that are gone are let go of where `everything` was listed."""
+        self._add_places(source, {key: one.path for key, one in found.items()})
+        named = {str(key) for key in source.settings.projects}
+        for key, place in list(source.places.items()):
+            place.gone = key not in named and (everything or place.gone) and key not in found
+            if place.gone and not place.busy:
+                del source.places[key]
+        self._changed.set()
+
+    def _tell_groups(self, source: _Source, failure: Failure | None) -> None:
+        reason = failure.reason if failure is not None else ""
+        if failure is not None and source.told != reason:
+            _LOG.warning("the groups of source %s cannot be read: %s", source.name, failure.detail)
+        if failure is None and source.told:
+            _LOG.info("the groups of source %s can be read again", source.name)
+        source.told = reason
 
     # ------------------------------------------------------------------------------------------- what is known
 
     def project_states(self) -> list[Project]:
-        """Every configured project, and how far it has been read."""
-        return [self._projects[name, key] for name, source in self._sources.items() for key in source.places]
+        """Every project that is read, and how far it has been; a group that could never be listed counts as one."""
+        read = [
+            self._projects[name, key]
+            for name, source in self._sources.items()
+            for key, place in source.places.items()
+            if not place.gone
+        ]
+        return read + [group for source in self._sources.values() for group in source.unlisted]
 
     def memory(self, source: str) -> Mapping[str, Any]:
         """What the last look at a source left for the next."""
@@ -241,11 +337,17 @@ class Collector:
                 place.due = min(place.due, now)
         self._latest = now
         for source in self._sources.values():
+            if source.discover_at is not None and source.discover_at <= now:
+                source.discover_at = None
+                self._begin(source, self._discover(source), f"read the groups of {source.name}")
             for key in source.due(now):
                 source.places[key].busy = True
-                task = asyncio.create_task(self._visit(source, key), name=f"look at {key} of {source.name}")
-                self._looks[task] = source
-                task.add_done_callback(self._forget)
+                self._begin(source, self._visit(source, key), f"look at {key} of {source.name}")
+
+    def _begin(self, source: _Source, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._looks[task] = source
+        task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         del self._looks[task]
@@ -279,6 +381,8 @@ class Collector:
             self._note_bug(source, key, error)
         finally:
             place.busy = False
+            if place.gone:
+                source.places.pop(key, None)
         place.due = next_look(
             started=started,
             now=self._time.now(),

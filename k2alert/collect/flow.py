@@ -110,3 +110,4 @@ class Forge:
     api_path: str  # joined to the source's url: "/api/v4" for GitLab, "" for GitHub
     headers: Mapping[str, str] = field(default_factory=dict)  # sent with every request, besides Authorization
     hooks: Hooks | None = None  # how it sends webhooks, if it does
+    list_projects: "Callable[[str], Generator[Request, Answer, Any]] | None" = None  # of a group: see `discovery`

@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from k2alert.collect.flow import Answer, Ask, Batch, Failure, Flow, Forge, Look, Request, Response
 from k2alert.collect.github_hooks import HOOKS
+from k2alert.collect.github_owners import list_owner
 from k2alert.collect.github_parse import (
     Page,
     SeenRun,
@@ -96,6 +97,7 @@ FORGE = Forge(
     api_path="",
     headers={"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"},
     hooks=HOOKS,
+    list_projects=list_owner,
 )
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "SeenRun",
     "assemble_run",
     "is_repository",
+    "next_page",
     "read_job",
     "read_page",
     "read_project",
@@ -115,7 +116,7 @@ def read_page(answer: Response, field: str, number: int) -> Page | None:
     items, total = _dig(answer.data, field), _dig(answer.data, "total_count")
     if not isinstance(items, list):
         return None
-    following = _next_page(answer.headers.get("link", ""))
+    following = next_page(answer.headers.get("link", ""))
     return Page(
         items, _number(total) or len(items), following if following is not None and following > number else None
     )
@@ -335,7 +336,7 @@ def _between(start: datetime | None, end: datetime | None) -> timedelta | None:
     return max(end - start, timedelta(0))
 
 
-def _next_page(link: str) -> int | None:
+def next_page(link: str) -> int | None:
     """The page number behind `rel="next"`; only the number, for hosts behind proxies and of mocks are wrong there."""
     for url, parameters in _LINK.findall(link):
         page = _PAGE.search(url)

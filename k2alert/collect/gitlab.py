@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from k2alert.collect.flow import Ask, Failure, Flow, Forge, Look
 from k2alert.collect.gitlab_graphql import Refused, read_graphql
+from k2alert.collect.gitlab_groups import list_group
 from k2alert.collect.gitlab_hooks import HOOKS
 from k2alert.collect.gitlab_reading import Reading, Steps
 from k2alert.collect.gitlab_rest import identify, read_rest
@@ -37,6 +38,7 @@ FORGE = Forge(
     default_url="https://gitlab.com",
     api_path="/api",  # GraphQL does not live below /api/v4
     hooks=HOOKS,
+    list_projects=list_group,
 )
 
 

@@ -35,9 +35,6 @@ __all__ = [
 _SOURCES: Mapping[str, type[SourceSettings]] = {"gitlab": GitlabSource, "github": GithubSource}
 _UNBUILT_OF_SOURCE = {
     "app": "it signs in with a token only",
-    "groups": "name the projects",
-    "organizations": "name the repositories",
-    "exclude": "every project that is named is read",
     "reports": "it reads no reports",
 }
 
@@ -61,7 +58,7 @@ def _warn_of_source(sheet: Sheet, path: DocumentPath, written: Mapping[str, Any]
     for key, text in _UNBUILT_OF_SOURCE.items():
         if written.get(key):
             _unbuilt(sheet, (*path, key), text)
-    if not source.projects:
+    if not source.projects and not source.groups:
         key = "repositories" if source.type == "github" else "projects"
         sheet.warn(path, f"the source {shown(source.name)} names no {key}: nothing is read from it", "empty")
     if source.ca_file is not None and not Path(source.ca_file).is_file():

@@ -10,7 +10,7 @@ import json
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from html import escape
 from typing import Any
@@ -86,12 +86,21 @@ class StandinGitLab:
     requests: Counter[str] = field(default_factory=Counter)
     _shelves: dict[str, _Shelf] = field(default_factory=dict)
 
-    def add_project(self, path: str, *, id: int | None = None, default_branch: str = "main") -> StandinProject:
+    def add_project(
+        self, path: str, *, id: int | None = None, default_branch: str = "main", archived: bool = False
+    ) -> StandinProject:
         """A new project without pipelines; its number is the next one unless given."""
         number = len(self._shelves) + 1 if id is None else id
-        project = StandinProject(id=number, path=path, default_branch=default_branch)
+        project = StandinProject(id=number, path=path, default_branch=default_branch, archived=archived)
         self._shelves[path] = _Shelf(project)
         return project
+
+    def rename_project(self, path: str, to: str) -> None:
+        """The project has another path from now on, or is deleted where that is ""."""
+        shelf = self._shelves.pop(path)
+        if to:
+            shelf.project = replace(shelf.project, path=to)
+            self._shelves[to] = shelf
 
     def put(self, path: str, *pipelines: StandinPipeline) -> None:
         """Adds pipelines to a project, each in the place of the one with its id if there is one (a retry, say)."""
@@ -107,6 +116,7 @@ class StandinGitLab:
         app = web.Application(middlewares=[*middlewares, self._admit])
         project = "/api/v4/projects/{id}"
         app.router.add_get(project, self._show_project)
+        app.router.add_get("/api/v4/groups/{id}/projects", self._list_group)
         app.router.add_get(project + "/pipelines", self._list_pipelines)
         app.router.add_get(project + "/pipelines/{pipeline}", self._show_pipeline)
         app.router.add_get(project + "/pipelines/{pipeline}/jobs", self._list_jobs)
@@ -128,6 +138,19 @@ class StandinGitLab:
         self.requests["project"] += 1
         shelf = self._find(request)
         return web.json_response(as_project(shelf.project, str(request.url.origin())))
+
+    async def _list_group(self, request: web.Request) -> web.Response:
+        self.requests["group"] += 1
+        inside = f"{request.match_info['id']}/"
+        projects = [shelf.project for shelf in self._shelves.values() if shelf.project.path.startswith(inside)]
+        if not projects:
+            raise _error(web.HTTPNotFound, "404 Group Not Found")
+        if request.query.get("include_subgroups") != "true":
+            projects = [project for project in projects if "/" not in project.path.removeprefix(inside)]
+        if request.query.get("archived") == "false":
+            projects = [project for project in projects if not project.archived]
+        projects.sort(key=lambda project: project.id, reverse=request.query.get("sort") != "asc")
+        return _page(request, projects, lambda project: as_project(project, str(request.url.origin())))
 
     async def _list_pipelines(self, request: web.Request) -> web.Response:
         self.requests["pipelines"] += 1

@@ -14,6 +14,7 @@ class StandinProject:
     id: int
     path: str
     default_branch: str = "main"
+    archived: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,7 @@ def as_project(project: StandinProject, url: str) -> dict[str, Any]:
         "path": project.path.rpartition("/")[2],
         "path_with_namespace": project.path,
         "default_branch": project.default_branch,
+        "archived": project.archived,
         "web_url": f"{url}/{project.path}",
     }
 

@@ -5,6 +5,7 @@ limits on time and size, the pace, and the short retries. Whatever a server does
 bug raises. Longer waits are the collector's.
 """
 
+import asyncio
 import ssl
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,6 +26,7 @@ from k2alert.collect.answers import (
 )
 from k2alert.collect.flow import Answer, Batch, Failure, Flow, Forge, Look, Request, Response
 from k2alert.collect.settings import SourceSettings
+from k2alert.collect.signing import AppSignIn, SignIn, TokenSignIn
 
 __all__ = ["Client", "Limits", "Pace", "Stats", "Time", "drive"]
 
@@ -96,7 +98,9 @@ class Client:
         self, settings: SourceSettings, forge: Forge, *, time: Time, version: str, limits: Limits | None = None
     ) -> None:
         self._base = (settings.url or forge.default_url).rstrip("/") + forge.api_path
-        self._token = settings.token.get_secret_value().strip() if settings.token else ""
+        token = settings.token.get_secret_value().strip() if settings.token else ""
+        self._sign_in: SignIn = AppSignIn(settings.app) if settings.app is not None else TokenSignIn(token)
+        self._signing = asyncio.Lock()
         self._headers = {"Accept": "application/json", **forge.headers, "User-Agent": f"k2alert/{version}"}
         self._ca_file = settings.ca_file
         self._time = time
@@ -124,6 +128,8 @@ class Client:
         each may be repeated.
         """
         answer = await self._try(request)
+        if isinstance(answer, Failure) and answer.reason == "auth" and self._sign_in.refused():
+            answer = await self._try(request)
         for attempt in range(_TRIES - 1):
             if isinstance(answer, Response) or not worth_retrying(answer):
                 break
@@ -140,34 +146,50 @@ class Client:
             await self._time.sleep(paused)
         if wait := self._pace.reserve(self._time.monotonic()):
             await self._time.sleep(wait)
-        answer = await self._follow(request)
+        answer = await self._renew() or await self._follow(request, self._sign_in.token)
         if isinstance(answer, Failure) and answer.reason == "rate_limited" and answer.retry_after is not None:
             self._pace.pause(self._time.monotonic(), answer.retry_after.total_seconds())
         return answer
 
-    async def _follow(self, request: Request) -> Answer:
+    async def _renew(self) -> Failure | None:
+        """Sees to a token that is good, where the source gets its own; why there is none."""
+        async with self._signing:  # one for all who wait
+            renewal = self._sign_in.renewal(now=self._time.now())
+            if renewal is None:
+                return None
+            try:
+                bearer = self._sign_in.bearer(now=self._time.now())
+            except ValueError as error:
+                return Failure("auth", str(error))
+            answer = await self._follow(renewal, bearer)
+            return self._sign_in.renewed(answer) if isinstance(answer, Response) else answer
+
+    async def _follow(self, request: Request, token: str) -> Answer:
         """One exchange, and those that its redirects lead to."""
         url = self._url(request)
         for _ in range(_MOST_REDIRECTS + 1):
-            came = await self._exchange(request, url)
+            came = await self._exchange(request, url, token)
             self._counts[request.kind, _code(came)] += 1
             if not isinstance(came, _Moved):
                 return came
             url = came.to
         return Failure("client", "redirected too often")
 
-    async def _exchange(self, request: Request, url: URL) -> "Answer | _Moved":
+    async def _exchange(self, request: Request, url: URL, token: str) -> "Answer | _Moved":
         """One HTTP exchange, with whatever can go wrong on the way as a value."""
         try:
-            return await self._send(request, url)
+            return await self._send(request, url, token)
         except TimeoutError:
             return Failure("timeout", f"no whole answer within {self._limits.time.total_seconds():g} s")
         except (aiohttp.ClientError, OSError) as error:
             return Failure("network", str(error) or type(error).__name__)
 
-    async def _send(self, request: Request, url: URL) -> "Answer | _Moved":
+    async def _send(self, request: Request, url: URL, token: str) -> "Answer | _Moved":
         method = "GET" if request.body is None else "POST"
-        async with self._open().request(method, url, json=request.body, allow_redirects=False) as response:
+        signed = {"Authorization": f"Bearer {token}"} if token else {}
+        async with self._open().request(
+            method, url, json=request.body, headers=signed, allow_redirects=False
+        ) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
             remaining = rate_limit_remaining(headers)
             self._remaining = self._remaining if remaining is None else remaining
@@ -191,10 +213,9 @@ class Client:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            authorization = {"Authorization": f"Bearer {self._token}"} if self._token else {}
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=self._trust()),
-                headers={**self._headers, **authorization},
+                headers=self._headers,
                 cookie_jar=aiohttp.DummyCookieJar(),  # a token, no login: GitLab's session cookie is of no use
                 timeout=aiohttp.ClientTimeout(total=self._limits.time.total_seconds()),
             )
@@ -217,7 +238,8 @@ class Client:
 
     def _tell(self, request: Request, failure: Failure) -> Failure:
         """The failure as people may read it: what was asked, on one line, and never the token."""
-        detail = failure.detail.replace(self._token, "***") if self._token else failure.detail
+        token = self._sign_in.token
+        detail = failure.detail.replace(token, "***") if token else failure.detail
         return replace(failure, detail=one_line(f"{request.kind}: {detail}"))
 
 

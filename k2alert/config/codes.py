@@ -110,6 +110,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "max_staleness: 30s  # with poll_interval: 60s",
             "max_staleness: 15m",
         ),
+        "key": Code(
+            "A GitHub App cannot sign in: its private key is none, or PyJWT is not installed.",
+            'private_key: "not a key"',
+            'private_key: "${file:/run/secrets/app.pem}"',
+        ),
         "ignore": Code(
             "A comment ignores a code that there is not.",
             "# k2alert: ignore precent",

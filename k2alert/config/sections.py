@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from k2alert.collect.settings import SourceSettings
+from k2alert.collect.signing import app_problem
 from k2alert.config.model import Export, ProjectLabels
 from k2alert.config.report import did_you_mean, shown
 from k2alert.config.settings import (
@@ -34,7 +35,6 @@ __all__ = [
 
 _SOURCES: Mapping[str, type[SourceSettings]] = {"gitlab": GitlabSource, "github": GithubSource}
 _UNBUILT_OF_SOURCE = {
-    "app": "it signs in with a token only",
     "reports": "it reads no reports",
 }
 
@@ -58,6 +58,9 @@ def _warn_of_source(sheet: Sheet, path: DocumentPath, written: Mapping[str, Any]
     for key, text in _UNBUILT_OF_SOURCE.items():
         if written.get(key):
             _unbuilt(sheet, (*path, key), text)
+    known = not any(unset[: len(path) + 1] == (*path, "app") for unset in sheet.unset)
+    if source.app is not None and known and (problem := app_problem(source.app)):
+        sheet.warn((*path, "app"), f"app: {problem}", "key")
     if not source.projects and not source.groups:
         key = "repositories" if source.type == "github" else "projects"
         sheet.warn(path, f"the source {shown(source.name)} names no {key}: nothing is read from it", "empty")

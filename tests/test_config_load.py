@@ -79,7 +79,7 @@ def test_the_seed_is_a_rule_file_whose_notifications_are_unused(tmp_path: Path, 
 def test_everything_that_the_contract_shows_is_read(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, FULL, {"TOKEN": TOKEN}, rules=RULES)
 
-    assert {problem.code for problem in loaded.problems} == {"not-built", "unset"}
+    assert {problem.code for problem in loaded.problems} == {"not-built", "unowned", "unset"}
     assert said(loaded, "unset") == ['ca_file: there is no file "/etc/ssl/corp.pem"']
     assert loaded.config is not None
 

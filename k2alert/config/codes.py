@@ -89,6 +89,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "receivers: [{name: nobody-routes-here}]",
             "Use it, or remove it.",
         ),
+        "unowned": Code(
+            "Alerts of some projects go to owners, by routes or addresses, and those of these projects to none.",
+            "project_labels: [{match: ['project=\"k2/app\"'], labels: {team: apps}}]  # k2/web has no team",
+            "Give the projects the label, or a route.",
+        ),
         "no-collector": Code(
             "Nothing collects what the metric is computed from yet: it has no data.",
             "condition: benchmark_regressions > 0",

@@ -15,6 +15,7 @@ from k2alert.config.expand import Expansion, expand
 from k2alert.config.ignore import ignored_in
 from k2alert.config.intervals import read_intervals
 from k2alert.config.model import Config, Web
+from k2alert.config.owners import unowned
 from k2alert.config.receivers import read_receivers
 from k2alert.config.report import Report, shown
 from k2alert.config.routes import read_route
@@ -40,6 +41,7 @@ __all__ = ["Loaded", "LoadedRules", "is_rule_file", "load", "load_rules"]
 
 _RULE_KEYS = frozenset({"alert_rules", "defaults"})
 _BASIC_KEYS = frozenset(BasicSettings.model_fields)
+_MOST_NAMED = 20  # projects, in one warning
 _DEFAULT_RETENTION = BasicSettings().retention
 
 
@@ -183,6 +185,7 @@ def _read_main(desk: _Desk, main: Path, document: Document, environ: Mapping[str
     )
     _check_windows(desk.report, sheet, basic)
     _warn_of_unused(sheet, config)
+    _warn_of_unowned(sheet, config)
     _warn_of_silence(desk.report, sheet, config, receivers)
     return config
 
@@ -198,6 +201,17 @@ def _expanded(desk: _Desk, document: Document, environ: Mapping[str, str]) -> Sh
         place = document.inside(fault.path, fault.offset)
         desk.report.add(place, fault.text, code="unset" if fault.unset else "config", warning=fault.unset)
     return Sheet(document, expansion.data, desk.report, expansion.references, expansion.unset)
+
+
+def _warn_of_unowned(sheet: Sheet, config: Config) -> None:
+    """Name the projects whose alerts reach no owner, where others' do."""
+    found = unowned(config) if not sheet.report.failed else ()
+    if found:
+        named = ", ".join(found[:_MOST_NAMED]) + (
+            f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+        )
+        key = "project_labels" if sheet.data.get("project_labels") else "route"
+        sheet.warn((key,), f"nobody owns {named}: no route and no address is for their alerts alone", "unowned")
 
 
 def _warn_of_silence(report: Report, sheet: Sheet, config: Config, receivers: Mapping[str, Receiver]) -> None:

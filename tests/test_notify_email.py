@@ -15,6 +15,7 @@ from k2alert.labels import Labels
 from k2alert.model import Delivery, EndReason, Evidence, Refused, Retry, Sent
 from k2alert.notify import email as integration
 from k2alert.notify.message import Item, compose, shown
+from tests.support.gallery import rate_chart
 from tests.support.notified import HOUR, MINUTE, Told, World, alert, item, receivers, run
 from tests.support.smtp import PASSWORD, USER, MailServer, mail_server
 from tests.test_notify_text import HOSTILE
@@ -70,7 +71,9 @@ class Mailbox:
 
 
 def parts(mail: EmailMessage) -> tuple[str, str]:
-    text, page = mail.iter_parts()
+    text, page = mail.get_body(("plain",)), mail.get_body(("html",))
+    assert text is not None
+    assert page is not None
     assert (text.get_content_type(), page.get_content_type()) == ("text/plain", "text/html")
     assert {part["Content-Transfer-Encoding"] for part in (text, page)} == {"quoted-printable"}
     return text.get_content(), page.get_content()
@@ -116,12 +119,13 @@ async def test_an_incident_is_a_thread_of_mails_over_starttls_with_a_login(serve
 
 async def test_the_mail_says_what_a_person_needs_in_text_and_in_html(server: MailServer) -> None:
     box = Mailbox(settings_for(server))
-    box.world.fire()
-    await box.tick()
+    red = box.world.fire()
+    await box.tick(items=[item(red, before_text="1", before_span="24h", owner="platform")])
     text, page = parts(server.mails[0])
     assert text.splitlines() == [
-        "FIRING main_is_red · k2/app: 3 >= 3, 12 of 40 runs, since 2026-01-05 10:00 UTC (1m)",
+        "FIRING main_is_red · k2/app: 3 >= 3 (was 1 the 24h before), 12 of 40 runs, since 2026-01-05 10:00 UTC (1m)",
         "Main is red",
+        "- owner: platform",
         "- #7 <https://gitlab.test/k2/app/-/pipelines/1007> failure · main · Commit 7 – test 3/20 (script_failure)",
         "- #6 <https://gitlab.test/k2/app/-/pipelines/1006> failure · main · Commit 6 – test 3/20 (script_failure)",
         "- and 10 more",
@@ -130,12 +134,30 @@ async def test_the_mail_says_what_a_person_needs_in_text_and_in_html(server: Mai
         "- changes between them <https://gitlab.test/k2/app/-/compare/a...b>",
         "- runbook <https://wiki.test/red?a=1&b=2>",
         "",
-        "https://k2alert.test",
+        f"Open: https://k2alert.test/alerts/{red.key}",
+        f"Silence: https://k2alert.test/silences/new?alert={red.key}",
+        "Explain: https://k2alert.test/rules/main_is_red?project=k2%2Fapp&source=gitlab",
     ]
-    assert '<a href="https://wiki.test/red?a=1&amp;b=2">runbook</a>' in page
-    assert "3 &gt;= 3, 12 of 40 runs" in page
+    assert re.search(r'<a href="https://wiki.test/red\?a=1&amp;b=2"[^>]*>Runbook</a>', page)
+    for fact in ("3 &gt;= 3", "12 of 40", "1 (the 24h before)", "2026-01-05 10:00 UTC (1m)", "platform"):
+        assert f"<b>{fact}</b>" in page
     assert "<table" not in page
     assert "color-scheme" in page
+
+
+async def test_a_chart_comes_with_the_mail_and_nothing_is_fetched(server: MailServer) -> None:
+    box = Mailbox(settings_for(server))
+    red = box.world.fire()
+    await box.tick(items=[item(red, chart=rate_chart())])
+    assert_flawless(server)
+    (mail,) = server.mails
+    (picture,) = [part for part in mail.walk() if part.get_content_type() == "image/png"]
+    assert picture.get_content().startswith(b"\x89PNG\r\n")
+    assert picture.get_content_disposition() == "inline"
+    _, page = parts(mail)
+    assert re.findall(r'src="([^"]*)"', page) == [f"cid:{picture['Content-ID'].strip('<>')}"]
+    assert "success rate over 4d, from 88.3% to 98.5%; the dashed line is the threshold, &lt; 95%" in page
+    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "multipart/related"]
 
 
 async def test_what_did_not_recover_is_closed(server: MailServer) -> None:
@@ -313,9 +335,11 @@ async def test_a_forges_text_starts_no_header_and_no_markup(server: MailServer, 
     assert len(mail["Subject"]) <= 200
     _, page = parts(mail)
     assert {tag.split()[0].strip("</>") for tag in re.findall(r"<[^>]*>", page)} <= {
-        *("!DOCTYPE", "html", "head", "meta", "body", "div", "b", "p", "ul", "li", "a"),
+        *("!DOCTYPE", "html", "head", "meta", "title", "body", "div", "span", "b", "h1", "h2", "p", "ul", "li", "a"),
     }
-    assert re.findall(r'href="([^"]*)"', page) == ["https://k2alert.test"]
+    links = re.findall(r'href="([^"]*)"', page)
+    assert len(links) >= 2
+    assert all(link.startswith("https://k2alert.test/") for link in links)
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ async def test_the_message_says_what_a_person_needs(slack: Slack, session: aioht
     assert texts(slack.hooked[0]).splitlines() == [
         "*[FIRING:1]* main_is_red · k2/app: 3 &gt;= 3 (was 1 the 24h before), 12 of 40 runs, "
         "since 2026-01-05 10:00 UTC (1m)",
-        "🟠 FIRING · main_is_red k2/app",
+        "🟠 FIRING · main_is_red · k2/app",
         "*Value*",
         "3 &gt;= 3",
         "*Runs*",

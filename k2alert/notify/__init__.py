@@ -35,13 +35,18 @@ class Send(Protocol):
         ...
 
 
+Files = Callable[[Any, Message, Callable[[str], str]], Mapping[str, bytes]]
+"""Settings, a message and what fills in addresses come in; contents by file name's ending go out."""
+
+
 @dataclass(frozen=True, slots=True)
 class IntegrationKind:
     """A kind of integration: one line of the table `INTEGRATIONS`.
 
     Settings have `send_resolved` and `edits` (`plan.Told`). `escape` makes text of others safe in the rule's
     message; `escape_html` does so in its HTML form, for integrations that show one. `addresses` says where a
-    message would go, with its templates rendered. `shows` bounds the alerts that a message shows whole; None: what
+    message would go, with its templates rendered. `files` makes files of a message, for people to open, by the
+    ending of their names. `shows` bounds the alerts that a message shows whole; None: what
     people can read (`message.shown`). `pushes`: it is no teller of incidents, but sent all present alerts again and
     again; `send` gets them as the items of one message. `charts`: it shows a chart of the values that led here.
     """
@@ -50,6 +55,7 @@ class IntegrationKind:
     escape: Callable[[str], str]
     addresses: Callable[[Any, Callable[[str], str]], tuple[str, ...]]
     send: Send
+    files: Files
     escape_html: Callable[[str], str] | None = None
     shows: int | None = None
     pushes: bool = False
@@ -57,14 +63,19 @@ class IntegrationKind:
 
 
 INTEGRATIONS: Mapping[str, IntegrationKind] = {
-    "slack": IntegrationKind(slack.Settings, slack.escape, slack.addresses, slack.send),
-    "email": IntegrationKind(email.Settings, email.escape, email.addresses, email.send, email.escape_html, charts=True),
-    "webhook": IntegrationKind(webhook.Settings, webhook.escape, webhook.addresses, webhook.send, shows=webhook.SHOWS),
+    "slack": IntegrationKind(slack.Settings, slack.escape, slack.addresses, slack.send, slack.files),
+    "email": IntegrationKind(
+        email.Settings, email.escape, email.addresses, email.send, email.files, email.escape_html, charts=True
+    ),
+    "webhook": IntegrationKind(
+        webhook.Settings, webhook.escape, webhook.addresses, webhook.send, webhook.files, shows=webhook.SHOWS
+    ),
     "alertmanager": IntegrationKind(
         alertmanager.Settings,
         alertmanager.escape,
         alertmanager.addresses,
         alertmanager.send,
+        alertmanager.files,
         shows=alertmanager.SHOWS,
         pushes=True,
     ),

@@ -6,6 +6,7 @@ https://prometheus.io/docs/alerting/latest/alerts_api/
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -83,6 +84,11 @@ def _ends_at(alert: Alert, message: Message) -> datetime:
     if message.states[alert.key] == "firing":
         return message.now + _HOLDS_FOR
     return alert.ended_at or message.now
+
+
+def files(settings: Settings, message: Message, render: Callable[[str], str]) -> dict[str, bytes]:
+    """What is posted, as a file."""
+    return {".json": json.dumps(build(message), indent=2, ensure_ascii=False).encode()}
 
 
 # ------------------------------------------------------------------------------------------ send

@@ -72,7 +72,7 @@ class _Scale:
 
 def _columns(chart: Chart, width: int) -> Iterator[tuple[float | None, bool]]:
     """The value in each column, on the straight line between its neighbours, and whether it is bad."""
-    for x in range(width):
+    for x in range(width if chart.values else 0):
         place = _place(chart, x, width)
         left = min(int(place), len(chart.values) - 1)
         right = min(left + 1, len(chart.values) - 1)

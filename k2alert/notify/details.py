@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from k2alert import links
 from k2alert.model import DeploymentEvidence, Evidence, JobEvidence, RunEvidence, TestEvidence
-from k2alert.notify.message import Item, Line, Span
+from k2alert.notify.message import Item, Line, Message, Span
+from k2alert.notify.text import safe_url
 
-__all__ = ["culprits", "details", "turn"]
+__all__ = ["culprits", "details", "links_of", "turn", "ways"]
 
 _JOBS = 5  # of one run: the first failed jobs say enough, the run is linked
 _SAYS = 160  # of what a test says: its first line tells, the job is linked
@@ -13,7 +15,7 @@ _SAYS = 160  # of what a test says: its first line tells, the job is linked
 
 def details(item: Item) -> tuple[Line, ...]:
     """The runs, jobs, tests and deployments that did it, the turn from green to red, and the annotations' links."""
-    return (*culprits(item.evidence), *turn(item.evidence), *_links(item.annotations))
+    return (*culprits(item.evidence), *turn(item.evidence), *links_of(item.annotations))
 
 
 def culprits(evidence: Evidence) -> tuple[Line, ...]:
@@ -67,8 +69,23 @@ def _commit(run: RunEvidence) -> Line:
     return (Span(run.sha[:8] or f"#{run.number or run.id}", run.web_url), Span(f" {run.title}"))
 
 
-def _links(annotations: Mapping[str, str]) -> Iterator[Line]:
+def links_of(annotations: Mapping[str, str]) -> tuple[Line, ...]:
     """Annotations that are links, `runbook_url` above all; the others are for machines that read the API."""
     names = [name for name in annotations if name.endswith("_url") and annotations[name]]
-    for name in sorted(names, key=lambda name: (name != "runbook_url", name)):
-        yield (Span(name.removesuffix("_url").replace("_", " "), annotations[name]),)
+    names.sort(key=lambda name: (name != "runbook_url", name))
+    return tuple((Span(name.removesuffix("_url").replace("_", " "), annotations[name]),) for name in names)
+
+
+def ways(message: Message) -> tuple[tuple[str, str], ...]:
+    """Names and addresses of k2alert's own pages about it; none where nobody said where they are."""
+    base = message.external_url
+    if not safe_url(base):
+        return ()
+    if message.total != 1 or not message.items:
+        return (("Open", links.alerts_url(base)),)
+    alert = message.items[0].alert
+    exact = links.rule_url(base, alert.rule, alert.identity.items())
+    explain = exact if safe_url(exact) else links.rule_url(base, alert.rule)
+    silence = (("Silence", links.new_silence_url(base, alert.key)),) if message.firing else ()
+    found = (("Open", links.alert_url(base, alert.key)), *silence, ("Explain", explain))
+    return tuple((name, url) for name, url in found if safe_url(url))

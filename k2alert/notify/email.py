@@ -2,13 +2,13 @@
 
 A `Message` comes in, a `Delivery` goes out. Mail can't be edited, so every change is a mail of its own, and all
 mails of an incident are one thread: References for programs that read headers, a constant subject behind the
-state for those that don't. Text first, then HTML (RFC 2046, 5.1.4), no pictures, no tables, nothing fetched.
+state for those that don't. Text first, then HTML (RFC 2046, 5.1.4), which is made in mail_page.py; nothing is fetched.
 """
 
 import asyncio
-import html
 import re
 import ssl
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from email.headerregistry import Address
@@ -22,12 +22,13 @@ from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
 
 from k2alert.model import Delivery, Refused, Retry, Sent
 from k2alert.notify import joint
-from k2alert.notify.details import details
-from k2alert.notify.message import Item, Line, Message, Span, heading, headline, list_line, stem, summary
-from k2alert.notify.plain import plain_line
-from k2alert.notify.plan import Kind
+from k2alert.notify.chart import png_of
+from k2alert.notify.mail_page import escape_html, html_of, text_of
+from k2alert.notify.message import Message, heading, stem
 from k2alert.notify.posting import trust
-from k2alert.notify.text import clean, cut, safe_url, spaced
+from k2alert.notify.text import clean, cut
+
+__all__ = ["Settings", "addresses", "build", "escape", "escape_html", "files", "read", "send"]
 
 # ------------------------------------------------------------------------------------------ settings
 
@@ -94,24 +95,11 @@ def addresses(settings: Settings, render: Callable[[str], str]) -> tuple[str, ..
 # ----------------------------------------------------------------------------------------- build
 
 _SUBJECT = 200
-_BAR = {"firing": "#d00000", "resolved": "#2e9e5b", "closed": "#8a8f98"}
-# No colours of text or background: the reader's light or dark theme chooses them.
-_PAGE = (
-    '<!DOCTYPE html><html><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    '<meta name="color-scheme" content="light dark"><meta name="supported-color-schemes" content="light dark">'
-    '</head><body style="font-family:sans-serif;font-size:16px;line-height:1.4;max-width:44em;'
-    'overflow-wrap:anywhere">\n{}\n</body></html>\n'
-)
 
 
 def escape(text: str) -> str:
     """Text of others in a text part or a header: one line without control marks or links."""
     return clean(text)
-
-
-def escape_html(text: str) -> str:
-    """Text of others in the HTML part."""
-    return html.escape(clean(text))
 
 
 def build(settings: Settings, message: Message, to: tuple[str, ...]) -> EmailMessage:
@@ -128,8 +116,8 @@ def build(settings: Settings, message: Message, to: tuple[str, ...]) -> EmailMes
         mail[name] = f"<{message.thread}.k2alert@{domain}>"
     for name, value in _headers(message, domain):
         mail[name] = value
-    mail.set_content(_text(message), charset="utf-8", cte="quoted-printable")
-    mail.add_alternative(_html(message), subtype="html", charset="utf-8", cte="quoted-printable")
+    mail.set_content(text_of(message), charset="utf-8", cte="quoted-printable")
+    _add_page(mail, message, domain)
     return mail
 
 
@@ -150,58 +138,26 @@ def _headers(message: Message, domain: str) -> Iterator[tuple[str, str]]:
     yield "X-K2Alert-Fingerprint", message.thread
 
 
-def _text(message: Message) -> str:
-    blocks = [plain_line(summary(message))] if message.total != 1 else []
-    blocks += ["\n".join(_text_item(item, message)) for item in message.items]
-    if message.more:
-        blocks.append(f"and {message.more} more alerts")
-    if safe_url(message.external_url):
-        blocks.append(safe_url(message.external_url))
-    return ("\n" if message.kind is Kind.LIST else "\n\n").join(blocks) + "\n"
+def _add_page(mail: EmailMessage, message: Message, domain: str) -> None:
+    """The HTML part, with its chart beside it (RFC 2387), found by its Content-ID (RFC 2392)."""
+    chart = message.items[0].chart if message.total == 1 and message.items else None
+    name = f"chart.{message.mark}@{domain}"
+    page = html_of(message, chart_url=f"cid:{name}" if chart is not None else "")
+    mail.add_alternative(page, subtype="html", charset="utf-8", cte="quoted-printable")
+    if chart is not None:
+        part = mail.get_body(("html",))
+        if part is not None:  # it was added above
+            picture = png_of(chart)
+            part.add_related(picture, "image", "png", cid=f"<{name}>", filename="chart.png", disposition="inline")
 
 
-def _text_item(item: Item, message: Message) -> Iterator[str]:
-    line = list_line(item, message) if message.kind is Kind.LIST else headline(item, message)
-    yield f"{message.states[item.alert.key].upper()} {plain_line(line)}"
-    if message.kind is Kind.LIST:
-        return
-    if item.text.strip():
-        yield item.text.strip()
-    for line in details(item):
-        yield f"- {plain_line(line)}"
-
-
-def _html(message: Message) -> str:
-    blocks = [f"<p><b>{_html_line(summary(message))}</b></p>"] if message.total != 1 else []
-    blocks += ["\n".join(_html_item(item, message)) for item in message.items]
-    if message.more:
-        blocks.append(f"<p>and {message.more} more alerts</p>")
-    if safe_url(message.external_url):
-        blocks.append(f"<p>{_html_span(Span('Open in k2alert', message.external_url))}</p>")
-    return _PAGE.format("\n".join(blocks))
-
-
-def _html_item(item: Item, message: Message) -> Iterator[str]:
-    state = message.states[item.alert.key]
-    yield f'<div style="border-left:4px solid {_BAR[state]};padding-left:12px;margin:12px 0">'
-    line = list_line(item, message) if message.kind is Kind.LIST else headline(item, message)
-    yield f"<b>{state.upper()}</b> {_html_line(line)}"
-    if message.kind is not Kind.LIST:
-        if item.html.strip():
-            yield f'<p style="white-space:pre-line">{item.html.strip()}</p>'
-        lines = "\n".join(f"<li>{_html_line(line)}</li>" for line in details(item))
-        yield f'<ul style="padding-left:1.2em">{lines}</ul>' if lines else ""
-    yield "</div>"
-
-
-def _html_line(line: Line) -> str:
-    return "".join(map(_html_span, line))
-
-
-def _html_span(span: Span) -> str:
-    url = safe_url(span.url)
-    text = spaced(span.text, escape_html)
-    return f'<a href="{html.escape(url)}">{text or "link"}</a>' if url else text
+def files(settings: Settings, message: Message, render: Callable[[str], str]) -> dict[str, bytes]:
+    """The mail as files: whole, and each of its parts as it looks."""
+    mail = build(settings, message, addresses(settings, render) or ("nobody@example.com",))
+    chart = message.items[0].chart if message.total == 1 and message.items else None
+    picture = f"data:image/png;base64,{b64encode(png_of(chart)).decode()}" if chart is not None else ""
+    page, text = html_of(message, chart_url=picture), text_of(message)
+    return {".eml": mail.as_bytes(), ".html": page.encode(), ".txt": text.encode()}
 
 
 # ------------------------------------------------------------------------------------------ read

@@ -5,6 +5,7 @@ turns into its own markup. Spans hold plain text that others may have written: w
 escapes it there, in one place for each integration.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,8 +31,10 @@ __all__ = [
     "headline",
     "list_line",
     "news_lines",
+    "rule_counts",
     "shown",
     "stem",
+    "subject",
     "summary",
 ]
 
@@ -47,6 +50,7 @@ _CLOSED_FOR: Mapping[EndReason | None, str] = {
     EndReason.PROJECT_GONE: "the project is not watched any more",
 }
 _SEVERITIES = tuple(Severity)
+_RULES = 5  # a list that leaves alerts out counts those of so many rules
 
 
 class Span(NamedTuple):
@@ -189,10 +193,10 @@ def _state(alert: Alert, told: AlertState) -> str:
     return "resolved" if recovered(alert) else "closed"
 
 
-def _rank(alert: Alert, states: Mapping[str, str]) -> tuple[bool, int, datetime, str]:
-    """What fires first, then what is worse, then what is older."""
+def _rank(alert: Alert, states: Mapping[str, str]) -> tuple[bool, int, datetime, str, str]:
+    """What fires first, then what is worse, then what is older, then by name."""
     fires = states[alert.key] == "firing"
-    return (not fires, -_SEVERITIES.index(alert.severity), fired_at(alert), alert.key)
+    return (not fires, -_SEVERITIES.index(alert.severity), fired_at(alert), alert.rule, subject(alert))
 
 
 # --------------------------------------------------------------------------------------- the words
@@ -218,15 +222,15 @@ def summary(message: Message) -> Line:
     if len(message.items) == 1 and not message.more:
         return headline(message.items[0], message)
     counts = (("firing", message.firing), ("resolved", message.resolved), ("closed", message.closed))
-    return (Span(stem(message)), Span(": " + ", ".join(f"{count} {word}" for word, count in counts if count)))
+    return (Span(stem(message)), Span(": " + ", ".join(f"{count:,} {word}" for word, count in counts if count)))
 
 
 def headline(item: Item, message: Message) -> Line:
     """One alert in one line: rule, subject, value against threshold, how many of how many, since when."""
     alert = item.alert
-    facts = [*_facts(item), _since(alert, message)]
-    subject = _subject(alert)
-    return (Span(f"{alert.rule} · {subject}" if subject else alert.rule), Span(": " + ", ".join(facts)))
+    known = [*_facts(item), _since(alert, message)]
+    about = subject(alert)
+    return (Span(f"{alert.rule} · {about}" if about else alert.rule), Span(": " + ", ".join(known)))
 
 
 def list_line(item: Item, message: Message) -> Line:
@@ -236,7 +240,17 @@ def list_line(item: Item, message: Message) -> Line:
     return (*headline(item, message), *link)
 
 
-def _subject(alert: Alert) -> str:
+def rule_counts(message: Message) -> str:
+    """How many of each rule fire, where a list leaves some out: `main_is_red 9,200 · slow 800`; "" elsewhere."""
+    if not message.unshown:
+        return ""
+    alerts = (*(item.alert for item in message.items), *message.unshown)
+    counts = Counter(alert.rule for alert in alerts if message.states[alert.key] == "firing")
+    named = [f"{rule} {count:,}" for rule, count in counts.most_common(_RULES)]
+    return " · ".join([*named, *([f"and {len(counts) - _RULES} more rules"] if len(counts) > _RULES else [])])
+
+
+def subject(alert: Alert) -> str:
     """The project, and what else tells the alert from others of its rule."""
     others = [
         f"{name}={value}" for name, value in alert.identity.items() if name not in ("project", "source", "alertname")

@@ -6,6 +6,7 @@ change is a message of its own. What it looks like is in slack_blocks.py.
 """
 
 import asyncio
+import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,9 +23,10 @@ from k2alert.model import Delivery, Refused, Retry, Sent
 from k2alert.notify import joint
 from k2alert.notify.message import Message
 from k2alert.notify.slack_blocks import build, build_reply, escape
+from k2alert.notify.slack_preview import preview_of
 from k2alert.notify.text import clean
 
-__all__ = ["Answer", "Settings", "addresses", "build", "build_reply", "escape", "read", "send"]
+__all__ = ["Answer", "Settings", "addresses", "build", "build_reply", "escape", "files", "read", "send"]
 
 # ------------------------------------------------------------------------------------------ settings
 
@@ -62,6 +64,13 @@ class Settings(BaseModel):
 def addresses(settings: Settings, render: Callable[[str], str]) -> tuple[str, ...]:
     """The channels, rendered."""
     return tuple(dict.fromkeys(render(channel) for channel in settings.channels))
+
+
+def files(settings: Settings, message: Message, render: Callable[[str], str]) -> dict[str, bytes]:
+    """The post as files: what Slack is sent, roughly how it shows it, and the line for notifications."""
+    payload = build(message)
+    sent = json.dumps(payload, indent=2, ensure_ascii=False)
+    return {".json": sent.encode(), ".html": preview_of(payload).encode(), ".txt": f"{payload['text']}\n".encode()}
 
 
 # ------------------------------------------------------------------------------------------ read

@@ -11,9 +11,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from k2alert import links
 from k2alert.model import Severity
-from k2alert.notify.details import details
+from k2alert.notify.details import details, ways
 from k2alert.notify.message import (
     Item,
     Line,
@@ -24,7 +23,9 @@ from k2alert.notify.message import (
     headline,
     list_line,
     news_lines,
+    rule_counts,
     stem,
+    subject,
     summary,
 )
 from k2alert.notify.plan import Kind
@@ -100,21 +101,24 @@ def _reply_word(message: Message, state: str) -> str:
 
 
 def _title(message: Message) -> str:
-    """`🔴 FIRING main_is_red k2/app`; how many, where it is not one."""
+    """`🔴 FIRING · main_is_red · k2/app`; how many, where it is not one."""
     state = heading(message).removesuffix(":1").replace(":", " ")
     sign = _SIGNS[message.severity] if message.firing else "⚪" if message.closed else "🟢"
-    return f"{sign} {state} · {clean(stem(message))}"
+    alone = message.items[0].alert if message.total == 1 and message.items else None
+    about = stem(message) if alone is None else f"{alone.rule} · {subject(alone)}"
+    return f"{sign} {state} · {clean(about)}"
 
 
 def _body(message: Message) -> Iterator[dict[str, Any]]:
     if message.kind is Kind.LIST:
         lines = [f"• *{message.states[item.alert.key]}* {_markup(list_line(item, message))}" for item in message.items]
-        yield from map(_section, _packed([f"*{_markup(summary(message))}*", *lines]))
+        counts = [escape(rule_counts(message))] if message.unshown else []
+        yield from map(_section, _packed([f"*{_markup(summary(message))}*", *counts, *lines]))
     else:
         for item in message.items:
             yield from _item(item, message)
     if message.more:
-        yield _section(f"and {message.more} more alerts")
+        yield _section(f"and {message.more:,} more alerts")
 
 
 def _item(item: Item, message: Message) -> Iterator[dict[str, Any]]:
@@ -140,23 +144,9 @@ def _feet(message: Message) -> Iterator[dict[str, Any]]:
     source = message.group_labels.get("source")
     words += [f"source {clean(source)}"] if source else []
     yield {"type": "context", "elements": [_plain(" · ".join(words), _SECTION)]}
-    buttons = [_button(text, url) for text, url in _ways(message) if message.external_url and safe_url(url)]
+    buttons = [_button(text, url) for text, url in ways(message)]
     if buttons:
         yield {"type": "actions", "elements": buttons}
-
-
-def _ways(message: Message) -> Iterator[tuple[str, str]]:
-    """Links to k2alert's own pages, as far as anybody said where they are."""
-    base = message.external_url
-    one = message.items[0].alert if message.total == 1 and message.items else None
-    if one is None:
-        yield "Open", links.alerts_url(base)
-        return
-    yield "Open", links.alert_url(base, one.key)
-    if message.firing:
-        yield "Silence", links.new_silence_url(base, one.key)
-    exact = links.rule_url(base, one.rule, one.identity.items())
-    yield "Explain", exact if safe_url(exact) else links.rule_url(base, one.rule)
 
 
 def _button(text: str, url: str) -> dict[str, Any]:

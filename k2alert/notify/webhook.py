@@ -4,6 +4,7 @@ A `Message` comes in, a `Delivery` goes out. Each change of an incident is one P
 stands. The format: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -92,6 +93,11 @@ def _common(all_pairs: Iterable[Mapping[str, str]]) -> dict[str, str]:
             dict(pairs) if common is None else {key: text for key, text in common.items() if pairs.get(key) == text}
         )
     return common or {}
+
+
+def files(settings: Settings, message: Message, render: Callable[[str], str]) -> dict[str, bytes]:
+    """What is posted, as a file."""
+    return {".json": json.dumps(build(message), indent=2, ensure_ascii=False).encode()}
 
 
 # ------------------------------------------------------------------------------------------ send

@@ -67,7 +67,7 @@ class Slack:
         if request.path != HOOK:
             return web.Response(status=404, text="no_service")
         body = await request.json()
-        wrong = _wrong(body)
+        wrong = wrong_payload(body)
         if wrong:
             return web.Response(status=400, text=wrong)
         self.hooked.append(body)
@@ -84,7 +84,7 @@ class Slack:
         channel = self.channels.get(body.get("channel", ""), body.get("channel", ""))
         if channel not in self.channels.values():
             return _refusal("channel_not_found")
-        wrong = _wrong(body)
+        wrong = wrong_payload(body)
         if wrong:
             return _refusal(wrong)
         return self._post(channel, body) if method == "chat.postMessage" else self._update(channel, body)
@@ -137,7 +137,7 @@ def texts_of(block: dict[str, Any]) -> list[dict[str, Any]]:
 _LONGEST = {"header": 150, "section": 3000, "context": 3000, "actions": 75}
 
 
-def _wrong(body: dict[str, Any]) -> str:
+def wrong_payload(body: dict[str, Any]) -> str:
     """Slack's limits: 40,000 characters of text, 50 blocks, those of each block, about 13,000 in all."""
     if not body.get("text") and not body.get("attachments"):
         return "no_text"

@@ -11,7 +11,7 @@ COMPILE = $(COMPILE_GROUP) --all-extras pyproject.toml
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help demo test check setup fmt types imports rules docs soak bench lock clean
+.PHONY: help demo test check setup fmt types imports rules docs soak gallery bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,9 @@ docs: setup ## write the generated pages of the docs anew
 	mv docs/metrics.md.new docs/metrics.md
 	.venv/bin/python -m scripts.checks_page > docs/checks.md.new
 	mv docs/checks.md.new docs/checks.md
+
+gallery: setup ## every kind of message as files in ./gallery, with pictures, to look at
+	.venv/bin/python -m tests.support.gallery gallery screenshots
 
 soak: setup ## the long forms of tests: kill -9 and the like, minutes each
 	.venv/bin/python -m pytest -m soak --timeout 3600 $(ARGS)

@@ -21,6 +21,7 @@ TAGS = frozenset(
 
 
 STORM = 1_200
+STORIES = ("firing", "changed", "repeat", "resolved", "closed", "no-data", "stale-source", "hostile", "digest", "storm")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,18 @@ def of(files: tuple[Preview, ...], part: str, ending: str) -> list[Preview]:
 def test_every_integration_makes_files_of_every_kind_of_message(files: tuple[Preview, ...]) -> None:
     names = {one.name for one in files}
     assert len(names) == len(files)
-    for story in ("firing", "changed", "repeat", "resolved", "closed", "no-data", "stale-source", "hostile", "storm"):
+    for story in (
+        "firing",
+        "changed",
+        "repeat",
+        "resolved",
+        "closed",
+        "no-data",
+        "stale-source",
+        "hostile",
+        "digest",
+        "storm",
+    ):
         for kind in INTEGRATIONS:
             assert any(name.startswith(f"{story}-team-{kind}") for name in names), (story, kind)
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", name) for name in names)
@@ -86,6 +98,15 @@ def test_people_get_a_storm_in_a_bounded_list(files: tuple[Preview, ...]) -> Non
             assert "main_is_red 1,200" in page
             assert "and 1,170 more alerts" in page
             assert len(page) < 40_000
+
+
+def test_a_digest_says_what_fires_and_what_ended(files: tuple[Preview, ...]) -> None:
+    (page,) = of(files, "digest-team-email", ".txt")
+    lines = page.content.decode().splitlines()
+    assert lines[0] == "alerts for team: 3 firing, 2 resolved, 1 closed"
+    assert [line.split()[0] for line in lines[2:8]] == ["FIRING"] * 3 + ["RESOLVED", "RESOLVED", "CLOSED"]
+    (payload,) = of(files, "digest-team-slack", ".json")
+    assert json.loads(payload.content)["text"].startswith("*[DIGEST]* alerts for team: 3 firing")
 
 
 def test_links_lead_to_the_pages_of_k2alert(files: tuple[Preview, ...]) -> None:

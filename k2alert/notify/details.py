@@ -81,9 +81,9 @@ def ways(message: Message) -> tuple[tuple[str, str], ...]:
     base = message.external_url
     if not safe_url(base):
         return ()
-    if message.total != 1 or not message.items:
+    if message.alone is None:
         return (("Open", links.alerts_url(base)),)
-    alert = message.items[0].alert
+    alert = message.alone.alert
     exact = links.rule_url(base, alert.rule, alert.identity.items())
     explain = exact if safe_url(exact) else links.rule_url(base, alert.rule)
     silence = (("Silence", links.new_silence_url(base, alert.key)),) if message.firing else ()

@@ -140,7 +140,7 @@ def _headers(message: Message, domain: str) -> Iterator[tuple[str, str]]:
 
 def _add_page(mail: EmailMessage, message: Message, domain: str) -> None:
     """The HTML part, with its chart beside it (RFC 2387), found by its Content-ID (RFC 2392)."""
-    chart = message.items[0].chart if message.total == 1 and message.items else None
+    chart = message.alone.chart if message.alone is not None else None
     name = f"chart.{message.mark}@{domain}"
     page = html_of(message, chart_url=f"cid:{name}" if chart is not None else "")
     mail.add_alternative(page, subtype="html", charset="utf-8", cte="quoted-printable")
@@ -154,7 +154,7 @@ def _add_page(mail: EmailMessage, message: Message, domain: str) -> None:
 def files(settings: Settings, message: Message, render: Callable[[str], str]) -> dict[str, bytes]:
     """The mail as files: whole, and each of its parts as it looks."""
     mail = build(settings, message, addresses(settings, render) or ("nobody@example.com",))
-    chart = message.items[0].chart if message.total == 1 and message.items else None
+    chart = message.alone.chart if message.alone is not None else None
     picture = f"data:image/png;base64,{b64encode(png_of(chart)).decode()}" if chart is not None else ""
     page, text = html_of(message, chart_url=picture), text_of(message)
     return {".eml": mail.as_bytes(), ".html": page.encode(), ".txt": text.encode()}

@@ -25,7 +25,6 @@ from k2alert.notify.message import (
     summary,
 )
 from k2alert.notify.plain import plain_line
-from k2alert.notify.plan import Kind
 from k2alert.notify.text import clean, safe_url, spaced
 
 __all__ = ["escape_html", "html_of", "text_of"]
@@ -59,18 +58,18 @@ def escape_html(text: str) -> str:
 def text_of(message: Message) -> str:
     """The text part."""
     counts = f"\n{clean(rule_counts(message))}" if message.unshown else ""
-    blocks = [plain_line(summary(message)) + counts] if message.total != 1 else []
+    blocks = [plain_line(summary(message)) + counts] if message.alone is None else []
     blocks += ["\n".join(_text_item(item, message)) for item in message.items]
     if message.more:
         blocks.append(f"and {message.more:,} more alerts")
-    if message.kind is Kind.LIST and len(blocks) > 1:
+    if message.is_list and len(blocks) > 1:
         blocks = [blocks[0], "\n".join(blocks[1:])]
     found = [f"{name}: {safe_url(url)}" for name, url in ways(message)]
     return "\n\n".join([*blocks, *(["\n".join(found)] if found else [])]) + "\n"
 
 
 def _text_item(item: Item, message: Message) -> Iterator[str]:
-    is_list = message.kind is Kind.LIST
+    is_list = message.is_list
     line = list_line(item, message) if is_list else headline(item, message)
     yield f"{message.states[item.alert.key].upper()} {plain_line(line)}"
     if is_list:
@@ -93,8 +92,8 @@ def html_of(message: Message, *, chart_url: str = "") -> str:
 
 
 def _body(message: Message, chart_url: str) -> Iterator[str]:
-    if message.total == 1 and message.items:
-        yield from _alone(message.items[0], message, chart_url)
+    if message.alone is not None:
+        yield from _alone(message.alone, message, chart_url)
     else:
         yield from _several(message)
     yield from _feet(message)
@@ -130,7 +129,7 @@ def _several(message: Message) -> Iterator[str]:
 
 def _one_of(item: Item, message: Message) -> Iterator[str]:
     """One alert among others, with a bar in the colour of its state."""
-    is_list = message.kind is Kind.LIST
+    is_list = message.is_list
     state = message.states[item.alert.key]
     size = "margin:0 0 8px;font-size:15px" if is_list else "margin:0 0 20px"
     yield f'<div style="border-left:4px solid {_COLOURS[state]};padding-left:12px;{size}">'
@@ -184,7 +183,7 @@ def _bullets(lines: Iterable[Line]) -> Iterator[str]:
 
 def _feet(message: Message) -> Iterator[str]:
     """Where to go from here, and why this mail came."""
-    alone = links_of(message.items[0].annotations) if message.total == 1 and message.items else ()
+    alone = links_of(message.alone.annotations) if message.alone is not None else ()
     found = [*ways(message), *((line[0].text.capitalize(), line[0].url) for line in alone)]
     buttons = [
         f'<a href="{html.escape(safe_url(url))}" style="{_BUTTON}">{escape_html(name)}</a>'

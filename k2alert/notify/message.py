@@ -128,6 +128,16 @@ class Message:
         return self.total - len(self.items)
 
     @property
+    def is_list(self) -> bool:
+        """Whether each alert has but a line: a list of incidents, or a digest."""
+        return self.kind in (Kind.LIST, Kind.DIGEST)
+
+    @property
+    def alone(self) -> Item | None:
+        """The one alert that it is about, where it is about one and shows it whole."""
+        return self.items[0] if self.total == 1 and self.items and not self.is_list else None
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing fires any more."""
         return not self.firing
@@ -203,7 +213,9 @@ def _rank(alert: Alert, states: Mapping[str, str]) -> tuple[bool, int, datetime,
 
 
 def heading(message: Message) -> str:
-    """The state in Alertmanager's form: `FIRING:2`, `RESOLVED`, `CLOSED`."""
+    """The state in Alertmanager's form: `FIRING:2`, `RESOLVED`, `CLOSED`; `DIGEST` of what is of several."""
+    if message.kind is Kind.DIGEST:
+        return "DIGEST"
     if message.firing:
         return f"FIRING:{message.firing}"
     return "RESOLVED" if message.resolved and not message.closed else "CLOSED"
@@ -219,8 +231,8 @@ def stem(message: Message) -> str:
 
 def summary(message: Message) -> Line:
     """One line for a phone: state and subject, and the facts where it is about one alert."""
-    if len(message.items) == 1 and not message.more:
-        return headline(message.items[0], message)
+    if message.alone is not None:
+        return headline(message.alone, message)
     counts = (("firing", message.firing), ("resolved", message.resolved), ("closed", message.closed))
     return (Span(stem(message)), Span(": " + ", ".join(f"{count:,} {word}" for word, count in counts if count)))
 

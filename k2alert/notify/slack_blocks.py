@@ -104,13 +104,13 @@ def _title(message: Message) -> str:
     """`🔴 FIRING · main_is_red · k2/app`; how many, where it is not one."""
     state = heading(message).removesuffix(":1").replace(":", " ")
     sign = _SIGNS[message.severity] if message.firing else "⚪" if message.closed else "🟢"
-    alone = message.items[0].alert if message.total == 1 and message.items else None
-    about = stem(message) if alone is None else f"{alone.rule} · {subject(alone)}"
+    alone = message.alone
+    about = stem(message) if alone is None else f"{alone.alert.rule} · {subject(alone.alert)}"
     return f"{sign} {state} · {clean(about)}"
 
 
 def _body(message: Message) -> Iterator[dict[str, Any]]:
-    if message.kind is Kind.LIST:
+    if message.is_list:
         lines = [f"• *{message.states[item.alert.key]}* {_markup(list_line(item, message))}" for item in message.items]
         counts = [escape(rule_counts(message))] if message.unshown else []
         yield from map(_section, _packed([f"*{_markup(summary(message))}*", *counts, *lines]))
@@ -122,7 +122,7 @@ def _body(message: Message) -> Iterator[dict[str, Any]]:
 
 
 def _item(item: Item, message: Message) -> Iterator[dict[str, Any]]:
-    if message.total > 1:
+    if message.alone is None:
         yield _section(f"*{message.states[item.alert.key]}* {_markup(headline(item, message))}")
     else:
         yield _table(item, message)

@@ -13,14 +13,24 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from k2alert.labels import Labels
-from k2alert.model import Alert, DeploymentEvidence, EndReason, Evidence, JobEvidence, Result, Severity, TestEvidence
+from k2alert.model import (
+    Alert,
+    DeploymentEvidence,
+    EndReason,
+    Evidence,
+    JobEvidence,
+    LogEntry,
+    Result,
+    Severity,
+    TestEvidence,
+)
 from k2alert.notify import INTEGRATIONS, alertmanager, email, slack, webhook
 from k2alert.notify.chart import Chart
 from k2alert.notify.message import Item, Message, compose, shown
-from k2alert.notify.plan import Due
+from k2alert.notify.plan import Due, Kind, Part
 from k2alert.notify.route import Integration, Receiver, Route
 from k2alert.previews import Preview, files_of, write_files
-from tests.support.notified import HOUR, MINUTE, T0, World, alert, always, item, run
+from tests.support.notified import HOUR, MINUTE, T0, World, alert, always, ended, item, run
 
 HOSTILE_TEXT = (
     "<!channel> <https://evil.test|x> *b* `c` {{ 7*7 }} <img src=x onerror=alert(1)>\r\nBcc: all@evil.test \u202egnp"
@@ -113,7 +123,7 @@ def deployed(of: Alert) -> Item:
         sha="9c1f0d2e55",
         result=Result.FAILURE,
         finished_at=T0,
-        run="1",
+        run_id="1",
         web_url="https://gitlab.test/k2/market-data/-/environments/77",
     )
     evidence = Evidence(deployments=(one,), faults=1, samples=5)
@@ -167,10 +177,31 @@ def stories(kind: str, storm_of: int) -> Story:
     labels = Labels({"alertname": "main_is_red", "severity": "critical", "source": "gitlab", "project": name})
     world.put(alert(at=world.now, labels=labels, identity=Labels({"source": "gitlab", "project": name})))
     yield from _said(world, "hostile", hostile)
+    yield from _digest(kind)
     storm = _world(kind, group_by=("alertname", "source", "project"))
     for number in range(storm_of):
         storm.fire(f"k2/app-{number:05}", rule="main_is_red", severity=Severity.CRITICAL)
     yield from _said(storm, "storm", item)
+
+
+def _digest(kind: str) -> Story:
+    """A week's summary: some still fire, some have ended."""
+    world = _world(kind)
+    firing = [world.fire(f"k2/red-{number}", rule="main_is_red") for number in range(3)]
+    over = [
+        ended(alert(project=f"k2/green-{number}", rule="slow_pipeline", at=T0 - 3 * HOUR), T0 - HOUR, reason)
+        for number, reason in enumerate((EndReason.RECOVERED, EndReason.RECOVERED, EndReason.NO_DATA))
+    ]
+    entry = LogEntry(
+        incident="week", group="weekly:digest", group_labels=Labels(), receiver="team", integration=f"{kind}[0]"
+    )
+    alerts = (*firing, *over)
+    told = {one.key: one.state for one in alerts}
+    part = Part(kind=Kind.DIGEST, entry=entry, alerts=alerts, news=alerts, told=told)
+    integration = world.receivers["team"].integrations[0]
+    due = Due(kind=Kind.DIGEST, receiver="team", integration=integration, parts=(part,))
+    items = [item(one) for one in shown(due, INTEGRATIONS[kind].shows)]
+    yield "digest", due, compose(due, items, now=T0 + 30 * MINUTE, external_url=BASE)
 
 
 def _stale(of: Alert) -> Item:

@@ -144,7 +144,8 @@ async def test_explain_says_why_and_who_was_told_while_the_daemon_runs(tmp_path:
                 world.clock.move(seconds=1)
             await until_seen(running, 'k2alert_notifications_total{integration="slack",receiver="team"} 1.0')
             at = iso(world.clock.now())
-            status, firing = await explained(config, "main_is_red", f"project={PROJECT}", "--message", "--at", at)
+            seen = str(tmp_path / "seen")
+            status, firing = await explained(config, "main_is_red", "--message", seen, f"project={PROJECT}", "--at", at)
             before = await explained(config, "main_is_red", "--at", iso(early))
             long_ago = await explained(config, "main_is_red", "--at", iso(early - timedelta(days=3)))
             unknown = await explained(config, "main_is_rad")
@@ -158,6 +159,9 @@ async def test_explain_says_why_and_who_was_told_while_the_daemon_runs(tmp_path:
     assert "route      root to receiver team" in firing
     assert "root to receiver team by slack[0]: heard 1 message of this incident, the last " in firing
     assert f"message    3 in a row on {PROJECT}" in firing
+    files = firing.partition("messages as files:\n")[2].splitlines()
+    assert {Path(file).suffix for file in files} >= {".json", ".html"}
+    assert all(Path(file).parent == tmp_path / "seen" and Path(file).stat().st_size for file in files)
     assert firing.count("      failure main") == 3
     assert "consecutive_failures = 0 runs" in before[1]
     assert f"unknown: the history of {PROJECT} is recorded from " in long_ago[1]

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,6 +19,7 @@ from k2alert.cycle import Scene
 from k2alert.explain.as_json import as_json
 from k2alert.explain.asking import Question, Unanswerable, ask
 from k2alert.explain.explanation import Explanations
+from k2alert.explain.messages import write_messages
 from k2alert.explain.shown import as_text
 from k2alert.measure.catalogue import METRICS
 from k2alert.recall import fill_board, make_board
@@ -27,12 +29,22 @@ from k2alert.universe import make_universe
 
 __all__ = ["command"]
 
+_FOLDER = "k2alert-messages"
+
 
 @click.command("explain", short_help="why a rule fires, or does not")
 @click.argument("rule")
 @click.argument("labels", nargs=-1, metavar="[LABEL=VALUE]...")
 @click.option("--at", "at_text", metavar="T", help="An earlier time (2026-01-31T08:00:00Z) instead of now.")
-@click.option("--message", is_flag=True, help="Also what the rule's message says, or would say if it fired.")
+@click.option(
+    "--message",
+    "folder",
+    is_flag=False,
+    flag_value=_FOLDER,
+    metavar="[DIR]",
+    help="Also what would be said: the rule's message, and every message that it would be sent with, as files to open. "
+    f"[DIR: a new ./{_FOLDER}]",
+)
 @click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -42,7 +54,9 @@ __all__ = ["command"]
     help="The main configuration file. [env: K2ALERT_CONFIG]",
 )
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def command(rule: str, labels: tuple[str, ...], at_text: str | None, message: bool, config: Path, output: str) -> None:
+def command(
+    rule: str, labels: tuple[str, ...], at_text: str | None, folder: str | None, config: Path, output: str
+) -> None:
     """Each value of a rule's condition with its window, its samples and the runs behind it; what came of it; who
     was told, who will be and why somebody was not.
 
@@ -50,24 +64,54 @@ def command(rule: str, labels: tuple[str, ...], at_text: str | None, message: bo
     /api/v1/explain. LABEL=VALUE narrows it to the label sets with these labels, such as project=k2/app. An unknown
     rule is exit 1.
     """
+    if folder is not None and "=" in folder:  # the label that follows --message
+        labels, folder = (folder, *labels), _FOLDER
     question = Question(rule, _wanted(labels), _instant(at_text))
     loaded = load(config, environ=os.environ, metrics=METRICS)
     if loaded.config is None:
         _fail(*(str(problem) for problem in loaded.problems if not problem.warning))
     try:
-        answer = asyncio.run(_ask(loaded.config, question))
+        answer, files = asyncio.run(_ask(loaded.config, question, _new_folder(folder)))
     except (StoreError, Unanswerable) as error:
         _fail(f"k2alert: {error}")
-    click.echo(json.dumps(as_json(answer), indent=2) if output == "json" else as_text(answer, message=message))
+    except OSError as error:
+        _fail(f"k2alert: {folder} cannot be written: {error.strerror or error}")
+    click.echo(_json(answer, files) if output == "json" else _text(answer, files, message=folder is not None))
 
 
-async def _ask(config: Config, question: Question) -> Explanations:
+_Files = tuple[tuple[Path, ...], ...]
+
+
+async def _ask(config: Config, question: Question, folder: Path | None) -> tuple[Explanations, _Files]:
+    """The answer, and for each of its explanations the files that were written."""
     now = system_time().now()
     store = await asyncio.to_thread(look_into_store, config.store)
     try:
-        return await ask(await _scene(config, store, now), store, question, now=now)
+        scene = await _scene(config, store, now)
+        answer = await ask(scene, store, question, now=now)
     finally:
         await store.close()
+    return answer, () if folder is None else write_messages(scene, answer.found, folder)
+
+
+def _new_folder(folder: str | None) -> Path | None:
+    """The folder that was given, or a new one beside those of before."""
+    if folder is None or folder != _FOLDER:
+        return Path(folder) if folder is not None else None
+    names = chain([_FOLDER], (f"{_FOLDER}-{number}" for number in count(2)))
+    return next(path for path in map(Path, names) if not path.exists())
+
+
+def _text(answer: Explanations, files: _Files, *, message: bool) -> str:
+    written = [str(path) for paths in files for path in paths]
+    return "\n".join([as_text(answer, message=message), *(["", "messages as files:"] if written else []), *written])
+
+
+def _json(answer: Explanations, files: _Files) -> str:
+    found = as_json(answer)
+    for one, paths in zip(found["explanations"], files, strict=False):
+        one["files"] = [str(path) for path in paths]
+    return json.dumps(found, indent=2)
 
 
 async def _scene(config: Config, store: Reader, now: datetime) -> Scene:

@@ -9,11 +9,10 @@ from k2alert.config.report import did_you_mean
 from k2alert.cycle import Scene
 from k2alert.explain.as_json import as_json
 from k2alert.explain.explain import as_if_firing, explain, matching_targets
-from k2alert.explain.explanation import Explanation, Explanations, Figure
+from k2alert.explain.explanation import Explanation, Explanations
 from k2alert.explain.hearing import standings_of
-from k2alert.judge.condition import Condition
 from k2alert.labels import Labels
-from k2alert.model import STALE_ALERT, Alert, AlertState, Evidence, Known, Project, Rule, Severity, Transition
+from k2alert.model import STALE_ALERT, Alert, AlertState, Known, Project, Rule, Severity, Transition
 from k2alert.notify.text import clean
 from k2alert.recall import behind
 from k2alert.record.store import Reader, StoreError
@@ -146,13 +145,6 @@ def _resolved(
         replace(figure, evidence=evidence_of(figure.refs, known, project, forge)) if figure.refs is not None else figure
         for figure in one.figures
     )
-    words = words_of(scene, as_if_firing(one), one.rule, _shown_evidence(one.rule, figures), clean, now=one.at)
-    return replace(one, figures=figures, message=words.text)
-
-
-def _shown_evidence(rule: Rule, figures: Sequence[Figure]) -> Evidence:
-    """The evidence that the rule's messages show: that of the value they show."""
-    condition: Condition = rule.condition
-    first = condition.first
-    shown = (figure.evidence for figure in figures if first is not None and figure.metric == first.metric)
-    return next(shown, Evidence())
+    one = replace(one, figures=figures)
+    words = words_of(scene, as_if_firing(one), one.rule, one.evidence, clean, now=one.at)
+    return replace(one, message=words.text)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from k2alert.judge.clauses import Clause
+from k2alert.judge.condition import Condition
 from k2alert.model import Alert, AlertState, Evidence, EvidenceRefs, Finding, Rule
 from k2alert.universe import Target
 
@@ -96,6 +97,14 @@ class Explanation:
             AlertState.ENDED: alert.ended_at,
         }
         return times.get(alert.state)
+
+    @property
+    def evidence(self) -> Evidence:
+        """What the rule's messages show: the facts behind the value that they show."""
+        condition: Condition = self.rule.condition
+        first = condition.first
+        shown = (figure.evidence for figure in self.figures if first is not None and figure.metric == first.metric)
+        return next(shown, Evidence())
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ class Text:
     """A condition and a template, as far as the API looks at them."""
 
     text = "success_rate < 0.95"
+    operator = "<"
+    first = None
     source = "rate low"
 
 

@@ -26,7 +26,7 @@ from k2alert.expose.view import Snapshot, View
 from k2alert.model import Alert, AlertState, Finding, ProjectState, Rule, SourceStatus
 from k2alert.times import parse_duration
 
-__all__ = ["add_pages", "error_page", "is_for_people", "page", "root_of", "show"]
+__all__ = ["add_pages", "error_page", "is_for_people", "number_of", "page", "root_of", "show", "turner"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -120,14 +120,16 @@ async def _alerts(request: web.Request) -> web.Response:
         request,
         "alerts.html",
         refresh=True,
-        listed=page_of(shown, _number(request)),
+        listed=page_of(shown, number_of(request)),
         counts={
             one.value: sum(alert.state is one for alert in found) for one in (AlertState.FIRING, AlertState.PENDING)
         },
         state=state,
         mistake=mistake,
         filters=_filters(request),
-        turn=_turner(request),
+        turn=turner(request),
+        rules={rule.name: rule for rule in snapshot.rules},
+        hushes=request.app[VIEW].quiet.hushes(),
         ailing=[source for source in request.app[VIEW].page.sources() if _ailing(source)],
     )
 
@@ -146,6 +148,7 @@ async def _alert(request: web.Request) -> web.Response:
         alert=alert,
         rule=rule,
         explained=explained,
+        hush=request.app[VIEW].quiet.hushes().get(alert.key),
         figures=explained.get("values", ()),
         drawing=await _drawing(request, finding) if finding is not None else None,
         annotations={name: text for name, text in snapshot.annotations.get(alert.key, {}).items() if text},
@@ -175,7 +178,7 @@ async def _rule(request: web.Request) -> web.Response:
     if rule is None:
         raise web.HTTPNotFound(text="there is no rule of this name")
     wanted, mistake = _wanted(request)
-    rows = page_of(findings_of(snapshot, name, _with_labels(request, rule, wanted)), _number(request), _CURVES)
+    rows = page_of(findings_of(snapshot, name, _with_labels(request, rule, wanted)), number_of(request), _CURVES)
     return show(
         request,
         "rule.html",
@@ -188,7 +191,7 @@ async def _rule(request: web.Request) -> web.Response:
         span=request.query.get("span", ""),
         mistake=mistake,
         filters=_filters(request),
-        turn=_turner(request),
+        turn=turner(request),
     )
 
 
@@ -231,8 +234,8 @@ def _ailing(source: SourceStatus) -> list[tuple[Any, ProjectState]]:
 
 async def _notifications(request: web.Request) -> web.Response:
     entries = await request.app[VIEW].page.sent(_MOST_SENT)
-    listed = page_of([entry for entry in entries if entry.sent or entry.failures], _number(request))
-    return show(request, "notifications.html", refresh=True, listed=listed, turn=_turner(request))
+    listed = page_of([entry for entry in entries if entry.sent or entry.failures], number_of(request))
+    return show(request, "notifications.html", refresh=True, listed=listed, turn=turner(request))
 
 
 async def _style(request: web.Request) -> web.Response:
@@ -263,12 +266,13 @@ def _wanted(request: web.Request) -> tuple[Wants, str]:
         return wants(()), str(error)
 
 
-def _number(request: web.Request) -> int:
+def number_of(request: web.Request) -> int:
+    """Which page of a list is asked for."""
     text = request.query.get("page", "1")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 1
 
 
-def _turner(request: web.Request) -> Callable[..., str]:
+def turner(request: web.Request) -> Callable[..., str]:
     """The query of this page with other values for some of its names; a name with "" goes."""
     names = set(request.query)
 

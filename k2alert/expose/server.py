@@ -16,6 +16,7 @@ from k2alert.expose.api import alerts_json, rules_json
 from k2alert.expose.api_v2 import add_api_v2
 from k2alert.expose.pages import add_pages, error_page, is_for_people
 from k2alert.expose.sign_in import add_sign_in
+from k2alert.expose.silence_pages import add_silence_pages
 from k2alert.expose.view import Snapshot, Unavailable, View
 from k2alert.expose.webhooks import read_hook
 from k2alert.times import parse_instant
@@ -85,6 +86,7 @@ def make_app(view: View, *, loopback: bool) -> web.Application:
     app.router.add_get("/api/v1/explain", _explain)
     add_api_v2(app, view, reader=check_reader, writer=check_writer)
     add_pages(app)
+    add_silence_pages(app)
     add_sign_in(app)
     return app
 
@@ -167,7 +169,8 @@ async def _rules(request: web.Request) -> web.Response:
     check_reader(request)
     if request.query.get("type", "alert") not in ("alert", "record"):
         raise web.HTTPBadRequest(text=f"not a rule type: {request.query['type']!r}")
-    snapshot = request.app[VIEW].snapshot()
+    view = request.app[VIEW]
+    snapshot = view.snapshot()
     if snapshot is None or request.query.get("type") == "record":
         return _success({"groups": []})
     found = rules_json(
@@ -175,7 +178,7 @@ async def _rules(request: web.Request) -> web.Response:
         names=request.query.getall("rule_name[]", []),
         files=request.query.getall("file[]", []),
         alerts=request.query.get("exclude_alerts", "false") not in ("true", "1"),
-        hushes=request.app[VIEW].quiet.hushes(),
+        hushes=view.quiet.hushes(),
     )
     return _success(found)
 

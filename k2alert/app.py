@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,7 @@ import aiohttp
 from pydantic import SecretStr
 
 from k2alert import __version__
+from k2alert.archive import history_lines
 from k2alert.collect import SOURCES
 from k2alert.collect.collector import CannotRecord, Collector
 from k2alert.collect.http import Time
@@ -32,7 +33,7 @@ from k2alert.explain.asking import Question, answer
 from k2alert.expose.access import is_loopback
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.server import make_app, parse_listen, start
-from k2alert.expose.view import View
+from k2alert.expose.view import Unavailable, View
 from k2alert.inbox import KEEP, Answer, Inbox, Outcome, Surroundings
 from k2alert.logs import Secrets
 from k2alert.loops import Work, repeat, run_together
@@ -371,12 +372,22 @@ class _Daemon:
             ready=self._why_not_ready,
             reload=self.reload,
             explain=self._explain,
+            history=self._history,
             webhook=self._take_webhook,
             quiet=self._rounds.silences.quiet(),
             admin_token=lambda: _secret(self._setting.config.web.admin_token),
             read_token=lambda: _secret(self._setting.config.web.read_token),
             page=self._answers.view(),
         )
+
+    async def _history(self, since: datetime | None, project: str) -> AsyncIterator[bytes]:
+        projects = self._collector.project_states()
+        now = self._time.now()
+        try:
+            async for lines in history_lines(self._store, projects, since=since, project=project, until=now):
+                yield lines
+        except StoreError as error:
+            raise Unavailable(f"the store is down: {error}") from error
 
     async def _explain(
         self, rule: str, labels: Sequence[tuple[str, str]], at: datetime | None

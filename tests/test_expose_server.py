@@ -22,7 +22,7 @@ from k2alert.expose.access import is_loopback
 from k2alert.expose.exposition import Family, Sample, render, rule_families, run_families, window_text
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.server import ListenError, make_app, parse_listen, start
-from k2alert.expose.view import PageView, Snapshot, View
+from k2alert.expose.view import PageView, Snapshot, Unavailable, View
 from k2alert.labels import Labels
 from k2alert.model import (
     Alert,
@@ -134,12 +134,21 @@ class Server:
             return 404, f"no rule {rule!r}"
         return 200, {"asked": [rule, *labels, iso(at) if at else None]}
 
+    async def history(self, since: datetime | None, project: str) -> AsyncIterator[bytes]:
+        if self.why_not is not None:
+            raise Unavailable(self.why_not)
+        yield f"first of {project or 'all'} since {since}\n".encode()
+        if self.errors:
+            raise Unavailable("it went down")
+        yield b"last\n"
+
     async def webhook(self, kind: str, name: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str]:
         self.posted.append((kind, name, headers.get("x-some", ""), body))
         return (200, "") if kind == "gitlab" else (401, "not signed")
 
     def view(self) -> View:
         return View(
+            history=self.history,
             webhook=self.webhook,
             snapshot=lambda: self.known,
             self_metrics=self.own.render,
@@ -357,6 +366,26 @@ async def test_reload(token: str | None, loopback: bool, headers: dict[str, str]
         answer = await session.post("/-/reload", headers=headers)
 
         assert (answer.status, server.reloads) == (status, int(status == 200))
+
+
+async def test_history_is_streamed_to_who_may_read() -> None:
+    async with serving() as (server, session):
+        whole = await session.get("/api/v1/history", params={"since": "2026-01-01T00:00:00Z", "project": "k2/app"})
+        assert await whole.text() == "first of k2/app since 2026-01-01 00:00:00+00:00\nlast\n"
+        assert whole.content_type == "application/x-ndjson"
+        wrong = await session.get("/api/v1/history", params={"since": "soon"})
+        server.why_not = "the store is down"
+        down = await session.get("/api/v1/history")
+        server.read = "r3ad"
+        refused = await session.get("/api/v1/history")
+        assert (wrong.status, down.status, refused.status) == (400, 503, 401)
+
+
+async def test_history_that_breaks_off_has_no_end() -> None:
+    async with serving() as (server, session):
+        server.errors = ["x"]
+        with pytest.raises(aiohttp.ClientError):
+            await (await session.get("/api/v1/history")).read()
 
 
 async def test_a_webhook_goes_on_as_it_came_and_its_answer_is_empty() -> None:

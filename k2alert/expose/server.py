@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from k2alert.expose.access import LOOPBACK, SIGNER, VIEW, Signer, check_reader, check_writer
 from k2alert.expose.api import alerts_json, rules_json
 from k2alert.expose.api_v2 import add_api_v2
+from k2alert.expose.history import send_history
 from k2alert.expose.pages import add_pages, error_page, is_for_people
 from k2alert.expose.sign_in import add_sign_in
 from k2alert.expose.silence_pages import add_silence_pages
@@ -84,6 +85,7 @@ def make_app(view: View, *, loopback: bool) -> web.Application:
     app.router.add_get("/api/v1/rules", _rules)
     app.router.add_get("/api/v1/alerts", _alerts)
     app.router.add_get("/api/v1/explain", _explain)
+    app.router.add_get("/api/v1/history", _history)
     add_api_v2(app, view, reader=check_reader, writer=check_writer)
     add_pages(app)
     add_silence_pages(app)
@@ -204,6 +206,11 @@ async def _explain(request: web.Request) -> web.Response:
         labels.append((name, value))
     status, found = await request.app[VIEW].explain(rule, labels, _instant(request.query.get("at")))
     return _success(found) if isinstance(found, dict) else _error(status, found, {})
+
+
+async def _history(request: web.Request) -> web.StreamResponse:
+    check_reader(request)
+    return await send_history(request, request.app[VIEW].history)
 
 
 def _instant(text: str | None) -> datetime | None:

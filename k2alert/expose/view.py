@@ -1,6 +1,6 @@
 """What the rest of the program hands to `expose`: one frozen picture a round, and a few questions."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,6 +20,10 @@ from k2alert.model import (
 )
 
 __all__ = ["PageView", "Quiet", "Snapshot", "Unavailable", "View"]
+
+
+ReadHistory = Callable[[datetime | None, str], AsyncIterator[bytes]]
+"""Since when, and the path of one project or "" for all: chunks of whole lines. Raises `Unavailable`."""
 
 
 class Unavailable(Exception):
@@ -96,6 +100,7 @@ class View:
     self_metrics: Callable[[str], tuple[bytes, str]]
     ready: Callable[[], Awaitable[str | None]]
     reload: Callable[[], Awaitable[Sequence[str]]]
+    history: ReadHistory
     explain: Callable[[str, Sequence[tuple[str, str]], datetime | None], Awaitable[tuple[int, dict[str, Any] | str]]]
     webhook: Callable[[str, str, Mapping[str, str], bytes], Awaitable[tuple[int, str]]]
     quiet: Quiet

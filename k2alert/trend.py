@@ -5,7 +5,7 @@ needs has been read: half a history would give a number that looks like a fact.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import ge, gt, le, lt
 
@@ -13,11 +13,11 @@ from k2alert.cycle import Scene
 from k2alert.judge.condition import Condition
 from k2alert.judge.grammar import Use
 from k2alert.labels import Labels
-from k2alert.model import Needs, Rule, Window
+from k2alert.model import Evidence, Needs, Rule, Window
 from k2alert.notify.chart import Chart
 from k2alert.times import human_duration, to_ms
 
-__all__ = ["Trend", "owner_of"]
+__all__ = ["Trend", "owner_of", "with_past"]
 
 Number = float | int
 
@@ -32,6 +32,14 @@ _BEYOND: Mapping[str, Callable[[Number, Number], bool]] = {"<": lt, "<=": le, ">
 def owner_of(labels: Labels) -> str:
     """Who is to look after an alert: the first of these labels that the configuration gave it, "" where none did."""
     return next((labels[name] for name in _OWNERS if name in labels), "")
+
+
+def with_past(
+    scene: Scene, rule: Rule, identity: Labels, labels: Labels, evidence: Evidence, *, now: datetime
+) -> Evidence:
+    """The evidence with the value before and the owner; `labels` are the alert's."""
+    trend = Trend.of(scene, rule, identity, now=now)
+    return replace(evidence, before=trend.before() if trend else None, owner=owner_of(labels))
 
 
 @dataclass(frozen=True, slots=True)

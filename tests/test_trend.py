@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from k2alert.labels import Labels
+from k2alert.model import Evidence
 from k2alert.telling import value_text
-from k2alert.trend import Trend, owner_of
+from k2alert.trend import Trend, owner_of, with_past
 from tests.support.bench import DAY, MINUTE, T0, Bench, project
 
 RATE = """
@@ -91,3 +92,10 @@ def test_the_owner_is_who_the_configuration_names(labels: dict[str, str], owner:
 def test_times_are_in_the_past_only(tmp_path: Path) -> None:
     assert trend(tmp_path, "+-" * 10).at(T0 - 40 * DAY) is None
     assert trend(tmp_path, "+-" * 10).at(T0 - timedelta(days=1)) is None
+
+
+def test_evidence_is_told_with_the_value_before_and_the_owner(tmp_path: Path) -> None:
+    found = trend(tmp_path, "+" * 10 + "-" * 10)
+    labels = Labels({"project": "pay/api", "team": "payments"})
+    evidence = with_past(found.scene, found.rule, API, labels, Evidence(faults=10, samples=10), now=NOW)
+    assert (evidence.before, evidence.owner, evidence.faults) == (1.0, "payments", 10)

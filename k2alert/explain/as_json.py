@@ -76,6 +76,8 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
         "firstFailing": _run(first) if first is not None else None,
         "lastGreen": _run(last) if last is not None else None,
         "compareUrl": safe_url(evidence.compare_url),
+        "before": evidence.before,
+        "owner": evidence.owner,
     }
 
 

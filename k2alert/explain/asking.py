@@ -9,14 +9,16 @@ from k2alert.config.report import did_you_mean
 from k2alert.cycle import Scene
 from k2alert.explain.as_json import as_json
 from k2alert.explain.explain import as_if_firing, explain, matching_targets
-from k2alert.explain.explanation import Explanation, Explanations
+from k2alert.explain.explanation import Explanation, Explanations, Figure
 from k2alert.explain.hearing import standings_of
+from k2alert.judge.condition import Condition
 from k2alert.labels import Labels
 from k2alert.model import STALE_ALERT, Alert, AlertState, Known, Project, Rule, Severity, Transition
 from k2alert.notify.text import clean
 from k2alert.recall import behind
 from k2alert.record.store import Reader, StoreError
 from k2alert.telling import evidence_of, words_of
+from k2alert.trend import with_past
 
 __all__ = ["MOST_EXPLAINED", "Question", "Unanswerable", "answer", "ask"]
 
@@ -141,10 +143,21 @@ def _resolved(
 ) -> Explanation:
     source, path = one.target.identity.get("source", ""), one.target.identity.get("project", "")
     project, forge = projects.get((source, path)), forges.get(source, "")
-    figures = tuple(
-        replace(figure, evidence=evidence_of(figure.refs, known, project, forge)) if figure.refs is not None else figure
-        for figure in one.figures
-    )
+    figures = tuple(_grounded(scene, one, figure, known, project, forge) for figure in one.figures)
     one = replace(one, figures=figures)
     words = words_of(scene, as_if_firing(one), one.rule, one.evidence, clean, now=one.at)
     return replace(one, message=words.text)
+
+
+def _grounded(
+    scene: Scene, one: Explanation, figure: Figure, known: Known, project: Project | None, forge: str
+) -> Figure:
+    """The value with what is behind it; that which messages show with the value before and the owner too."""
+    if figure.refs is None:
+        return figure
+    evidence = evidence_of(figure.refs, known, project, forge)
+    condition: Condition = one.rule.condition
+    if condition.first is not None and figure.metric == condition.first.metric:
+        labels = as_if_firing(one).labels
+        evidence = with_past(scene, one.rule, one.target.identity, labels, evidence, now=one.at)
+    return replace(figure, evidence=evidence)

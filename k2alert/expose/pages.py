@@ -159,7 +159,7 @@ async def _alert(request: web.Request) -> web.Response:
 async def _explained(view: View, alert: Alert) -> Mapping[str, Any]:
     """Why the alert is as it is and who heard of it; nothing of an alert that no rule is behind any more."""
     _, found = await view.explain(alert.rule, list(alert.identity.items()), None)
-    every = found["explanations"] if isinstance(found, dict) else ()
+    every = found.get("explanations", ()) if isinstance(found, dict) else ()
     same: Mapping[str, Any] | None = next((one for one in every if one["labels"] == dict(alert.labels)), None)
     return same or {}
 

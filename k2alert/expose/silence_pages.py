@@ -1,5 +1,6 @@
 """Silences on the status page: looked at, made and ended, by plain forms."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from k2alert.expose.pages import number_of, page, root_of, show, turner
 from k2alert.expose.view import View
 from k2alert.labels import Matcher, make_matcher, parse_matcher
 from k2alert.model import Refusal, Silence, SilenceDraft, SilenceState
+from k2alert.text import visible
 from k2alert.times import parse_duration
 
 __all__ = ["add_silence_pages"]
@@ -97,7 +99,15 @@ def _of_alert(view: View, key: str) -> list[Matcher]:
     alert = alert_by_key(snapshot, key) if snapshot is not None else None
     if alert is None:
         return []
-    return [make_matcher(name, "=", value) for name, value in {"alertname": alert.rule, **alert.identity}.items()]
+    return [_matcher(name, value) for name, value in {"alertname": alert.rule, **alert.identity}.items()]
+
+
+def _matcher(name: str, value: str) -> Matcher:
+    """One for this value alone, in characters that a page shows: those that nobody sees stand in it by their number."""
+    if visible(value) == value:
+        return make_matcher(name, "=", value)
+    shown = (re.escape(char) if visible(char) == char else f"\\x{{{ord(char):x}}}" for char in value)
+    return make_matcher(name, "=~", "".join(shown))
 
 
 async def _add(request: web.Request) -> web.Response:

@@ -1,0 +1,155 @@
+"""The status page: what it shows, who may see it, and who may change anything by its forms."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from k2alert.expose.access import COOKIE
+from k2alert.expose.cards import page_of, wants
+from k2alert.expose.drawing import draw
+from k2alert.model import Curve, CurvePoint
+from tests.test_expose_server import FIRING, serving
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+HTML = {"Accept": "text/html"}
+PAGES = (
+    "/",
+    f"/alerts/{FIRING.key}",
+    "/rules",
+    "/rules/rate_low",
+    "/sources",
+    "/silences",
+    f"/silences/new?alert={FIRING.key}",
+    "/notifications",
+    "/sign-in",
+)
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_holds_no_markup_and_no_direction_marks_of_others_and_allows_no_script(path: str) -> None:
+    async with serving() as (_, session):
+        answer = await session.get(path, headers=HTML)
+        text = await answer.text()
+
+    assert (answer.status, answer.content_type, answer.headers["Cache-Control"]) == (200, "text/html", "no-store")
+    assert "<script" not in text
+    assert "\u202e" not in text
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "script-src" not in policy
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/nope", 404), ("/rules/nope", 404), ("/alerts/%3Cb%3E", 404), ("/style/old.css", 404)]
+)
+async def test_a_page_that_is_not_there_says_so_to_people_as_a_page(path: str, status: int) -> None:
+    async with serving() as (_, session):
+        answer = await session.get(path, headers=HTML)
+        for_programs = await session.get(path)
+
+    assert (answer.status, answer.content_type) == (status, "text/html")
+    assert (for_programs.status, for_programs.content_type) == (status, "application/json")
+
+
+@pytest.mark.parametrize(
+    "query", ["page=0", "page=99999999", "page=x", "state=nope", "filter=a%3D%7B", "filter=%3D~(", "span=1y"]
+)
+async def test_a_strange_query_is_no_error(query: str) -> None:
+    async with serving() as (_, session):
+        assert (await session.get(f"/?{query}", headers=HTML)).status == 200
+        assert (await session.get(f"/rules/rate_low?{query}", headers=HTML)).status == 200
+
+
+async def test_who_may_not_read_signs_in_and_comes_back() -> None:
+    async with serving() as (server, session):
+        server.read, server.admin = "reader", "admin"
+        asked = await session.get("/rules/rate_low?span=7d", headers=HTML, allow_redirects=False)
+        wrong = await session.post("/sign-in", data={"token": "nope", "next": ""}, headers=HTML)
+        right = await session.post(
+            "/sign-in", data={"token": "reader", "next": "rules/rate_low"}, allow_redirects=False
+        )
+        cookie = right.headers["Set-Cookie"]
+        session.cookie_jar.clear()
+        signed = {"Cookie": f"{COOKIE}={right.cookies[COOKIE].value}", **HTML}
+        seen = await session.get("/", headers=signed)
+        forged = await session.get("/", headers={"Cookie": f"{COOKIE}=9999999999.x.00", **HTML}, allow_redirects=False)
+        writes = await session.get("/silences/new", headers=signed, allow_redirects=False)
+        server.read = "another"
+        after = await session.get("/", headers=signed, allow_redirects=False)
+
+    assert (asked.status, asked.headers["Location"]) == (303, "../sign-in?next=rules%2Frate_low%3Fspan%3D7d")
+    assert (wrong.status, right.status, right.headers["Location"]) == (401, 303, "./rules/rate_low")
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert "reader" not in cookie
+    assert [one.status for one in (seen, forged, writes, after)] == [200, 303, 303, 303]
+
+
+@pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/\\evil.example", "..//evil.example"])
+async def test_nobody_is_sent_elsewhere_after_signing_in(back: str) -> None:
+    async with serving() as (server, session):
+        server.admin = "admin"
+        answer = await session.post("/sign-in", data={"token": "admin", "next": back}, allow_redirects=False)
+
+    assert answer.headers["Location"] == "./"
+
+
+POSTS: dict[str, tuple[bool, dict[str, str], bool, int]] = {
+    "a form of ours is taken, as far as the store is there": (True, {}, True, 503),
+    "one without its word is not": (True, {}, False, 403),
+    "nor one from another site": (True, {"Origin": "https://evil.example"}, True, 403),
+    "nor from a page that hides where it is": (True, {"Origin": "null"}, True, 403),
+    "nor one that the browser says is from another site": (True, {"Sec-Fetch-Site": "cross-site"}, True, 403),
+    "nor by a name of its own for loopback": (True, {"Host": "evil.example"}, True, 403),
+    "nor from elsewhere than this machine": (False, {}, True, 403),
+}
+
+
+@pytest.mark.parametrize(("loopback", "headers", "word", "status"), POSTS.values(), ids=POSTS)
+async def test_only_our_own_forms_change_anything(
+    loopback: bool, headers: dict[str, str], word: bool, status: int
+) -> None:
+    async with serving(loopback=loopback) as (_, session):
+        page = await (await session.get("/sign-in", headers=HTML)).text()
+        shown = await (await session.get("/silences/new", headers=HTML)).text()
+        found = re.search(r'name="word" value="([0-9a-f]+)"', shown)
+        assert page
+        given = found[1] if found is not None and word else ""
+        answer = await session.post("/silences/expire", data={"id": "nope", "word": given}, headers={**HTML, **headers})
+
+    assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("texts", "matches"),
+    [
+        ([], True),
+        (['project="k2/app"'], True),
+        (['project="k2/app", team!="x"'], True),
+        (['project=~"k2/(app|b,c)"'], True),
+        (["K2/"], True),
+        (['team="x"'], False),
+        (["nobody"], False),
+    ],
+)
+def test_the_search_field_takes_matchers_and_words(texts: list[str], matches: bool) -> None:
+    assert wants(texts)({"project": "k2/app"}) is matches
+
+
+def test_a_page_of_a_list_is_the_nearest_there_is() -> None:
+    found = [(page_of(range(120), number).number, len(page_of(range(120), number).items)) for number in (0, 1, 3, 9)]
+
+    assert found == [(1, 50), (1, 50), (3, 20), (3, 20)]
+
+
+def test_a_curve_is_parted_where_there_is_no_data_and_shaded_where_it_fired() -> None:
+    values = [1.0, 2.0, None, 4.0, None, 1.0, 1.0]
+    points = tuple(CurvePoint(T0 + timedelta(hours=n), value, 3.0) for n, value in enumerate(values))
+    drawn = draw(Curve(metric="x", points=points, incidents=((T0 + timedelta(hours=3), T0 + timedelta(hours=6)),)))
+
+    assert drawn is not None
+    assert (len(drawn.lines), len(drawn.dots), len(drawn.limits)) == (2, 1, 1)
+    assert (drawn.bands, drawn.low, drawn.high) == (((360.0, 360.0),), 1.0, 4.0)
+    assert draw(Curve(metric="x", points=())) is None

@@ -1,0 +1,105 @@
+"""The status page of a running daemon in Chromium: read, used by clicking and by keyboard, checked by axe-core."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Page, async_playwright
+
+from tests.support.daemon import World, a_world, daemon, until_judged, until_seen
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+HOSTILE = '<img src=x onerror=document.title="ran">\u202e'
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+def config(world: World, folder: Path) -> Path:
+    path = folder / "k2alert.yml"
+    path.write_text(f"""
+sources:
+  - {{type: gitlab, name: gitlab, url: "{world.url}", token: t, projects: [k2/app], poll_interval: 1s, backfill: 1d}}
+store: sqlite:///{folder}/k2alert.db
+evaluation_interval: 200ms
+alert_rules:
+  - name: red
+    condition: consecutive_failures >= 2
+    period: 24h
+    severity: critical
+    by: [project, branch]
+    message: "{{{{ labels.branch }}}} is red"
+""")
+    return path
+
+
+@asynccontextmanager
+async def a_page(folder: Path, *, width: int, scheme: str) -> AsyncIterator[tuple[Page, str]]:
+    """A browser's page beside a daemon in which a branch with a hostile name is red."""
+    async with a_world() as world, async_playwright() as playwright:
+        for minutes in (30, 20, 10):
+            world.run("failed", ago=timedelta(minutes=minutes), ref=HOSTILE)
+        async with daemon(config(world, folder), world.clock) as running:
+            await until_judged(running)
+            await until_seen(running, 'k2alert_alerts{rule="red",severity="critical",state="firing"} 1.0')
+            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            context = await browser.new_context(
+                viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True
+            )
+            page = await context.new_page()
+            page.set_default_timeout(15_000)
+            await page.goto(f"http://127.0.0.1:{running.port}/")
+            yield page, f"http://127.0.0.1:{running.port}"
+            await browser.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1400, "light")])
+async def test_a_silence_is_made_and_ended_by_clicking_and_every_page_on_the_way_is_accessible(
+    tmp_path: Path, width: int, scheme: str
+) -> None:
+    async with a_page(tmp_path, width=width, scheme=scheme) as (page, base):
+
+        async def check() -> None:
+            found = await Axe().run(page)
+            assert found.violations_count == 0, found.generate_report()
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            assert await page.title() != "ran"
+
+        await check()
+        await page.get_by_role("link", name="red", exact=True).click()
+        await check()
+        await page.get_by_role("link", name="Silence", exact=True).click()
+        await page.get_by_label("Your name").fill("Ada")
+        await page.get_by_label("Why").fill("being fixed")
+        await check()
+        await page.get_by_role("button", name="Silence", exact=True).click()
+        await page.get_by_role("heading", name="being fixed").wait_for()
+        await check()
+        await page.goto(base)
+        await page.get_by_role("link", name="silenced").click()
+        await page.get_by_role("button", name="Expire").click()
+        await page.get_by_text("expired").wait_for()
+        for path in ("/rules", "/rules/red", "/sources", "/notifications"):
+            await page.goto(base + path)
+            await check()
+
+
+async def test_the_keyboard_alone_leads_to_the_content_and_to_an_alert(tmp_path: Path) -> None:
+    async with a_page(tmp_path, width=1400, scheme="light") as (page, _):
+        await page.keyboard.press("Tab")
+        assert await page.evaluate("document.activeElement.textContent") == "Skip to content"
+        await page.keyboard.press("Enter")
+        for _step in range(12):
+            await page.keyboard.press("Tab")
+            if await page.evaluate("document.activeElement.textContent") == "red":
+                break
+        await page.keyboard.press("Enter")
+        await (
+            page.get_by_role("heading", name="Who heard")
+            .or_(page.get_by_role("heading", name="History", exact=True))
+            .first.wait_for()
+        )

@@ -38,7 +38,7 @@ from k2alert.inbox import KEEP, Answer, Inbox, Outcome, Surroundings
 from k2alert.logs import Secrets
 from k2alert.loops import Work, repeat, run_together
 from k2alert.measure.catalogue import METRICS
-from k2alert.model import Fact, KnownRun, PipelineRun, Project, Saved
+from k2alert.model import Fact, Kind, KnownRun, PipelineRun, Project, Rule, Saved
 from k2alert.page import Answers, requests_by_code
 from k2alert.recall import fill_board, make_board
 from k2alert.record import Store, StoreBusy, StoreError, open_store
@@ -153,6 +153,7 @@ class _Daemon:
             time=options.time,
             depth=lambda: self._setting.config.look_back,
             version=__version__,
+            wants=lambda: _kinds(self._setting.config.rules),
             on_saved=lambda _: None,
             on_progress=options.on_progress,
             on_projects=self._projects_changed,
@@ -405,6 +406,12 @@ class _Daemon:
         except StoreError as error:
             return f"the store is down: {error}"
         return None
+
+
+def _kinds(rules: Sequence[Rule]) -> frozenset[Kind]:
+    """The kinds of facts that these rules speak of."""
+    kinds = (METRICS[name].kind for rule in rules for name in rule.condition.metrics)
+    return frozenset(kind for kind in kinds if isinstance(kind, Kind))
 
 
 class _Recorder:

@@ -23,7 +23,9 @@ READ = {
     "gitlab/pipelines_list.json",
     "gitlab/pipelines_single.json",
     "gitlab/jobs_list.json",
-    "gitlab/deployments_list.json",  # their jobs and pipelines; deployments themselves are not collected yet
+    "gitlab/deployments_list.json",  # this and the test reports in test_collect_gitlab_facts too
+    "gitlab/get_pipeline_testreport.json",
+    "gitlab/narkoz_pipeline_test_report.json",
     "gitlab/narkoz_pipeline_bridges.json",  # their pipelines and jobs; k2alert asks for no bridges
     "github/workflow_runs_list.json",
     "github/workflow_jobs_list.json",
@@ -46,8 +48,6 @@ READ = {
 NOT_YET = {
     "gitlab/merge_requests_list.json": "deployments and lead time",
     "gitlab/narkoz_environments.json": "deployments and lead time",
-    "gitlab/get_pipeline_testreport.json": "tests",
-    "gitlab/narkoz_pipeline_test_report.json": "tests",
     "gitlab/webhook_deployment.json": "deployments and lead time",
     "github/webhook_deployment_status__payload.json": "deployments and lead time",
 }

@@ -30,7 +30,7 @@ from k2alert.collect.schedule import (
     sweep_due,
 )
 from k2alert.collect.settings import SourceSettings
-from k2alert.model import KnownRun, PipelineRun, Project, Saved
+from k2alert.model import Fact, Kind, KnownRun, PipelineRun, Project, Saved
 from k2alert.times import EPOCH
 
 __all__ = ["CannotRecord", "Collector", "SourceStats", "Store"]
@@ -65,6 +65,10 @@ class Store(Protocol):
 
     async def save(self, runs: Sequence[PipelineRun]) -> Saved:
         """Records what a look says of runs; saying it again changes nothing. Raises `CannotRecord`."""
+        ...
+
+    async def save_facts(self, facts: Sequence[Fact]) -> Saved:
+        """The same for reports, deployments and schedules, once their runs are recorded."""
         ...
 
 
@@ -128,10 +132,10 @@ class _Source:
 class Collector:
     """Reads all projects of all sources, over and over.
 
-    `load` comes first (`run` does it), `close` last. `depth` is how far back history is needed where a source does
-    not say; `on_saved` hears what each batch changed in the store, in the store's order; `on_progress` hears of
-    backfills: the project, runs done, runs in all (None: not known), at the end with both equal. `on_projects` is
-    called when groups have been read: projects may have come or gone.
+    `load` comes first (`run` does it), `close` last. `depth` is how far back history is needed where a source does not
+    say; `wants` are the kinds of facts that rules need; `on_saved` hears what each batch changed in the store, in the
+    store's order; `on_progress` hears of backfills: the project, runs done, runs in all (None: not known), at the end
+    with both equal. `on_projects` is called when groups have been read: projects may have come or gone.
     """
 
     def __init__(
@@ -143,6 +147,7 @@ class Collector:
         time: Time,
         depth: Callable[[], timedelta],
         version: str,
+        wants: Callable[[], frozenset[Kind]] = frozenset,
         on_saved: Callable[[Saved], None],
         on_progress: Callable[[Project, int, int | None], None] = lambda project, done, total: None,
         on_projects: Callable[[], Awaitable[None]] = _nothing,
@@ -154,6 +159,7 @@ class Collector:
         self._time = time
         self._depth = depth
         self._version = version
+        self._wants = wants
         self._on_saved = on_saved
         self._on_progress = on_progress
         self._on_projects = on_projects
@@ -402,7 +408,7 @@ class Collector:
 
         async def record(batch: Batch) -> None:
             nonlocal done
-            await self._record(batch.runs)
+            await self._record(batch)
             done = batch.done
             if ask.first:
                 self._on_progress(self._projects[source_name, key], done, batch.total)
@@ -420,7 +426,7 @@ class Collector:
         first = needs_backfill(project, depth=depth, now=now)
         sweep = source.settings.type == "github" and (first or sweep_due(project, now=now))
         known = await self._store.known_runs(project.source, project.path, known_since(since, sweep=sweep, now=now))
-        return Ask(project, since, now, known, first=first, sweep=sweep, memory=source.memory)
+        return Ask(project, since, now, known, first=first, sweep=sweep, wants=self._wants(), memory=source.memory)
 
     async def _ask(self, source: _Source, key: str, request: Request) -> Answer:
         answer = await source.client.ask(request)
@@ -429,18 +435,21 @@ class Collector:
             self._projects[source.name, key] = replace(project, success_at=self._time.now())
         return answer
 
-    async def _record(self, runs: Sequence[PipelineRun]) -> None:
+    async def _record(self, batch: Batch) -> None:
         """Records, and tells what that changed; both or neither, for who hears of it must agree with the store."""
-        keeping = asyncio.create_task(self._keep(runs), name="record a batch")
+        keeping = asyncio.create_task(self._keep(batch), name="record a batch")
         try:
             await asyncio.shield(keeping)
         except asyncio.CancelledError:
             await asyncio.wait([keeping])
             raise
 
-    async def _keep(self, runs: Sequence[PipelineRun]) -> None:
+    async def _keep(self, batch: Batch) -> None:
         async with self._saving:  # one after the other: a stream must be heard of before what is in it
-            self._on_saved(await self._store.save(runs))
+            if batch.runs:
+                self._on_saved(await self._store.save(batch.runs))
+            if batch.facts:
+                self._on_saved(await self._store.save_facts(batch.facts))
 
     async def _settle(self, source: _Source, ask: Ask, look: Look) -> None:
         """Stores how far the project has been read now."""

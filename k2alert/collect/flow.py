@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from k2alert.collect.hooks import Hooks
-from k2alert.model import KnownRun, PipelineRun, Project
+from k2alert.model import Fact, Kind, KnownRun, PipelineRun, Project
 
 Reason = Literal["auth", "forbidden", "not_found", "rate_limited", "server", "body", "timeout", "network", "client"]
 
@@ -63,6 +63,7 @@ class Batch:
     runs: tuple[PipelineRun, ...]
     done: int = 0  # runs read so far in this look, for a progress bar
     total: int | None = None  # runs to read in this look, where the forge says
+    facts: tuple[Fact, ...] = ()  # reports, deployments and schedules; the runs that they are of came before
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ class Ask:
 
     `known` are the runs that the store already holds (those created or open since about `since`, and for
     GitHub those of the last 30 days), by run id. `first`: this is a backfill. `sweep`: look for re-runs of old
-    runs too. `memory` is what the last look at the same source returned (such as: GraphQL is refused).
+    runs too. `wants` are the kinds of facts that rules need, where reading them costs requests. `memory` is what the
+    last look at the same source returned (such as: GraphQL is refused).
     """
 
     project: Project
@@ -94,6 +96,7 @@ class Ask:
     known: Mapping[str, KnownRun] = field(default_factory=dict)
     first: bool = False
     sweep: bool = False
+    wants: frozenset[Kind] = frozenset()
     memory: Mapping[str, Any] = field(default_factory=dict)
 
 

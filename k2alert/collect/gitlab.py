@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from k2alert.collect.flow import Ask, Failure, Flow, Forge, Look
+from k2alert.collect.gitlab_facts import read_facts
 from k2alert.collect.gitlab_graphql import Refused, read_graphql
 from k2alert.collect.gitlab_groups import list_group
 from k2alert.collect.gitlab_hooks import HOOKS
@@ -19,12 +20,15 @@ def look(ask: Ask) -> Flow:
     """Reads every pipeline of the project that changed since `ask.since`, with all executions of its jobs.
 
     Steps: 1. GraphQL, unless an earlier look at this source found that it cannot be used there. 2. Where it is
-    refused, REST for all of it. 3. What could not be read is said: one item that is not what the API promises makes
+    refused, REST for all of it. 3. What rules need of tests,
+    deployments and schedules. 4. What could not be read is said: one item that is not what the API promises makes
     the look fail, once everything readable has been handed over.
     """
     project = replace(ask.project, path=ask.project.path or ask.project.key)
     reading = Reading(ask, project, dict(ask.memory))
     failure = yield from _read(reading)
+    if failure is None:
+        failure = yield from read_facts(reading)
     if failure is None and reading.malformed:
         more = len(reading.malformed) - 1
         failure = Failure("body", reading.malformed[0] + (f" (and {more} more such items)" if more else ""))

@@ -34,7 +34,7 @@ STATES: Mapping[str, RunState] = {
     "skipped": RunState.FINISHED,
 }
 
-_RESULTS: Mapping[str, Result] = {
+RESULTS: Mapping[str, Result] = {
     "success": Result.SUCCESS,
     "failed": Result.FAILURE,
     "canceled": Result.CANCELLATION,
@@ -112,7 +112,7 @@ def parse_run(item: Any, jobs: Sequence[JobRun], project: Project, *, title: str
         branch=branch,
         sha=text(fields, "sha"),
         title=title,
-        web_url=_link(fields),
+        web_url=link(fields),
         state=state,
         created_at=created_at,
         started_at=instant(fields, "started_at"),
@@ -192,7 +192,7 @@ def _parse_job(fields: Mapping[str, Any], name: str, attempt: int) -> JobRun:
         duration=_length(fields, "duration") if state is RunState.FINISHED else None,
         queued=_length(fields, "queued_duration"),
         reason=reason,
-        web_url=_link(fields),
+        web_url=link(fields),
     )
 
 
@@ -206,12 +206,12 @@ def _tags(fields: Mapping[str, Any]) -> list[str]:
 
 
 def _job_result(fields: Mapping[str, Any], reason: str) -> Result:
-    result = _RESULTS[text(fields, "status")]
+    result = RESULTS[text(fields, "status")]
     return _fault({reason}) if result is Result.FAILURE else result
 
 
 def _run_result(fields: Mapping[str, Any], jobs: Sequence[JobRun]) -> Result:
-    result = _RESULTS[text(fields, "status")]
+    result = RESULTS[text(fields, "status")]
     if result is not Result.FAILURE:
         return result
     latest = {job.name: job for job in jobs}
@@ -294,7 +294,7 @@ def _length(fields: Mapping[str, Any], key: str) -> timedelta | None:
     return timedelta(seconds=value)
 
 
-def _link(fields: Mapping[str, Any]) -> str:
+def link(fields: Mapping[str, Any]) -> str:
     """Its `web_url` where that is one a browser may be sent to."""
     url = text(fields, "web_url")
     return url if url.startswith(("https://", "http://")) else ""

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from k2alert.collect.flow import Answer, Ask, Batch, Failure, Request
 from k2alert.collect.gitlab_parse import Malformed, id_of, parse_jobs, parse_run, text
-from k2alert.model import PipelineRun, Project, RunState
+from k2alert.model import Kind, PipelineRun, Project, RunState
 from k2alert.times import iso
 
 T = TypeVar("T")
@@ -21,7 +21,10 @@ Steps = Generator[Request | Batch, Answer | None, T]
 
 @dataclass(slots=True)
 class Reading:
-    """One look in progress. `done` of `total` runs are read; `handled` are those seen in any listing."""
+    """One look in progress. `done` of `total` runs are read; `handled` are those seen in any listing.
+
+    `runs` are those handed over, kept where their test reports are read after them.
+    """
 
     ask: Ask
     project: Project
@@ -30,6 +33,7 @@ class Reading:
     total: int | None = None
     handled: set[str] = field(default_factory=set)
     malformed: list[str] = field(default_factory=list)
+    runs: list[PipelineRun] = field(default_factory=list)
 
     @property
     def since(self) -> str:
@@ -89,6 +93,8 @@ class Reading:
 
     def batch(self, runs: Sequence[PipelineRun]) -> Batch:
         """These runs, with how far the look has come."""
+        if Kind.TEST in self.ask.wants:
+            self.runs += runs
         return Batch(tuple(runs), self.done, self.total)
 
     def _is_known(self, run: PipelineRun) -> bool:

@@ -9,6 +9,7 @@ from k2alert.model import (
     RESULTS,
     Entry,
     EntryChange,
+    Fact,
     Kind,
     KnownRun,
     Outcome,
@@ -27,6 +28,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.facts: list[Fact] = []
         self.fails: Exception | None = None
         self._runs: dict[Key, PipelineRun] = {}
         self._refs: dict[tuple[Key, int], int] = {}
@@ -64,6 +66,10 @@ class MemoryStore:
             raise error
         self.said.extend(f"{run.project}#{run.id}" for run in runs)
         return Saved(entries=[change for run in runs for change in self._merge(run)])
+
+    async def save_facts(self, facts: Sequence[Fact]) -> Saved:
+        self.facts += facts
+        return Saved()
 
     def _merge(self, run: PipelineRun) -> list[EntryChange]:
         key = run.source, run.project, run.id

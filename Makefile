@@ -3,6 +3,7 @@
 # Which Python to use; by default the newest that we are tested with.
 PYTHON ?=
 JOBS ?= 2
+FUZZ ?= 60
 PYTEST = .venv/bin/python -m pytest -n $(JOBS)
 COMPILE_GROUP = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade
 COMPILE = $(COMPILE_GROUP) --all-extras pyproject.toml
@@ -11,7 +12,7 @@ COMPILE = $(COMPILE_GROUP) --all-extras pyproject.toml
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help demo test check setup fmt types imports rules docs soak gallery bench lock clean
+.PHONY: help demo test check setup fmt types imports rules docs soak fuzz gallery bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -57,6 +58,10 @@ gallery: setup ## every kind of message as files in ./gallery, with pictures, to
 
 soak: setup ## the long forms of tests: kill -9 and the like, minutes each
 	.venv/bin/python -m pytest -m soak --timeout 3600 $(ARGS)
+
+fuzz: setup ## look for texts that break conditions, messages and files, FUZZ=60 seconds for each
+	@for target in condition message rules; do \
+		.venv/bin/python -m tests.fuzz $$target -max_total_time=$(FUZZ) || exit 1; done
 
 bench: setup ## how long things take: every script in benchmarks/
 	@for script in benchmarks/*.py; do echo "== $$script"; .venv/bin/python "$$script" || exit 1; done

@@ -25,6 +25,7 @@ from k2alert.model import (
     Schedules,
     TestReport,
 )
+from k2alert.record import Store
 from tests.support.drive import Drive, replay
 
 T0 = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -116,6 +117,15 @@ def test_a_look_reads_what_rules_want_after_the_runs_and_nothing_else() -> None:
     assert kinds(looked(frozenset())) == set()
     assert kinds(looked(frozenset({Kind.RUN, Kind.SCHEDULE}))) == {"schedules"}
     assert kinds(looked(frozenset({Kind.TEST}))) == {"test_report_summary", "test_report"}
+
+
+async def test_what_a_look_reads_belongs_to_the_runs_that_it_recorded(store: Store) -> None:
+    for batch in looked().batches:
+        await store.save(batch.runs)
+        saved = await store.save_facts(batch.facts)
+        assert len(saved.facts) == len(batch.facts)  # a report of a run that is not recorded is dropped
+        again = await store.save_facts(batch.facts)
+        assert not again.facts
 
 
 def test_the_full_report_is_asked_for_where_a_test_failed_or_a_job_was_retried() -> None:

@@ -1,5 +1,6 @@
 """Conditions against an oracle that shares nothing with them: truth as the set of what it may turn out to be."""
 
+import ast
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k2alert.judge.compiled import compile_tree
+from k2alert.judge.evaluate import evaluate
 from tests.support.judging import condition
 
 NAMES = ("success_rate", "coverage", "total_pipelines")
@@ -156,6 +159,56 @@ def test_conditions_agree_with_the_oracle_about_no_data_too(expression: Truth, v
         return  # beyond the bounds of a condition
     expected = oracle(values)
     assert condition(text).evaluate(Given(values)) == (None if expected == EITHER else True in expected)
+
+
+@settings(max_examples=600, deadline=None)
+@given(expression=truths(NUMBERS), values=st.fixed_dictionaries(dict.fromkeys(NAMES, VALUES)))
+def test_the_compiled_tree_comes_to_what_simpleeval_does_and_asks_for_the_same(
+    expression: Truth, values: Mapping[str, Any]
+) -> None:
+    tree = ast.parse(expression[0], mode="eval").body
+    by_walking, compiled = Given(values), Given(values)
+    assert compile_tree(tree)(compiled) is evaluate(tree, by_walking)
+    assert compiled.reached == by_walking.reached
+
+
+@pytest.mark.parametrize("value", [None, 0, 0.5, -1.0, 7])
+@pytest.mark.parametrize(
+    "text",
+    [
+        'default("coverage", 1) in [1, -1, 0.5]',
+        'label("team", "a") not in ("a", "b") or coverage > 3',
+        'value("coverage", window="1h", offset="2h") < 2',
+        'absent("coverage") and not coverage == 0',
+        "max(coverage, 2, -coverage) / coverage > round(coverage)",
+        'label("team", "a") == "a"',
+        "coverage if coverage > 0 else +coverage",
+    ],
+)
+def test_calls_and_lists_too(text: str, value: float | None) -> None:
+    asked: list[Any] = []
+
+    def called(name: str) -> Callable[..., Any]:
+        def function(*given: Any, **named: Any) -> Any:
+            asked.append((name, given, named))
+            return "a" if name == "label" else value is None if name == "absent" else value
+
+        return function
+
+    names = ("default", "label", "value", "absent", "max", "round")
+    scope = Given({"coverage": value}, {name: called(name) for name in names})
+    tree = ast.parse(text, mode="eval").body
+    walked, before = evaluate(tree, scope), list(asked)
+    asked.clear()
+    assert compile_tree(tree)(scope) == walked
+    assert asked == before
+    assert type(compile_tree(tree)(scope)) is type(walked)
+
+
+@pytest.mark.parametrize("text", ["coverage.real", "[x for x in y]", "(lambda: 1)()", "coverage[0]", "f'{coverage}'"])
+def test_what_no_condition_has_cannot_be_compiled(text: str) -> None:
+    with pytest.raises(KeyError):
+        compile_tree(ast.parse(text, mode="eval").body)
 
 
 T, F, N = "1 < 2", "2 < 1", "coverage < 1"

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from k2alert.judge.clauses import Clause, clauses_of
+from k2alert.judge.compiled import Compiled, compile_tree
 from k2alert.judge.evaluate import Names, Value, evaluate
 from k2alert.judge.grammar import Checker, Type, Use
 from k2alert.judge.syntax import ConditionError, parse
@@ -54,6 +55,7 @@ class Condition:
     first: Use | None
     operator: str
     _tree: ast.expr = field(compare=False, repr=False)
+    _holds: Compiled = field(compare=False, repr=False)
     _value: ast.expr | None = field(compare=False, repr=False)
     _threshold: ast.expr | None = field(compare=False, repr=False)
     _uses: tuple[tuple[Use, ast.expr], ...] = field(default=(), compare=False, repr=False)
@@ -73,7 +75,7 @@ class Condition:
 
     def evaluate(self, names: Names) -> bool | None:
         """Whether it holds; None is no data."""
-        truth: bool | None = evaluate(self._tree, names)
+        truth: bool | None = self._holds(names)
         return truth
 
     def value(self, names: Names) -> Value:
@@ -116,6 +118,7 @@ def compile_condition(
         look_back=max([window.look_back, *map(checker.reach, checker.uses)]),
         first=first,
         _tree=tree,
+        _holds=compile_tree(tree),
         operator=operator,
         _value=place,
         _threshold=threshold,

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from simpleeval import SimpleEval
 
-__all__ = ["Names", "Value", "evaluate"]
+__all__ = ["OPERATORS", "Names", "Value", "evaluate"]
 
 Value = float | int | str | bool | None
 """What a name, a call or a whole expression comes to; None is no data."""
@@ -59,7 +59,7 @@ def _negate(truth: bool | None) -> bool | None:
     return None if truth is None else not truth
 
 
-_OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
+OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: _arithmetic(operator.add),
     ast.Sub: _arithmetic(operator.sub),
     ast.Mult: _arithmetic(operator.mul),
@@ -76,6 +76,7 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.In: lambda item, items: item in items,
     ast.NotIn: lambda item, items: item not in items,
 }
+"""What each operator does; the arithmetic ones and `not` know no data, and comparisons are never asked about it."""
 
 
 class _Evaluator(SimpleEval):  # type: ignore[misc]
@@ -85,7 +86,7 @@ class _Evaluator(SimpleEval):  # type: ignore[misc]
     functions: Any
 
     def __init__(self) -> None:
-        super().__init__(operators=_OPERATORS, functions={}, names={}, allowed_attrs={})
+        super().__init__(operators=OPERATORS, functions={}, names={}, allowed_attrs={})
         self.nodes = {
             ast.Name: self._eval_name,
             ast.UnaryOp: self._eval_unaryop,

@@ -38,7 +38,7 @@ from k2alert.inbox import KEEP, Answer, Inbox, Outcome, Surroundings
 from k2alert.logs import Secrets
 from k2alert.loops import Work, repeat, run_together
 from k2alert.measure.catalogue import METRICS
-from k2alert.model import Fact, Kind, KnownRun, PipelineRun, Project, Rule, Saved
+from k2alert.model import Fact, Kind, KnownRun, PipelineRun, Project, Rule, Saved, Telling, TellingQuery
 from k2alert.page import Answers, requests_by_code
 from k2alert.recall import fill_board, make_board
 from k2alert.record import Store, StoreBusy, StoreError, open_store
@@ -376,6 +376,7 @@ class _Daemon:
             history=self._history,
             webhook=self._take_webhook,
             quiet=self._rounds.silences.quiet(),
+            notifications=self._notifications,
             admin_token=lambda: _secret(self._setting.config.web.admin_token),
             read_token=lambda: _secret(self._setting.config.web.read_token),
             page=self._answers.view(),
@@ -397,6 +398,12 @@ class _Daemon:
             return 503, "the history is being read"
         question = Question(rule, tuple(labels), at)
         return await answer(self._rounds.scene(), self._store, question, now=self._time.now())
+
+    async def _notifications(self, query: TellingQuery) -> Sequence[Telling] | str:
+        try:
+            return await self._store.tellings(query)
+        except StoreError as error:
+            return f"the store is down: {error}"
 
     async def _why_not_ready(self) -> str | None:
         if not self._loaded:

@@ -21,8 +21,9 @@ import aiohttp
 
 from k2alert.collect.http import Time
 from k2alert.expose.selfmetrics import SelfMetrics
-from k2alert.model import LogEntry, Refused, Retry
+from k2alert.model import LogEntry, Refused, Retry, Telling
 from k2alert.notify.delivery import WITHIN, Delivered, deliver, shuts
+from k2alert.notify.history import telling_of
 from k2alert.notify.message import Message
 from k2alert.notify.outcome import record_outcome, record_try
 from k2alert.notify.plan import Due
@@ -37,6 +38,10 @@ Key = tuple[str, str, str]  # of a log entry
 
 STOPPING = timedelta(seconds=10)
 """How long a stop waits for what is in flight; what takes longer is said again at the next start."""
+
+
+MOST_UNTOLD = 10_000
+"""So many rows of the history wait for a store that is down; what is older is left out."""
 
 
 class Desks:
@@ -65,6 +70,7 @@ class Desks:
         self._within = within
         self._log: dict[Key, LogEntry] = {}
         self._unsaved: dict[Key, LogEntry] = {}  # told, but the store was down
+        self._untold: list[Telling] = []
         self._busy: dict[Who, asyncio.Task[None]] = {}
         self._queued: Counter[Who] = Counter()
         self._shut: dict[Who, float] = {}  # left alone until then, on the monotonic clock
@@ -85,18 +91,27 @@ class Desks:
         """The notification log; of a message in flight, as tried."""
         return tuple(self._log.values())
 
-    async def keep(self, entries: Sequence[LogEntry]) -> None:
-        """Writes entries. What was told is remembered even where it can't be written, so that it is not said again."""
+    async def keep(self, entries: Sequence[LogEntry], tellings: Sequence[Telling] = ()) -> None:
+        """Writes entries, and what was tried.
+
+        What was told is remembered even where it can't be written, so that it is not said again.
+        """
         changed = {entry.key: entry for entry in entries}
         self._log |= changed
         self._unsaved |= changed
+        self._untold += tellings
         await self.save()
 
     async def save(self) -> None:
         """Writes what could not be written before."""
-        waiting = dict(self._unsaved)
-        if waiting:
-            await self._store.save_log(tuple(waiting.values()))
+        waiting, tellings = dict(self._unsaved), self._untold
+        if waiting or tellings:
+            self._untold = []
+            try:
+                await self._store.save_log(tuple(waiting.values()), tellings=tellings)
+            except StoreError:
+                self._untold = [*tellings, *self._untold][-MOST_UNTOLD:]
+                raise
         for key, entry in waiting.items():
             if self._unsaved.get(key) is entry:
                 del self._unsaved[key]
@@ -153,6 +168,7 @@ class Desks:
                 self._busy[who] = asyncio.create_task(self._work(who, row, self._round), name=name)
         for who in self._queued.keys() - rows.keys() - self._busy.keys():
             del self._queued[who]
+        self._show_queue()
 
     def _raise_failures(self) -> None:
         for who, task in list(self._busy.items()):
@@ -186,6 +202,12 @@ class Desks:
         """How many messages wait at each desk, the one in flight among them."""
         return {who: number for who, number in self._queued.items() if number > 0}
 
+    def _show_queue(self) -> None:
+        counts: Counter[tuple[str, str]] = Counter()
+        for (receiver, integration), number in self.queue().items():
+            counts[receiver, integration.partition("[")[0]] += number
+        self._self_metrics.set_queued(counts)
+
     # --------------------------------------------------------------------------------------- one desk
 
     async def _work(self, who: Who, row: Sequence[Due], in_round: int) -> None:
@@ -196,6 +218,7 @@ class Desks:
                     break
                 await self._tell(who, due)
                 self._queued[who] -= 1
+                self._show_queue()
         except StoreError as error:
             self._failure = error
         self._look_again = self._look_again or self._round != in_round or self._failure is not None
@@ -211,7 +234,8 @@ class Desks:
             wait = max(((entry.retry_at or now) - now for entry in after), default=timedelta(0))
             self._shut[who] = self._time.monotonic() + wait.total_seconds()
         self._note(tried)
-        await self.keep(after)
+        gave_up = any(entry.gave_up for entry in after)
+        await self.keep(after, [telling_of(due, delivery, gave_up=gave_up, took=tried.took, now=now)])
 
     async def _store_try(self, due: Due) -> None:
         """Stores that it was tried, before it goes; where that can't be stored it doesn't go."""

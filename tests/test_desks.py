@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from k2alert.model import TellingQuery
 from k2alert.notify.route import Integration, Receiver
 from k2alert.notify.slack import Settings
 from k2alert.record import StoreError
@@ -57,6 +58,8 @@ async def test_one_that_hangs_holds_up_neither_a_round_nor_another_nor_itself_fo
                     await asyncio.sleep(0.01)
                     await office.desks.look()
             assert office.desks.queue() == {("team", "slack[0]"): 2}
+            metrics = office.self_metrics.render("")[0]
+            assert b'k2alert_notifications_queued{integration="slack",receiver="team"} 2.0' in metrics
             assert len(slow.hooked) == 1
             slow.go.set()
             await office.quiet()
@@ -108,6 +111,28 @@ async def test_who_surely_did_not_take_the_beginning_does_not_hear_the_end(tmp_p
             office.world.end(red)
             await office.told(HOUR)
         assert slack.hooked == []
+
+
+async def test_the_history_says_how_each_try_went(tmp_path: Path) -> None:
+    async with stand_in_slack() as slack:
+        slack.script = [Scripted(status=503), Scripted(status=200, body="ok"), Scripted(status=404, body="no_service")]
+        async with an_office(tmp_path, team(hook(slack))) as office:
+            red = office.world.fire("k2/" + 5000 * "a")
+            await office.told()
+            await office.told()
+            office.world.end(red)
+            await office.told(HOUR)
+            history = await office.store.tellings(TellingQuery())
+        told = [(one.kind, one.outcome.value, one.reason, one.error) for one in reversed(history)]
+        assert told == [
+            ("firing", "retry", "serverError", "Slack answered 503"),
+            ("firing", "sent", "", ""),
+            ("resolved", "given_up", "clientError", "Slack answered 404 no_service"),
+        ]
+        assert len({one.incident for one in history}) == 1
+        assert {(one.total, one.alerts[0].key, len(one.alerts[0].identity["project"])) for one in history} == {
+            (1, red.key, 200)
+        }
 
 
 async def test_a_failed_message_is_tried_again_between_rounds(tmp_path: Path) -> None:

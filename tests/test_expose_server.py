@@ -36,6 +36,10 @@ from k2alert.model import (
     RunTotal,
     Selection,
     Severity,
+    Telling,
+    TellingOutcome,
+    TellingQuery,
+    ToldAlert,
     Truth,
     Window,
 )
@@ -117,6 +121,8 @@ class Server:
         self.reloads = 0
         self.known: Snapshot | None = snapshot()
         self.own = own_metrics()
+        self.query: TellingQuery | None = None
+        self.tellings: list[Telling] | str = []
         self.port = 0
         self.posted: list[tuple[str, str, str, bytes]] = []
 
@@ -146,6 +152,10 @@ class Server:
         self.posted.append((kind, name, headers.get("x-some", ""), body))
         return (200, "") if kind == "gitlab" else (401, "not signed")
 
+    async def notifications(self, query: TellingQuery) -> Sequence[Telling] | str:
+        self.query = query
+        return self.tellings
+
     def view(self) -> View:
         return View(
             history=self.history,
@@ -156,6 +166,7 @@ class Server:
             reload=self.reload,
             explain=self.explain,
             quiet=no_quiet(),
+            notifications=self.notifications,
             admin_token=lambda: self.admin,
             read_token=lambda: self.read,
             page=self.page(),
@@ -554,3 +565,80 @@ async def test_a_port_that_is_taken_is_one_clear_line() -> None:
             await start(make_app(server.view(), loopback=True), f"127.0.0.1:{port}")
     finally:
         await runner.cleanup()
+
+
+# ------------------------------------------------------------------------------- what was sent to whom
+
+TOLD = Telling(
+    id=7,
+    at=T0,
+    receiver="team",
+    integration="slack[0]",
+    kind="firing",
+    incident="i1",
+    alerts=(ToldAlert(key=FIRING.key, rule="rate_low", identity=Labels({"source": "gitlab", "project": HOSTILE})),),
+    total=3,
+    outcome=TellingOutcome.RETRY,
+    reason="serverError",
+    error="Slack answered 503",
+    took=timedelta(milliseconds=120),
+)
+
+
+async def test_notifications_say_what_was_sent_to_whom_and_how_to_read_on() -> None:
+    async with serving() as (server, session):
+        server.tellings = [TOLD]
+        async with session.get("/api/v1/notifications?limit=1&receiver=team&before=9&alert=a&incident=i") as answer:
+            assert answer.status == 200
+            assert (await answer.json())["data"] == {
+                "notifications": [
+                    {
+                        "id": 7,
+                        "at": iso(T0),
+                        "receiver": "team",
+                        "integration": "slack[0]",
+                        "kind": "firing",
+                        "incident": "i1",
+                        "alerts": [
+                            {
+                                "fingerprint": FIRING.key,
+                                "labels": {"alertname": "rate_low", "source": "gitlab", "project": HOSTILE},
+                            }
+                        ],
+                        "total": 3,
+                        "outcome": "retry",
+                        "reason": "serverError",
+                        "error": "Slack answered 503",
+                        "seconds": 0.12,
+                    }
+                ],
+                "next": 7,
+            }
+        assert server.query == TellingQuery(limit=1, before=9, receiver="team", incident="i", alert="a")
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("limit=0", "not a number from 1 to 1000: limit '0'"),
+        ("limit=1001", "not a number from 1 to 1000"),
+        ("limit=-1", "not a number"),
+        ("limit=\u0663", "not a number"),
+        ("before=" + 60 * "9", "not a number from 1 to"),
+        ("reciever=x", "not a parameter: 'reciever'"),
+    ],
+)
+async def test_a_question_for_notifications_that_is_wrong_is_answered_with_what_is_wrong(query: str, says: str) -> None:
+    async with serving() as (_, session), session.get(f"/api/v1/notifications?{query}") as answer:
+        assert answer.status == 400
+        assert says in (await answer.json())["error"]
+
+
+async def test_notifications_need_the_read_token_and_the_store() -> None:
+    async with serving() as (server, session):
+        server.tellings = "the store is down: no space left"
+        async with session.get("/api/v1/notifications") as answer:
+            assert answer.status == 503
+        server.read = "s3cret"
+        async with session.get("/api/v1/notifications") as answer:
+            assert answer.status == 401

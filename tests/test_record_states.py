@@ -1,6 +1,7 @@
 """What every engine of the store promises of projects, alerts, their edges and the notification log."""
 
 from dataclasses import fields, replace
+from datetime import timedelta
 
 import pytest
 
@@ -13,6 +14,10 @@ from k2alert.model import (
     Project,
     Severity,
     Silence,
+    Telling,
+    TellingOutcome,
+    TellingQuery,
+    ToldAlert,
     Transition,
 )
 from k2alert.record import Store, open_store
@@ -173,3 +178,34 @@ async def test_silences_are_kept_changed_and_dropped_over_a_restart(store_url: s
     await store.save_silences([replace(SILENCE, ends_at=at(9))], dropped=["9b"])
     assert await store.silences() == [replace(SILENCE, ends_at=at(9))]
     await store.close()
+
+
+TOLD = Telling(
+    at=at(1),
+    receiver="team",
+    integration="slack[0]",
+    kind="firing",
+    incident="i1",
+    alerts=(ToldAlert(key="k1", rule="main_is_red", identity=Labels({"project": 'k2/"app'})),),
+    total=1,
+    outcome=TellingOutcome.GIVEN_UP,
+    reason="clientError",
+    error="Slack answered 404 no_service",
+    took=timedelta(milliseconds=120),
+)
+
+
+async def test_what_was_sent_to_whom_is_read_page_by_page_and_goes_with_retention(store: Store) -> None:
+    later = [replace(TOLD, at=at(number), incident=f"i{number}", receiver="qa") for number in range(2, 6)]
+    await store.save_log([LOG_ENTRY], tellings=[TOLD])
+    await store.save_log([], tellings=later)
+    newest = await store.tellings(TellingQuery(limit=2))
+    assert [told.incident for told in newest] == ["i5", "i4"]
+    assert [told.incident for told in await store.tellings(TellingQuery(before=newest[-1].id))] == ["i3", "i2", "i1"]
+    (first,) = await store.tellings(TellingQuery(receiver="team"))
+    assert replace(first, id=0) == TOLD
+    assert [told.incident for told in await store.tellings(TellingQuery(incident="i3"))] == ["i3"]
+    assert len(await store.tellings(TellingQuery(alert="k1"))) == 5
+    assert await store.tellings(TellingQuery(alert="k")) == []
+    await store.prune(at(4))
+    assert [told.incident for told in await store.tellings(TellingQuery())] == ["i5", "i4"]

@@ -138,6 +138,12 @@ class SelfMetrics:
             ["receiver", "integration", "reason"],
             registry=registry,
         )
+        self._queued = Gauge(
+            "k2alert_notifications_queued",
+            "Notifications that are due and have not been told yet, the one in flight among them.",
+            ["receiver", "integration"],
+            registry=registry,
+        )
         self._latency = Histogram(
             "k2alert_notification_latency_seconds",
             "How long the delivery of a notification took.",
@@ -166,6 +172,7 @@ class SelfMetrics:
             self._evaluation_failures.labels(*name)
         elif kind == "receiver":
             self._notifications.labels(*name)
+            self._queued.labels(*name)
             self._latency.labels(name[1])
             for reason in REASONS:
                 self._failed.labels(*name, reason)
@@ -184,6 +191,7 @@ class SelfMetrics:
             self._evaluation_failures.remove(*name)
         elif kind == "receiver":
             self._notifications.remove(*name)
+            self._queued.remove(*name)
             self._failed.remove_by_labels({"receiver": name[0], "integration": name[1]})
         else:
             self._source_success.remove(*name)
@@ -242,6 +250,11 @@ class SelfMetrics:
         self._latency.labels(integration).observe(took.total_seconds())
         if reason is not None:
             self._failed.labels(receiver, integration, reason if reason in REASONS else "other").inc()
+
+    def set_queued(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """How many notifications wait for each (receiver, kind of integration); those not named: none."""
+        for name in self._declared["receiver"]:
+            self._queued.labels(*name).set(counts.get((name[0], name[1]), 0))
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The exposition in the format that the Accept header asks for, and its content type."""

@@ -15,6 +15,7 @@ from k2alert.expose.access import LOOPBACK, SIGNER, VIEW, Signer, check_reader, 
 from k2alert.expose.api import alerts_json, rules_json
 from k2alert.expose.api_v2 import add_api_v2
 from k2alert.expose.history import send_history
+from k2alert.expose.notifications import notifications_json, read_query
 from k2alert.expose.pages import add_pages, error_page, is_for_people
 from k2alert.expose.sign_in import add_sign_in
 from k2alert.expose.silence_pages import add_silence_pages
@@ -86,6 +87,7 @@ def make_app(view: View, *, loopback: bool) -> web.Application:
     app.router.add_get("/api/v1/alerts", _alerts)
     app.router.add_get("/api/v1/explain", _explain)
     app.router.add_get("/api/v1/history", _history)
+    app.router.add_get("/api/v1/notifications", _notifications)
     add_api_v2(app, view, reader=check_reader, writer=check_writer)
     add_pages(app)
     add_silence_pages(app)
@@ -211,6 +213,16 @@ async def _explain(request: web.Request) -> web.Response:
 async def _history(request: web.Request) -> web.StreamResponse:
     check_reader(request)
     return await send_history(request, request.app[VIEW].history)
+
+
+async def _notifications(request: web.Request) -> web.Response:
+    check_reader(request)
+    try:
+        query = read_query(request.query)
+    except ValueError as error:
+        raise web.HTTPBadRequest(text=str(error)) from None
+    found = await request.app[VIEW].notifications(query)
+    return _error(503, found, {}) if isinstance(found, str) else _success(notifications_json(found, query))
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -17,6 +17,8 @@ from k2alert.model import (
     Silence,
     SilenceDraft,
     SourceStatus,
+    Telling,
+    TellingQuery,
 )
 
 __all__ = ["PageView", "Quiet", "Snapshot", "Unavailable", "View"]
@@ -92,8 +94,9 @@ class View:
     `ready` gives the reason why not, or None. `reload` gives the errors, none when it worked. `explain` takes a rule's
     name, label values and a time (None: now), and gives a status with the explanations (200) or why there are none.
     `webhook` takes one: the kind of forge, the name of a source or "", the headers (names in lower case) and the raw
-    body; it gives the status to answer with, and why. The tokens are asked for at every request, since a reload may
-    change them.
+    body; it gives the status to answer with, and why.
+    `notifications` gives what was sent to whom, or why it can't be said. The tokens are asked for at every request,
+    since a reload may change them.
     """
 
     snapshot: Callable[[], Snapshot | None]
@@ -104,6 +107,7 @@ class View:
     explain: Callable[[str, Sequence[tuple[str, str]], datetime | None], Awaitable[tuple[int, dict[str, Any] | str]]]
     webhook: Callable[[str, str, Mapping[str, str], bytes], Awaitable[tuple[int, str]]]
     quiet: Quiet
+    notifications: Callable[[TellingQuery], Awaitable[Sequence[Telling] | str]]
     admin_token: Callable[[], str | None]
     read_token: Callable[[], str | None]
     page: PageView

@@ -1,7 +1,8 @@
 """The nouns that cross a border between packages, one module for each part of the way:
 
 `facts` and `reports` from a forge, the `entries` they become, `measures` over them, `rules` with their findings and
-alerts, `silences` of those, `telling` people, `sources` and `curves` to look at. All are imported from here.
+alerts, `silences` of those, `telling` people, the `tellings` of the past, `sources` and `curves` to look at. All are
+imported from here.
 
 Everything is frozen and holds no behaviour beyond what its fields already say. Instants are aware UTC
 datetimes; in the compact `Entry` rows that feed `measure` they are whole milliseconds since the epoch.
@@ -86,6 +87,7 @@ from k2alert.model.telling import (
     Sent,
     TestEvidence,
 )
+from k2alert.model.tellings import Telling, TellingOutcome, TellingQuery, ToldAlert
 
 __all__ = [
     "NOWHERE",
@@ -162,9 +164,13 @@ __all__ = [
     "SilenceState",
     "SourceStatus",
     "Stream",
+    "Telling",
+    "TellingOutcome",
+    "TellingQuery",
     "TestCase",
     "TestEvidence",
     "TestReport",
+    "ToldAlert",
     "Transition",
     "Truth",
     "Window",

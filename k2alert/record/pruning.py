@@ -118,9 +118,10 @@ def drop_runs(con: Connection, before: int, ids: Iterable[int]) -> Saved:
 
 
 def drop_history(con: Connection, before: int) -> None:
-    """Drops old edges and log entries, and notes how far retention has gone."""
+    """Drops old edges, log entries and messages tried, and notes how far retention has gone."""
     con.execute(QUERIES["drop_old_transitions"], (before,))
     con.execute(QUERIES["drop_old_notifications"], (before,))
+    con.execute(QUERIES["drop_old_tellings"], (before,))
     con.execute(QUERIES["put_note"], (HORIZON, before))
 
 

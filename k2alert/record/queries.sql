@@ -371,3 +371,20 @@ UPDATE hooks SET done = 1, body = NULL WHERE id = ?;
 -- name: drop_old_hooks
 -- Forgets webhooks that facts were made of and that were received before a time.
 DELETE FROM hooks WHERE received < ? AND done = 1;
+
+-- name: add_telling
+-- A message that was tried.
+INSERT INTO tellings (at, receiver, integration, kind, incident, alerts, total, outcome, reason, error, took_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: last_tellings
+-- The messages tried before a number, the newest first; of a receiver, an incident, an alert's key ('': all of them).
+SELECT id, at, receiver, integration, kind, incident, alerts, total, outcome, reason, error, took_ms
+FROM tellings
+WHERE id < ? AND (? = '' OR receiver = ?) AND (? = '' OR incident = ?)
+    AND (? = '' OR instr(alerts, '"key":"' || ? || '"') > 0)
+ORDER BY id DESC LIMIT ?;
+
+-- name: drop_old_tellings
+-- Messages tried before a time.
+DELETE FROM tellings WHERE at < ?;

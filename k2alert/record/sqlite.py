@@ -35,6 +35,8 @@ from k2alert.model import (
     Saved,
     Silence,
     Stream,
+    Telling,
+    TellingQuery,
     TestEvidence,
     Transition,
 )
@@ -76,6 +78,7 @@ from k2alert.record.states import (
     transition_of,
     transition_row,
 )
+from k2alert.record.tellings import query_row, telling_of, telling_row
 from k2alert.times import to_ms
 
 __all__ = ["SqliteReader", "SqliteStore"]
@@ -175,6 +178,10 @@ class SqliteReader:
     async def silences(self) -> list[Silence]:
         """See `Store`."""
         return await self._rows(silence_of, "all_silences")
+
+    async def tellings(self, query: TellingQuery) -> list[Telling]:
+        """See `Store`."""
+        return await self._rows(telling_of, "last_tellings", *query_row(query))
 
     async def close(self) -> None:
         """See `Store`."""
@@ -343,9 +350,13 @@ class SqliteStore(SqliteReader):
         ]
         await self._write(_run_all, steps)
 
-    async def save_log(self, entries: Sequence[LogEntry]) -> None:
+    async def save_log(self, entries: Sequence[LogEntry], *, tellings: Sequence[Telling] = ()) -> None:
         """See `Store`."""
-        await self._write(_run_all, [("put_notification", [log_row(entry) for entry in entries])])
+        steps: list[Step] = [
+            ("put_notification", [log_row(entry) for entry in entries]),
+            ("add_telling", [telling_row(told) for told in tellings]),
+        ]
+        await self._write(_run_all, steps)
 
     async def drop_log(self, keys: Sequence[tuple[str, str, str]]) -> None:
         """See `Store`."""

@@ -28,6 +28,8 @@ from k2alert.model import (
     Saved,
     Silence,
     Stream,
+    Telling,
+    TellingQuery,
     TestEvidence,
     Transition,
 )
@@ -114,6 +116,10 @@ class Reader(Protocol):
         """Every silence, expired ones too until they are dropped, by the time they start."""
         ...
 
+    async def tellings(self, query: TellingQuery) -> list[Telling]:
+        """Messages that were tried, the newest first."""
+        ...
+
     async def totals(self) -> list[RunTotal]:
         """Every finished attempt ever recorded, counted once; neither restarts nor retention take any away."""
         ...
@@ -171,8 +177,8 @@ class Store(Reader, Protocol):
         """Keeps alerts as they are now, forgets those with the `dropped` keys, and adds edges, all or nothing."""
         ...
 
-    async def save_log(self, entries: Sequence[LogEntry]) -> None:
-        """Keeps log entries as they are now."""
+    async def save_log(self, entries: Sequence[LogEntry], *, tellings: Sequence[Telling] = ()) -> None:
+        """Keeps log entries as they are now, and adds to the history of messages tried, all or nothing."""
         ...
 
     async def drop_log(self, keys: Sequence[tuple[str, str, str]]) -> None:

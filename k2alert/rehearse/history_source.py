@@ -27,6 +27,8 @@ from k2alert.model import (
     RunTotal,
     Silence,
     Stream,
+    Telling,
+    TellingQuery,
     TestEvidence,
     Transition,
 )
@@ -150,6 +152,10 @@ class History:
         return []
 
     async def log_history(self, limit: int = 1000) -> list[LogEntry]:
+        """See `Reader`."""
+        return []
+
+    async def tellings(self, query: TellingQuery) -> list[Telling]:
         """See `Reader`."""
         return []
 

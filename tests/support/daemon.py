@@ -17,7 +17,7 @@ from k2alert.collect.http import Time
 from k2alert.logs import Secrets
 from k2alert.rehearse.gitlab_standin import StandinGitLab, StandinPipeline
 
-PATIENCE = 20.0  # seconds of real time that a story waits for something to happen before it fails
+PATIENCE = 60.0  # seconds of real time that a story waits for something to happen before it fails
 PROJECT = "k2/app"
 
 

@@ -321,6 +321,25 @@ async def test_a_failing_project_is_asked_less_and_less_and_holds_up_no_other(wo
     assert state_of(world.store.project("good"), now=fake.now, max_staleness=STALE) is ProjectState.OK
 
 
+async def test_a_limit_is_told_once_for_all_projects_and_kept_by_all_sources_of_one_token(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.toy.projects = {f"p/{n}": runs(1) for n in range(6)}
+    world.server.faults.append(text("", status=429, headers={"Retry-After": "1200"}))
+    fake = FakeTime(end=30 * MINUTE)
+    halves = [
+        settings(world.server.url, name=f"half{half}", projects=[f"p/{n}" for n in range(half, 6, 2)])
+        for half in range(2)
+    ]
+    await run_until(world.make(*halves, fake=fake), fake.over.wait)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 2
+    assert all("must wait: " in warning for warning in warnings)
+    assert sorted(world.store.said) == [f"p/{n}#1" for n in range(6)]
+    assert len(world.server.seen) > 1 + 2 * 6
+    assert not [record for record in caplog.records if "again" in record.getMessage()]
+
+
 async def test_at_most_four_projects_of_a_source_are_looked_at_together(world: World) -> None:
     world.toy.projects = {f"p/{n}": runs(1) for n in range(9)}
     going_on, most, arrived = 0, 0, asyncio.Event()

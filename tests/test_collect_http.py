@@ -13,6 +13,7 @@ import trustme
 from aiohttp import web
 from pydantic import SecretStr
 
+from k2alert.collect.budget import Budget
 from k2alert.collect.flow import Answer, Batch, Failure, Flow, Forge, Look, Request, Response
 from k2alert.collect.http import Client, Limits, drive
 from k2alert.collect.settings import SourceSettings
@@ -64,11 +65,11 @@ async def server() -> AsyncIterator[FaultyServer]:
 async def make_client(fake: FakeTime) -> AsyncIterator[MakeClient]:
     made: list[Client] = []
 
-    def make(url: str, limits: Limits = PATIENT, **settings: object) -> Client:
+    def make(url: str, limits: Limits = PATIENT, budget: Budget | None = None, **settings: object) -> Client:
         source = SourceSettings.model_validate(
             {"type": "gitlab", "name": "s", "url": url, "token": SecretStr(f"{TOKEN}\n"), **settings}
         )
-        made.append(Client(source, FORGE, time=fake.time, version="1.2", limits=limits))
+        made.append(Client(source, FORGE, time=fake.time, version="1.2", limits=limits, budget=budget))
         return made[-1]
 
     yield make
@@ -163,12 +164,17 @@ async def test_a_server_that_is_not_there_is_a_network_failure(make_client: Make
     assert came.reason == "network"
 
 
+_A_DAY_AHEAD = "Tue, 06 Jan 2026 12:00"
+
+
 @pytest.mark.parametrize(
     ("fault", "waited"),
     [
         pytest.param(text("Retry later", status=429, headers={"Retry-After": "7"}), 7, id="in seconds"),
         pytest.param(
-            text("", status=429, headers={"Retry-After": "Mon, 05 Jan 2026 12:00:42 GMT"}), 42, id="as a date"
+            text("", status=429, headers={"Retry-After": f"{_A_DAY_AHEAD}:42 GMT", "Date": f"{_A_DAY_AHEAD}:00 GMT"}),
+            42,
+            id="as a date, of a clock that is wrong",
         ),
         pytest.param(text("Retry later", status=429), 60, id="without a time"),
         pytest.param(answer({"message": "secondary rate limit"}, status=403), 60, id="in words only"),
@@ -220,6 +226,22 @@ async def test_what_the_forge_still_allows_is_remembered(make_client: MakeClient
         assert client.stats().rate_limit_remaining is None
         await client.ask(Request("/b"))
         assert client.stats().rate_limit_remaining == 41
+
+
+async def test_a_limit_that_is_nearly_reached_is_kept_for_all_who_share_it(
+    make_client: MakeClient, fake: FakeTime
+) -> None:
+    reset = str(int((T0 + timedelta(minutes=30)).timestamp()))
+    headers = {"x-ratelimit-limit": "5000", "x-ratelimit-remaining": "100", "x-ratelimit-reset": reset}
+    async with FaultyServer(answer({}, headers={**headers, "Date": "Mon, 05 Jan 2026 12:00:00 GMT"})) as server:
+        budget = Budget()
+        assert isinstance(await make_client(server.url, budget=budget).ask(Request("/a")), Response)
+        kept = await make_client(server.url, budget=budget).ask(Request("/b"))
+        assert isinstance(kept, Failure)
+        assert (kept.reason, kept.retry_after) == ("rate_limited", timedelta(seconds=1801))
+        assert len(server.seen) == 1
+        fake.advance(timedelta(seconds=1801))
+        assert isinstance(await make_client(server.url, budget=budget).ask(Request("/b")), Response)
 
 
 async def test_no_minute_sees_more_requests_than_the_settings_allow(

@@ -16,7 +16,16 @@ from http import HTTPStatus
 from k2alert.collect.flow import Answer, Failure, Reason, Response
 from k2alert.times import EPOCH
 
-__all__ = ["TOO_LARGE", "one_line", "rate_limit_remaining", "read_answer", "retry_after", "worth_retrying"]
+__all__ = [
+    "TOO_LARGE",
+    "is_number",
+    "one_line",
+    "rate_limit_remaining",
+    "read_answer",
+    "retry_after",
+    "until_reset",
+    "worth_retrying",
+]
 
 TOO_LARGE = Failure("body", "the answer is too large")
 
@@ -67,19 +76,34 @@ def worth_retrying(failure: Failure) -> bool:
 def rate_limit_remaining(headers: Mapping[str, str]) -> int | None:
     """How many requests the forge still allows in its present period, where it says."""
     text = headers.get("x-ratelimit-remaining") or headers.get("ratelimit-remaining") or ""
-    return int(text) if _is_number(text) else None
+    return int(text) if is_number(text) else None
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:
     """How long the forge asks us to wait: `Retry-After`, else to the end of a period that is used up."""
-    asked = _parse_retry_after(headers.get("retry-after", ""), now)
+    asked = _parse_retry_after(headers.get("retry-after", ""), _forges_now(headers, now))
     if asked is not None:
         return asked
+    return until_reset(headers, now=now) if rate_limit_remaining(headers) == 0 else None
+
+
+def until_reset(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:
+    """How long the forge's present period of counting requests lasts, where it says."""
     reset = headers.get("x-ratelimit-reset") or headers.get("ratelimit-reset") or ""
-    if rate_limit_remaining(headers) == 0 and _is_number(reset):
-        # One second more: the reset is in whole seconds of the forge's clock.
-        return _seconds(int(reset) - int((now - EPOCH).total_seconds()) + 1)
-    return None
+    if not is_number(reset):
+        return None
+    # One second more: the reset is in whole seconds of the forge's clock.
+    return _seconds(int(reset) - int((_forges_now(headers, now) - EPOCH).total_seconds()) + 1)
+
+
+def _forges_now(headers: Mapping[str, str], now: datetime) -> datetime:
+    """The forge's clock, which its times are of: the `Date` of its answer, else our own clock."""
+    return _parse_date(headers.get("date", "")) or now
+
+
+def is_number(text: str) -> bool:
+    """Whether this is a whole number, and no longer than any sane header's."""
+    return text.isascii() and text.isdigit() and len(text) <= 15
 
 
 def one_line(text: str) -> str:
@@ -89,17 +113,18 @@ def one_line(text: str) -> str:
 
 
 def _parse_retry_after(text: str, now: datetime) -> timedelta | None:
-    if _is_number(text):
+    if is_number(text):
         return _seconds(int(text))
+    at = _parse_date(text)
+    return None if at is None else max(timedelta(0), at - now)
+
+
+def _parse_date(text: str) -> datetime | None:
     try:
         at = parsedate_to_datetime(text)
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):  # a zone may have any number of digits
         return None
-    return max(timedelta(0), (at if at.tzinfo else at.replace(tzinfo=UTC)) - now)
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 15
 
 
 def _seconds(count: int) -> timedelta:

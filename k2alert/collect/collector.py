@@ -15,7 +15,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from yarl import URL
+
 from k2alert.collect.answers import one_line
+from k2alert.collect.budget import Budget
 from k2alert.collect.discovery import AGAIN, EVERY, Found, chosen, is_excluded
 from k2alert.collect.flow import Answer, Ask, Batch, Failure, Forge, Look, Request, Response
 from k2alert.collect.http import Client, Limits, Stats, Time, drive
@@ -104,6 +107,7 @@ class _Source:
     discover_at: datetime | None = None  # when its groups are read next; None: it has none, or they are being read
     unlisted: tuple[Project, ...] = ()  # its groups, as projects that cannot be read, until they were listed once
     told: str = ""  # why its groups cannot be read, as last logged
+    limited_until: datetime = EPOCH  # until then its forge's limit is known to be reached, and was told
     bugs: int = 0
     traced: set[str] = field(default_factory=set)  # where the bugs were that have been logged with their trace
 
@@ -164,6 +168,7 @@ class Collector:
         self._on_progress = on_progress
         self._on_projects = on_projects
         self._limits = limits
+        self._budgets: dict[tuple[str, str], Budget] = {}  # by whom the forge counts together
         self._sources: dict[str, _Source] = {}
         self._projects: dict[tuple[str, str], Project] = {}  # as stored; those no longer configured too
         self._looks: dict[asyncio.Task[None], _Source] = {}  # the looks going on
@@ -213,7 +218,8 @@ class Collector:
 
     def _make_source(self, settings: SourceSettings) -> _Source:
         forge = self._forges[settings.type]
-        client = Client(settings, forge, time=self._time, version=self._version, limits=self._limits)
+        budget = self._budgets.setdefault(_counted_as(settings, forge), Budget())
+        client = Client(settings, forge, time=self._time, version=self._version, limits=self._limits, budget=budget)
         keys = [str(key) for key in settings.projects if not is_excluded(str(key), settings)]
         if settings.groups:  # what they held when last read; they are read again at once
             stored = [project for (name, _), project in self._projects.items() if name == settings.name]
@@ -472,8 +478,10 @@ class Collector:
         """Logs that a project fails, once for each reason, and that it is well again."""
         place = source.places[before.key]
         where = {"source": source.name, "project": before.key}
-        if failure is None:
-            if before.failures:
+        if failure is not None and failure.reason == "rate_limited":
+            self._tell_limit(source, failure)
+        elif failure is None:
+            if before.failures and place.told:
                 _LOG.info("project %s of source %s can be read again", before.key, source.name, extra=where)
             place.told = ""
         elif place.told != failure.reason:
@@ -485,6 +493,14 @@ class Collector:
                 extra={**where, "reason": failure.reason},
             )
             place.told = failure.reason
+
+    def _tell_limit(self, source: _Source, failure: Failure) -> None:
+        """Logs that the forge's limit is reached: one line for all projects of the source, as long as it lasts."""
+        now = self._time.now()
+        if source.limited_until <= now:
+            extra = {"source": source.name, "reason": failure.reason}
+            _LOG.warning("source %s must wait: %s", source.name, failure.detail, extra=extra)
+        source.limited_until = max(source.limited_until, now + (failure.retry_after or timedelta()))
 
     def _note_bug(self, source: _Source, key: str, error: Exception) -> None:
         """Counts a look that met a bug, and logs it, the first at each place in the code with its trace."""
@@ -500,6 +516,14 @@ class Collector:
         trace = None if bug in source.traced else error
         source.traced.add(bug)
         _LOG.error("looking at project %s of source %s failed: %s", key, source.name, bug, extra=extra, exc_info=trace)
+
+
+def _counted_as(settings: SourceSettings, forge: Forge) -> tuple[str, str]:
+    """Whose requests the forge counts together: those of one token, or App installation, at one host."""
+    host = URL(settings.url or forge.default_url).host or ""
+    if settings.app is not None:
+        return host, f"app {settings.app.id} {settings.app.installation_id}"
+    return host, settings.token.get_secret_value().strip() if settings.token else ""
 
 
 async def _sleep(time: Time, seconds: float) -> None:

@@ -7,7 +7,7 @@ bug raises. Longer waits are the collector's.
 
 import asyncio
 import ssl
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -24,17 +24,17 @@ from k2alert.collect.answers import (
     read_answer,
     worth_retrying,
 )
+from k2alert.collect.budget import Budget, Pace, read_allowance
 from k2alert.collect.flow import Answer, Batch, Failure, Flow, Forge, Look, Request, Response
 from k2alert.collect.settings import SourceSettings
 from k2alert.collect.signing import AppSignIn, SignIn, TokenSignIn
 
-__all__ = ["Client", "Limits", "Pace", "Stats", "Time", "drive"]
+__all__ = ["Client", "Limits", "Stats", "Time", "drive"]
 
 _TRIES = 3
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 64 * 1024
-_MINUTE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,36 +66,18 @@ class Stats:
     rate_limit_remaining: int | None = None
 
 
-class Pace:
-    """At most so many requests in any minute, and none during a pause that the forge asked for."""
-
-    def __init__(self, per_minute: int | None) -> None:
-        self._starts: deque[float] | None = deque(maxlen=per_minute) if per_minute else None
-        self._paused_until = 0.0
-
-    def reserve(self, at: float) -> float:
-        """Takes the next place in the row; how many seconds after `at` it is."""
-        if self._starts is None:
-            return 0.0
-        full = len(self._starts) == self._starts.maxlen
-        start = max(at, self._starts[0] + _MINUTE) if full else at
-        self._starts.append(start)
-        return start - at
-
-    def pause(self, at: float, seconds: float) -> None:
-        """Nothing is to be asked for so many seconds from `at` on."""
-        self._paused_until = max(self._paused_until, at + seconds)
-
-    def paused(self, at: float) -> float:
-        """How many seconds of a pause are left at `at`."""
-        return max(0.0, self._paused_until - at)
-
-
 class Client:
     """One source's connection. Its session opens with the first request; `close` ends it."""
 
     def __init__(
-        self, settings: SourceSettings, forge: Forge, *, time: Time, version: str, limits: Limits | None = None
+        self,
+        settings: SourceSettings,
+        forge: Forge,
+        *,
+        time: Time,
+        version: str,
+        limits: Limits | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self._base = (settings.url or forge.default_url).rstrip("/") + forge.api_path
         token = settings.token.get_secret_value().strip() if settings.token else ""
@@ -106,6 +88,7 @@ class Client:
         self._time = time
         self._limits = limits or Limits()
         self._pace = Pace(settings.max_requests_per_minute)
+        self._budget = budget or Budget()
         self._counts: Counter[tuple[str, str]] = Counter()
         self._remaining: int | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -113,6 +96,10 @@ class Client:
     def stats(self) -> Stats:
         """What this client has asked so far."""
         return Stats(dict(self._counts), self._remaining)
+
+    def paused(self) -> float:
+        """For how many seconds from now on nothing may be asked, because of the forge's limits."""
+        return self._budget.paused(self._time.monotonic())
 
     async def close(self) -> None:
         """Closes the connections; a client that is asked again opens new ones."""
@@ -140,16 +127,27 @@ class Client:
 
     async def _try(self, request: Request) -> Answer:
         """One try, in its turn; a pause of more than a minute is told instead of waited for."""
-        while paused := self._pace.paused(self._time.monotonic()):
+        while paused := self.paused():
             if paused > LONGEST_WAIT.total_seconds():
-                return Failure("rate_limited", "the forge asked for a pause", None, timedelta(seconds=paused))
+                return self._hold_back(paused)
             await self._time.sleep(paused)
-        if wait := self._pace.reserve(self._time.monotonic()):
+        at = self._time.monotonic()
+        if wait := max(self._pace.reserve(at), self._budget.reserve(at)):
             await self._time.sleep(wait)
         answer = await self._renew() or await self._follow(request, self._sign_in.token)
         if isinstance(answer, Failure) and answer.reason == "rate_limited" and answer.retry_after is not None:
-            self._pace.pause(self._time.monotonic(), answer.retry_after.total_seconds())
+            self._budget.pause(self._time.monotonic(), answer.retry_after.total_seconds())
         return answer
+
+    def _hold_back(self, seconds: float) -> Failure:
+        """Why nothing is asked: the forge said so, or its limit is so near that the rest is left to others."""
+        left = "" if not self._remaining else f" ({self._remaining} requests are left to others)"
+        return Failure(
+            "rate_limited",
+            f"the forge's limit is reached{left}; on in {seconds:.0f} s",
+            None,
+            timedelta(seconds=seconds),
+        )
 
     async def _renew(self) -> Failure | None:
         """Sees to a token that is good, where the source gets its own; why there is none."""
@@ -191,8 +189,7 @@ class Client:
             method, url, json=request.body, headers=signed, allow_redirects=False
         ) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
-            remaining = rate_limit_remaining(headers)
-            self._remaining = self._remaining if remaining is None else remaining
+            self._note_limits(headers)
             if response.status in _REDIRECTS and "location" in headers:
                 return _redirect(request, url, response.status, headers["location"])
             body = await self._read(response)
@@ -200,6 +197,13 @@ class Client:
             return TOO_LARGE
         # On the event loop: json holds the interpreter's lock to its end, so a thread would not help (measured).
         return read_answer(response.status, headers, body, now=self._time.now())
+
+    def _note_limits(self, headers: Mapping[str, str]) -> None:
+        remaining = rate_limit_remaining(headers)
+        self._remaining = self._remaining if remaining is None else remaining
+        allowance = read_allowance(headers, now=self._time.now())
+        if allowance is not None:
+            self._budget.learn(allowance, self._time.monotonic())
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes | None:
         """The unpacked body; None where it is larger than it may be, which also cuts the connection."""

@@ -493,6 +493,28 @@ async def test_what_a_look_remembers_is_given_to_the_next_of_the_source(world: W
     assert memories == [{}, {"looks": 1}]
 
 
+async def test_bookmarks_are_given_to_the_next_look_at_the_same_project_once_all_is_recorded(world: World) -> None:
+    given: list[Any] = []
+
+    def look(ask: Ask) -> Flow:
+        given.append((ask.project.key, ask.bookmarks))
+        ended = yield from TOY.look(ask)
+        return replace(ended, bookmarks={"looks": len(given)})
+
+    world.toy.projects["c/d"] = runs(1)
+    source = settings(world.server.url, projects=["a/b", "c/d"])
+    async with world.collector(source, forge=Forge(look=look, default_url="", api_path="")) as collector:
+        await collector.look("s", "a/b")
+        await collector.look("s", "c/d")
+        await collector.look("s", "a/b")
+        world.store.fails = OSError("disk full")
+        world.toy.projects["a/b"].append(ToyRun("8", world.fake.now))
+        with pytest.raises(OSError, match="disk full"):
+            await collector.look("s", "a/b")
+        await collector.look("s", "a/b")
+    assert given == [("a/b", {}), ("c/d", {}), ("a/b", {"looks": 1}), ("a/b", {"looks": 3}), ("a/b", {"looks": 3})]
+
+
 async def test_only_github_is_swept_and_is_told_the_runs_of_thirty_days(world: World) -> None:
     asks: list[Ask] = []
 

@@ -273,6 +273,36 @@ async def test_a_source_without_a_token_sends_none(server: FaultyServer, make_cl
     assert "authorization" not in server.seen[0].headers
 
 
+async def test_what_has_not_changed_is_not_sent_again(make_client: MakeClient) -> None:
+    async def tagged(request: web.Request) -> web.StreamResponse:
+        fresh = request.headers.get("If-None-Match") == 'W/"7"'
+        return web.Response(status=304) if fresh else web.json_response(FINE, headers={"ETag": 'W/"7"'})
+
+    async with FaultyServer(tagged) as server:
+        client = make_client(server.url)
+        first = await client.ask(Request("/runs", kind="runs"))
+        assert isinstance(first, Response)
+        again = await client.ask(Request("/runs", kind="runs", etag=first.etag))
+    assert isinstance(again, Response)
+    assert (first.unchanged, first.data, again.unchanged, again.data) == (False, FINE, True, None)
+    assert "if-none-match" not in server.seen[0].headers
+    assert client.stats().requests == {("runs", "200"): 1, ("runs", "304"): 1}
+
+
+async def test_an_answer_that_nothing_changed_to_someone_who_knows_nothing_is_a_failure(
+    server: FaultyServer, make_client: MakeClient
+) -> None:
+    server.faults.append(answer(None, status=304))
+    came = await make_client(server.url).ask(Request("/runs"))
+    assert isinstance(came, Failure)
+    assert came.reason == "client"
+
+
+@pytest.mark.parametrize(("etag", "kept"), [('"7"', '"7"'), ('W/"7"', 'W/"7"'), ('"\x07"', ""), ('"ö"', ""), ("", "")])
+def test_only_an_etag_that_can_be_sent_back_is_one(etag: str, kept: str) -> None:
+    assert Response(200, {"etag": etag}, None).etag == kept
+
+
 async def test_a_query_is_posted_as_json_and_repeated_like_any_question(
     server: FaultyServer, make_client: MakeClient
 ) -> None:

@@ -92,6 +92,7 @@ class _Place:
     busy: bool = False
     gone: bool = False  # it is read no more, as soon as the look that goes on has ended
     told: str = ""  # why it fails, as last logged
+    bookmarks: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -422,6 +423,7 @@ class Collector:
         look = await drive(source.forge.look(ask), lambda request: self._ask(source, key, request), record)
         source.memory = look.memory
         await self._settle(source, ask, look)
+        source.places[key].bookmarks = look.bookmarks  # only now: what they say was read is recorded
         if ask.first and look.failure is None:
             self._on_progress(self._projects[source_name, key], done, done)
         return look
@@ -432,7 +434,17 @@ class Collector:
         first = needs_backfill(project, depth=depth, now=now)
         sweep = source.settings.type == "github" and (first or sweep_due(project, now=now))
         known = await self._store.known_runs(project.source, project.path, known_since(since, sweep=sweep, now=now))
-        return Ask(project, since, now, known, first=first, sweep=sweep, wants=self._wants(), memory=source.memory)
+        return Ask(
+            project,
+            since,
+            now,
+            known,
+            first=first,
+            sweep=sweep,
+            wants=self._wants(),
+            memory=source.memory,
+            bookmarks=source.places[project.key].bookmarks,
+        )
 
     async def _ask(self, source: _Source, key: str, request: Request) -> Answer:
         answer = await source.client.ask(request)

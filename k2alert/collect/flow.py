@@ -7,6 +7,7 @@ facts to be recorded and is sent None; it returns a `Look`. `http.drive` is the 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any, Literal
 
 from k2alert.collect.hooks import Hooks
@@ -20,22 +21,35 @@ class Request:
     """One call of a forge's API.
 
     `path` is joined to the API's base URL and already percent-encoded; `kind` is a short word for counting
-    (`pipelines`, `jobs`). A `body` makes it a POST of JSON. Every request here only reads.
+    (`pipelines`, `jobs`). A `body` makes it a POST of JSON. Every request here only reads. With an `etag`, which an
+    earlier answer to the same question carried, the forge may answer that nothing has changed.
     """
 
     path: str
     params: tuple[tuple[str, str], ...] = ()
     body: Mapping[str, Any] | None = None
     kind: str = "other"
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A 200 with a JSON body. Header names are in lower case."""
+    """A 200 with a JSON body, or a 304 without one to a request with an `etag`. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
     data: Any
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether it is still what the request's `etag` stands for; there is no `data` then."""
+        return self.status == HTTPStatus.NOT_MODIFIED
+
+    @property
+    def etag(self) -> str:
+        """What the forge calls this state of what was asked for; "" where it says nothing that could be sent back."""
+        etag = self.headers.get("etag", "")
+        return etag if etag.isascii() and etag.isprintable() else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +91,8 @@ class Look:
     project: Project
     failure: Failure | None = None
     swept: bool = False  # GitHub: the sweep for re-runs of old runs was part of it
-    memory: Mapping[str, Any] = field(default_factory=dict)  # sent back in the next Ask
+    memory: Mapping[str, Any] = field(default_factory=dict)  # sent back in the next Ask of the source
+    bookmarks: Mapping[str, Any] = field(default_factory=dict)  # sent back in the next Ask of the project
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +102,8 @@ class Ask:
     `known` are the runs that the store already holds (those created or open since about `since`, and for
     GitHub those of the last 30 days), by run id. `first`: this is a backfill. `sweep`: look for re-runs of old
     runs too. `wants` are the kinds of facts that rules need, where reading them costs requests. `memory` is what the
-    last look at the same source returned (such as: GraphQL is refused).
+    last look at the same source returned (such as: GraphQL is refused), `bookmarks` what the last look at the same
+    project did (such as: the ETags of its lists); both are lost with the process.
     """
 
     project: Project
@@ -98,6 +114,7 @@ class Ask:
     sweep: bool = False
     wants: frozenset[Kind] = frozenset()
     memory: Mapping[str, Any] = field(default_factory=dict)
+    bookmarks: Mapping[str, Any] = field(default_factory=dict)
 
 
 Flow = Generator[Request | Batch, Answer | None, Look]

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -184,14 +185,15 @@ class Client:
 
     async def _send(self, request: Request, url: URL, token: str) -> "Answer | _Moved":
         method = "GET" if request.body is None else "POST"
-        signed = {"Authorization": f"Bearer {token}"} if token else {}
-        async with self._open().request(
-            method, url, json=request.body, headers=signed, allow_redirects=False
-        ) as response:
+        own = {"Authorization": f"Bearer {token}"} if token else {}
+        own |= {"If-None-Match": request.etag} if request.etag else {}
+        async with self._open().request(method, url, json=request.body, headers=own, allow_redirects=False) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
             self._note_limits(headers)
             if response.status in _REDIRECTS and "location" in headers:
                 return _redirect(request, url, response.status, headers["location"])
+            if response.status == HTTPStatus.NOT_MODIFIED and request.etag:
+                return Response(response.status, headers, None)
             body = await self._read(response)
         if body is None:
             return TOO_LARGE

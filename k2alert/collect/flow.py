@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from k2alert.collect.hooks import Hooks
 from k2alert.model import Fact, Kind, KnownRun, PipelineRun, Project
@@ -23,6 +23,9 @@ class Request:
     `path` is joined to the API's base URL and already percent-encoded; `kind` is a short word for counting
     (`pipelines`, `jobs`). A `body` makes it a POST of JSON. Every request here only reads. With an `etag`, which an
     earlier answer to the same question carried, the forge may answer that nothing has changed.
+
+    `read` makes it a download: the body, which is no JSON and may be large, comes as a file that is open for reading,
+    in a thread of its own; what `read` returns is the response's `data`. Such a request may be redirected elsewhere.
     """
 
     path: str
@@ -30,11 +33,15 @@ class Request:
     body: Mapping[str, Any] | None = None
     kind: str = "other"
     etag: str = ""
+    read: Callable[[BinaryIO], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A 200 with a JSON body, or a 304 without one to a request with an `etag`. Header names are in lower case."""
+    """A 200 with a JSON body, or a 304 without one to a request with an `etag`, or what a download was read as.
+
+    Header names are in lower case.
+    """
 
     status: int
     headers: Mapping[str, str]

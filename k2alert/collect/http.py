@@ -7,11 +7,13 @@ bug raises. Longer waits are the collector's.
 
 import asyncio
 import ssl
+import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
+from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -40,10 +42,19 @@ _CHUNK = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one answer may cost: `time` for the whole exchange, `size` in bytes of its unpacked body."""
+    """What one answer may cost: `time` for the whole exchange, `size` in bytes of its unpacked body.
+
+    Downloads go to a file and may take longer: reports of a large project, with logs and pages among them.
+    """
 
     time: timedelta = timedelta(seconds=60)  # GitLab gives up on a GraphQL query after 30 s, proxies after 60 s
     size: int = 64 * 1024 * 1024
+    download_time: timedelta = timedelta(minutes=10)
+    download_size: int = 256 * 1024 * 1024
+
+    def time_of(self, request: Request) -> timedelta:
+        """How long this request's exchange may take."""
+        return self.time if request.read is None else self.download_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +175,14 @@ class Client:
             return self._sign_in.renewed(answer) if isinstance(answer, Response) else answer
 
     async def _follow(self, request: Request, token: str) -> Answer:
-        """One exchange, and those that its redirects lead to."""
-        url = self._url(request)
+        """One exchange, and those that its redirects lead to; the token stays with the forge."""
+        url, away = self._url(request), False
         for _ in range(_MOST_REDIRECTS + 1):
-            came = await self._exchange(request, url, token)
+            came = await self._exchange(request, url, "" if away else token)
             self._counts[request.kind, _code(came)] += 1
             if not isinstance(came, _Moved):
-                return came
-            url = came.to
+                return _of_elsewhere(came) if away else came
+            url, away = came.to, away or came.away
         return Failure("client", "redirected too often")
 
     async def _exchange(self, request: Request, url: URL, token: str) -> "Answer | _Moved":
@@ -179,7 +190,8 @@ class Client:
         try:
             return await self._send(request, url, token)
         except TimeoutError:
-            return Failure("timeout", f"no whole answer within {self._limits.time.total_seconds():g} s")
+            seconds = self._limits.time_of(request).total_seconds()
+            return Failure("timeout", f"no whole answer within {seconds:g} s")
         except (aiohttp.ClientError, OSError) as error:
             return Failure("network", str(error) or type(error).__name__)
 
@@ -187,13 +199,18 @@ class Client:
         method = "GET" if request.body is None else "POST"
         own = {"Authorization": f"Bearer {token}"} if token else {}
         own |= {"If-None-Match": request.etag} if request.etag else {}
-        async with self._open().request(method, url, json=request.body, headers=own, allow_redirects=False) as response:
+        timeout = aiohttp.ClientTimeout(total=self._limits.time_of(request).total_seconds())
+        async with self._open().request(
+            method, url, json=request.body, headers=own, allow_redirects=False, timeout=timeout
+        ) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
             self._note_limits(headers)
             if response.status in _REDIRECTS and "location" in headers:
                 return _redirect(request, url, response.status, headers["location"])
             if response.status == HTTPStatus.NOT_MODIFIED and request.etag:
                 return Response(response.status, headers, None)
+            if request.read is not None and response.status == HTTPStatus.OK:
+                return await self._download(response, headers, request.read)
             body = await self._read(response)
         if body is None:
             return TOO_LARGE
@@ -217,13 +234,25 @@ class Client:
                 return None
         return bytes(body)
 
+    async def _download(
+        self, response: aiohttp.ClientResponse, headers: Mapping[str, str], read: Callable[[BinaryIO], Any]
+    ) -> Answer:
+        """What `read` makes of the body, which waits for it on disk and never is in memory as a whole."""
+        with tempfile.TemporaryFile() as file:
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                file.write(chunk)
+                if file.tell() > self._limits.download_size:
+                    response.close()
+                    return TOO_LARGE
+            file.seek(0)
+            return Response(response.status, headers, await asyncio.to_thread(read, file))
+
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=self._trust()),
                 headers=self._headers,
                 cookie_jar=aiohttp.DummyCookieJar(),  # a token, no login: GitLab's session cookie is of no use
-                timeout=aiohttp.ClientTimeout(total=self._limits.time.total_seconds()),
             )
         return self._session
 
@@ -251,26 +280,40 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class _Moved:
-    """The forge says that what was asked for is elsewhere on it."""
+    """The forge says that what was asked for is elsewhere; `away`: on another host, which hears no token."""
 
     status: int
     to: URL
+    away: bool = False
 
 
 def _redirect(request: Request, url: URL, status: int, location: str) -> _Moved | Failure:
-    """Where to go on; only GETs, and only on the same origin, so that neither token nor question leaves it."""
+    """Where to go on: only GETs, and only on the same origin, so that neither token nor question leaves it.
+
+    Downloads alone are followed elsewhere, for both forges keep artifacts in a storage with an address of its own,
+    signed for some minutes; not from https to http.
+    """
     try:
-        to = url.join(URL(location)).with_user(None)
+        # As it was written: what is signed must not be quoted anew.
+        to = url.join(URL(location, encoded=request.read is not None)).with_user(None)
         same = to.origin() == url.origin()
     except ValueError:
         return Failure("client", f"{status} to nowhere", status)
-    if not same:
+    away = not same and request.read is not None and to.scheme in ("https", url.scheme)
+    if not same and not away:
         return Failure(
             "client", f"{status} to another host, {to.scheme}://{to.host}: is the source's url right?", status
         )
     if request.body is not None:
         return Failure("client", f"{status} in answer to a POST", status)
-    return _Moved(status, to)
+    return _Moved(status, to, away)
+
+
+def _of_elsewhere(answer: Answer) -> Answer:
+    """The answer of a storage: what it refuses says nothing of the token, or of the forge's limits."""
+    if isinstance(answer, Failure) and answer.reason in ("auth", "forbidden", "rate_limited"):
+        return Failure("server", f"the storage of downloads says {answer.detail}", answer.status)
+    return answer
 
 
 def _code(came: Answer | _Moved) -> str:

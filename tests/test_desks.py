@@ -102,6 +102,23 @@ async def test_who_took_it_and_answers_too_late_is_told_again_and_hears_the_end(
         assert "RESOLVED" in texts(slow)[-1]
 
 
+class Lying(Slack):
+    """A Slack behind a gateway that loses its answers."""
+
+    async def hook(self, request: web.Request) -> web.Response:
+        await super().hook(request)
+        return web.Response(status=502)
+
+
+async def test_who_took_it_behind_a_gateway_that_says_otherwise_hears_the_end(tmp_path: Path) -> None:
+    async with stand_in_slack(Lying()) as slack, an_office(tmp_path, team(hook(slack))) as office:
+        red = office.world.fire()
+        await office.told()
+        office.world.end(red)
+        await office.told(HOUR)
+    assert ["FIRING" in text for text in texts(slack)] == [True, False]
+
+
 async def test_who_surely_did_not_take_the_beginning_does_not_hear_the_end(tmp_path: Path) -> None:
     async with stand_in_slack() as slack:
         slack.script = [Scripted(status=503)]

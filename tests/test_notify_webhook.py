@@ -168,7 +168,10 @@ async def test_text_of_a_forge_stays_where_it_is_put(text: str, hook: Hook, post
         (404, {}, Refused("the webhook answered 404", "clientError")),
         (408, {}, Retry("the webhook answered 408", None, "serverError")),
         (429, {"Retry-After": "17"}, Retry("the webhook answered 429", timedelta(seconds=17), "rateLimited")),
+        (500, {}, Retry("the webhook answered 500", None, "serverError", maybe=True)),
+        (502, {}, Retry("the webhook answered 502", None, "serverError", maybe=True)),
         (503, {}, Retry("the webhook answered 503", None, "serverError")),
+        (504, {}, Retry("the webhook answered 504", None, "serverError", maybe=True)),
         (503, {"Retry-After": "soon"}, Retry("the webhook answered 503", None, "serverError")),
     ],
 )

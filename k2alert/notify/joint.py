@@ -9,7 +9,11 @@ import aiohttp
 
 from k2alert.model import Delivery, Refused, Retry, Sent
 
-__all__ = ["join", "never_met", "retry_after", "took"]
+__all__ = ["join", "may_have_taken", "never_met", "retry_after", "took"]
+
+# RFC 9110, 15.6: something went wrong on the way, or behind a gateway, after the request had come in. 503 and 429 say
+# that it was not dealt with.
+_UNSURE = frozenset({500, 502, 504})
 
 
 def took(handle: Mapping[str, str], address: str, mark: str) -> bool:
@@ -20,6 +24,11 @@ def took(handle: Mapping[str, str], address: str, mark: str) -> bool:
 def never_met(error: Exception) -> bool:
     """Whether an error of aiohttp means that no connection came about, so that nothing can have been taken."""
     return isinstance(error, aiohttp.ClientConnectorError)
+
+
+def may_have_taken(status: int) -> bool:
+    """Whether a server that answers so may have taken the message all the same."""
+    return status in _UNSURE
 
 
 def join(deliveries: Mapping[str, Delivery]) -> Delivery:

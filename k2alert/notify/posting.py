@@ -32,7 +32,7 @@ def read_status(who: str, status: int, wait: str | None, *, now: datetime) -> De
     if status == 429:
         return Retry(said, joint.retry_after(wait, now=now), "rateLimited")
     if status >= 500 or status in _PASSING:
-        return Retry(said, joint.retry_after(wait, now=now), "serverError")
+        return Retry(said, joint.retry_after(wait, now=now), "serverError", maybe=joint.may_have_taken(status))
     return Refused(said, "authError" if status in (401, 403) else "clientError")
 
 

@@ -81,6 +81,8 @@ _LIMITED = frozenset({"ratelimited", "rate_limited"})
 _PASSING = frozenset(
     {"fatal_error", "internal_error", "request_timeout", "service_unavailable", "team_added_to_org", _UNREADABLE}
 )
+# Of these Slack says that some aspect of the operation may have succeeded; whoever else answers is not Slack.
+_UNSURE = frozenset({"fatal_error", "internal_error", _UNREADABLE})
 _UNKNOWN_TO_SLACK = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
 _MESSAGE_GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 # A webhook's errors are single words; anything else comes from a proxy and may repeat the secret URL.
@@ -107,7 +109,8 @@ def read(answer: Answer, *, now: datetime) -> Delivery:
     if answer.status == 429 or answer.error in _LIMITED:
         return Retry(text, joint.retry_after(answer.retry_after, now=now), "rateLimited")
     if answer.status >= 500 or answer.error in _PASSING:
-        return Retry(text, joint.retry_after(answer.retry_after, now=now), "serverError")
+        maybe = answer.error in _UNSURE or joint.may_have_taken(answer.status)
+        return Retry(text, joint.retry_after(answer.retry_after, now=now), "serverError", maybe=maybe)
     if answer.is_good:
         return Sent()
     return Refused(text, "authError" if answer.error in _UNKNOWN_TO_SLACK else "clientError")
@@ -267,4 +270,4 @@ async def _ask(call: Callable[[], Awaitable[Answer]], within: timedelta) -> Answ
     except (aiohttp.ClientError, OSError) as error:
         return Retry(f"no answer from Slack ({type(error).__name__})", maybe=not joint.never_met(error))
     except (ValueError, LookupError, RecursionError) as error:  # a charset or JSON that nobody can read
-        return Retry(f"{_UNREADABLE} from Slack ({type(error).__name__})", reason="serverError")
+        return Retry(f"{_UNREADABLE} from Slack ({type(error).__name__})", reason="serverError", maybe=True)

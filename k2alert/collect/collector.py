@@ -8,71 +8,33 @@ go on.
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from yarl import URL
 
-from k2alert.collect.answers import one_line
 from k2alert.collect.budget import Budget
 from k2alert.collect.discovery import AGAIN, EVERY, Found, chosen, is_excluded
-from k2alert.collect.flow import Answer, Ask, Batch, Failure, Forge, Look, Request, Response
-from k2alert.collect.http import Client, Limits, Stats, Time, drive
-from k2alert.collect.schedule import (
-    first_look,
-    known_since,
-    needs_backfill,
-    next_look,
-    read_since,
-    settle,
-    settle_failure,
-    sweep_due,
-)
+from k2alert.collect.flow import Failure, Forge, Look
+from k2alert.collect.http import Client, Limits, Stats, Time
+from k2alert.collect.looking import CannotRecord, Looker, Store
+from k2alert.collect.schedule import first_look, next_look, settle_failure
 from k2alert.collect.settings import SourceSettings
-from k2alert.model import Fact, Kind, KnownRun, PipelineRun, Project, Saved
+from k2alert.collect.timetable import Place, Source
+from k2alert.collect.troubles import name_bug, tell_bug, tell_groups
+from k2alert.model import Kind, Project, Saved
 from k2alert.times import EPOCH
 
 __all__ = ["CannotRecord", "Collector", "SourceStats", "Store"]
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_REST = 60.0  # seconds; a clock may be set meanwhile, and nobody tells
-_MOST_LOOKS = 4  # at once at one source: enough to hide the network, few enough for any forge
 
 
 async def _nothing() -> None:
     """What happens where nobody needs to hear."""
-
-
-class CannotRecord(Exception):
-    """The store can't take facts now; nothing of the batch is kept. One clear line."""
-
-
-class Store(Protocol):
-    """What collecting needs of the store; each call is one whole transaction."""
-
-    async def projects(self) -> list[Project]:
-        """Every project ever read."""
-        ...
-
-    async def save_project(self, project: Project) -> None:
-        """Keeps a project as it is now; source and key tell projects apart."""
-        ...
-
-    async def known_runs(self, source: str, project: str, since: datetime) -> dict[str, KnownRun]:
-        """Runs of a project seen since then or still open, by the forge's id."""
-        ...
-
-    async def save(self, runs: Sequence[PipelineRun]) -> Saved:
-        """Records what a look says of runs; saying it again changes nothing. Raises `CannotRecord`."""
-        ...
-
-    async def save_facts(self, facts: Sequence[Fact]) -> Saved:
-        """The same for reports, deployments and schedules, once their runs are recorded."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,56 +44,6 @@ class SourceStats:
     asked: Stats
     last_success: datetime | None
     bugs: int
-
-
-@dataclass(slots=True)
-class _Place:
-    """A project's place in the timetable of its source."""
-
-    due: datetime
-    busy: bool = False
-    gone: bool = False  # it is read no more, as soon as the look that goes on has ended
-    told: str = ""  # why it fails, as last logged
-    bookmarks: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Source:
-    """One source at work."""
-
-    settings: SourceSettings
-    forge: Forge
-    client: Client
-    places: dict[str, _Place]
-    open: bool = True  # False: its last looks are being ended
-    memory: Mapping[str, Any] = field(default_factory=dict)
-    discover_at: datetime | None = None  # when its groups are read next; None: it has none, or they are being read
-    unlisted: tuple[Project, ...] = ()  # its groups, as projects that cannot be read, until they were listed once
-    told: str = ""  # why its groups cannot be read, as last logged
-    limited_until: datetime = EPOCH  # until then its forge's limit is known to be reached, and was told
-    bugs: int = 0
-    traced: set[str] = field(default_factory=set)  # where the bugs were that have been logged with their trace
-
-    @property
-    def name(self) -> str:
-        return self.settings.name
-
-    def next_due(self) -> datetime | None:
-        """When the next look may start, or the groups are read again; None while neither can, until one ends."""
-        looks = [place.due for place in self._idle().values()] if self._free() else []
-        return min([*looks, *([self.discover_at] if self.open and self.discover_at else [])], default=None)
-
-    def due(self, now: datetime) -> list[str]:
-        """The projects to look at now, the longest due first."""
-        idle = self._idle()
-        ready = sorted((key for key in idle if idle[key].due <= now), key=lambda key: idle[key].due)
-        return ready[: self._free()]
-
-    def _idle(self) -> dict[str, _Place]:
-        return {key: place for key, place in self.places.items() if not place.busy}
-
-    def _free(self) -> int:
-        return max(0, _MOST_LOOKS - sum(place.busy for place in self.places.values())) if self.open else 0
 
 
 class Collector:
@@ -160,22 +72,18 @@ class Collector:
     ) -> None:
         self._wanted = tuple(sources)
         self._forges = forges
+        self._looker = Looker(store, time, depth, wants, on_saved, on_progress)
+        self._projects = self._looker.projects  # as stored; those no longer configured too
         self._store = store
         self._time = time
-        self._depth = depth
         self._version = version
-        self._wants = wants
-        self._on_saved = on_saved
-        self._on_progress = on_progress
         self._on_projects = on_projects
         self._limits = limits
         self._budgets: dict[tuple[str, str], Budget] = {}  # by whom the forge counts together
-        self._sources: dict[str, _Source] = {}
-        self._projects: dict[tuple[str, str], Project] = {}  # as stored; those no longer configured too
-        self._looks: dict[asyncio.Task[None], _Source] = {}  # the looks going on
+        self._sources: dict[str, Source] = {}
+        self._looks: dict[asyncio.Task[None], Source] = {}  # the looks going on
         self._changed = asyncio.Event()
         self._latest = EPOCH  # the latest time seen: a clock set back shows by it
-        self._saving = asyncio.Lock()
 
     # ------------------------------------------------------------------------------------------- life
 
@@ -209,7 +117,7 @@ class Collector:
         self._sources = {name: going_on.get(name) or self._make_source(wanted[name]) for name in wanted}
         self._changed.set()
 
-    async def _stop(self, sources: Iterable[_Source]) -> None:
+    async def _stop(self, sources: Iterable[Source]) -> None:
         stopped = list(sources)
         for source in stopped:
             source.open = False
@@ -217,7 +125,7 @@ class Collector:
         for source in stopped:
             await source.client.close()
 
-    def _make_source(self, settings: SourceSettings) -> _Source:
+    def _make_source(self, settings: SourceSettings) -> Source:
         forge = self._forges[settings.type]
         budget = self._budgets.setdefault(_counted_as(settings, forge), Budget())
         client = Client(settings, forge, time=self._time, version=self._version, limits=self._limits, budget=budget)
@@ -226,7 +134,7 @@ class Collector:
             stored = [project for (name, _), project in self._projects.items() if name == settings.name]
             keys += [project.key for project in stored if not is_excluded(project.path, settings)]
         now = self._time.now()
-        source = _Source(settings, forge, client, {}, discover_at=now if settings.groups else None)
+        source = Source(settings, forge, client, {}, discover_at=now if settings.groups else None)
         self._add_places(source, {key: key for key in keys})
         if not source.places:
             groups = [f"{group}/*" for group in settings.groups]
@@ -235,7 +143,7 @@ class Collector:
             )
         return source
 
-    def _add_places(self, source: _Source, paths: Mapping[str, str]) -> None:
+    def _add_places(self, source: Source, paths: Mapping[str, str]) -> None:
         """Gives the projects that are new a place in the timetable, one soon after the other; `paths` are by key."""
         now, settings = self._time.now(), source.settings
         new = [key for key in paths if key not in source.places]
@@ -243,11 +151,11 @@ class Collector:
             unread = Project(source=settings.name, key=key, path=paths[key], first_seen_at=now)
             self._projects.setdefault((settings.name, key), unread)
             due = first_look(position=position, projects=len(new), poll_interval=settings.poll_interval, now=now)
-            source.places[key] = _Place(due)
+            source.places[key] = Place(due)
 
     # ------------------------------------------------------------------------------------------- groups
 
-    async def _discover(self, source: _Source) -> None:
+    async def _discover(self, source: Source) -> None:
         """Reads the source's groups; whatever happens, they are read again."""
         try:
             await self._read_groups(source)
@@ -256,7 +164,7 @@ class Collector:
             source.discover_at = self._time.now() + AGAIN
             _LOG.exception("reading the groups of source %s failed", source.name)
 
-    async def _read_groups(self, source: _Source) -> None:
+    async def _read_groups(self, source: Source) -> None:
         """What could not be read keeps its projects."""
         found: dict[str, Found] = {}
         failure: Failure | None = None
@@ -266,7 +174,7 @@ class Collector:
                 failure = failure or listed
             else:
                 found.update(chosen(source.settings, listed))
-        self._tell_groups(source, failure)
+        tell_groups(source, failure)
         source.unlisted = tuple(
             replace(group, failure=failure.reason if failure is not None else "") for group in source.unlisted
         )
@@ -277,7 +185,7 @@ class Collector:
             source.discover_at = self._time.now() + (EVERY if failure is None else AGAIN)
             await self._on_projects()
 
-    async def _list(self, source: _Source, group: str) -> tuple[Found, ...] | Failure:
+    async def _list(self, source: Source, group: str) -> tuple[Found, ...] | Failure:
         listing = source.forge.list_projects
         if listing is None:
             return ()
@@ -289,7 +197,7 @@ class Collector:
             found: tuple[Found, ...] | Failure = end.value
             return found
 
-    def _take_found(self, source: _Source, found: Mapping[str, Found], *, everything: bool) -> None:
+    def _take_found(self, source: Source, found: Mapping[str, Found], *, everything: bool) -> None:
         """From now on these projects; those that are gone are let go of where `everything` was listed."""
         self._add_places(source, {key: one.path for key, one in found.items()})
         named = {str(key) for key in source.settings.projects}
@@ -298,14 +206,6 @@ class Collector:
             if place.gone and not place.busy:
                 del source.places[key]
         self._changed.set()
-
-    def _tell_groups(self, source: _Source, failure: Failure | None) -> None:
-        reason = failure.reason if failure is not None else ""
-        if failure is not None and source.told != reason:
-            _LOG.warning("the groups of source %s cannot be read: %s", source.name, failure.detail)
-        if failure is None and source.told:
-            _LOG.info("the groups of source %s can be read again", source.name)
-        source.told = reason
 
     # ------------------------------------------------------------------------------------------- what is known
 
@@ -335,7 +235,7 @@ class Collector:
         """Every source in numbers, by name."""
         return {name: self._stats_of(source) for name, source in self._sources.items()}
 
-    def _stats_of(self, source: _Source) -> SourceStats:
+    def _stats_of(self, source: Source) -> SourceStats:
         heard = [self._projects[source.name, key].success_at for key in source.places]
         last = max((at for at in heard if at is not None), default=None)
         return SourceStats(source.client.stats(), last, source.bugs)
@@ -357,7 +257,7 @@ class Collector:
                 source.places[key].busy = True
                 self._begin(source, self._visit(source, key), f"look at {key} of {source.name}")
 
-    def _begin(self, source: _Source, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _begin(self, source: Source, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._looks[task] = source
         task.add_done_callback(self._forget)
@@ -380,18 +280,21 @@ class Collector:
         finally:
             await _end(waits)
 
-    async def _visit(self, source: _Source, key: str) -> None:
+    async def _visit(self, source: Source, key: str) -> None:
         """One look in its turn; whatever happens, it ends with the project's next turn."""
         place = source.places[key]
         started = self._time.now()
         retry_after = None
         try:
-            look = await self.look(source.name, key)
+            look = await self._looker.look(source, key)
             retry_after = look.failure.retry_after if look.failure else None
         except CannotRecord:
             retry_after = None  # whoever looks after the store says so; the look is made again in its turn
         except Exception as error:
-            self._note_bug(source, key, error)
+            source.bugs += 1
+            identity, failure = (source.name, key), Failure("client", f"bug: {name_bug(error)}")
+            self._projects[identity] = settle_failure(self._projects[identity], failure)
+            tell_bug(source, key, error)
         finally:
             place.busy = False
             if place.gone:
@@ -404,130 +307,9 @@ class Collector:
             retry_after=retry_after,
         )
 
-    # ------------------------------------------------------------------------------------------- one look
-
-    async def look(self, source_name: str, key: str) -> Look:
+    async def look(self, source: str, key: str) -> Look:
         """One look at one configured project, recorded as it goes; its failure is a value, a bug raises."""
-        source = self._sources[source_name]
-        started = self._time.now()
-        ask = await self._make_ask(source, self._projects[source_name, key], started)
-        done = 0
-
-        async def record(batch: Batch) -> None:
-            nonlocal done
-            await self._record(batch)
-            done = batch.done
-            if ask.first:
-                self._on_progress(self._projects[source_name, key], done, batch.total)
-
-        look = await drive(source.forge.look(ask), lambda request: self._ask(source, key, request), record)
-        source.memory = look.memory
-        await self._settle(source, ask, look)
-        source.places[key].bookmarks = look.bookmarks  # only now: what they say was read is recorded
-        if ask.first and look.failure is None:
-            self._on_progress(self._projects[source_name, key], done, done)
-        return look
-
-    async def _make_ask(self, source: _Source, project: Project, now: datetime) -> Ask:
-        depth = self._depth() if source.settings.backfill is None else source.settings.backfill
-        since = read_since(project, depth=depth, now=now)
-        first = needs_backfill(project, depth=depth, now=now)
-        sweep = source.settings.type == "github" and (first or sweep_due(project, now=now))
-        known = await self._store.known_runs(project.source, project.path, known_since(since, sweep=sweep, now=now))
-        return Ask(
-            project,
-            since,
-            now,
-            known,
-            first=first,
-            sweep=sweep,
-            wants=self._wants(),
-            memory=source.memory,
-            bookmarks=source.places[project.key].bookmarks,
-        )
-
-    async def _ask(self, source: _Source, key: str, request: Request) -> Answer:
-        answer = await source.client.ask(request)
-        if isinstance(answer, Response):
-            project = self._projects[source.name, key]
-            self._projects[source.name, key] = replace(project, success_at=self._time.now())
-        return answer
-
-    async def _record(self, batch: Batch) -> None:
-        """Records, and tells what that changed; both or neither, for who hears of it must agree with the store."""
-        keeping = asyncio.create_task(self._keep(batch), name="record a batch")
-        try:
-            await asyncio.shield(keeping)
-        except asyncio.CancelledError:
-            await asyncio.wait([keeping])
-            raise
-
-    async def _keep(self, batch: Batch) -> None:
-        async with self._saving:  # one after the other: a stream must be heard of before what is in it
-            if batch.runs:
-                self._on_saved(await self._store.save(batch.runs))
-            if batch.facts:
-                self._on_saved(await self._store.save_facts(batch.facts))
-
-    async def _settle(self, source: _Source, ask: Ask, look: Look) -> None:
-        """Stores how far the project has been read now."""
-        identity = source.name, ask.project.key
-        failure = look.failure and replace(look.failure, detail=one_line(look.failure.detail))
-        project = settle(
-            self._projects[identity],
-            replace(look, failure=failure),
-            since=ask.since,
-            started=ask.now,
-            ended=self._time.now(),
-        )
-        await self._store.save_project(project)
-        self._projects[identity] = project
-        self._tell(source, ask.project, failure)
-
-    # ------------------------------------------------------------------------------------------- what is told
-
-    def _tell(self, source: _Source, before: Project, failure: Failure | None) -> None:
-        """Logs that a project fails, once for each reason, and that it is well again."""
-        place = source.places[before.key]
-        where = {"source": source.name, "project": before.key}
-        if failure is not None and failure.reason == "rate_limited":
-            self._tell_limit(source, failure)
-        elif failure is None:
-            if before.failures and place.told:
-                _LOG.info("project %s of source %s can be read again", before.key, source.name, extra=where)
-            place.told = ""
-        elif place.told != failure.reason:
-            _LOG.warning(
-                "project %s of source %s cannot be read: %s",
-                before.key,
-                source.name,
-                failure.detail,
-                extra={**where, "reason": failure.reason},
-            )
-            place.told = failure.reason
-
-    def _tell_limit(self, source: _Source, failure: Failure) -> None:
-        """Logs that the forge's limit is reached: one line for all projects of the source, as long as it lasts."""
-        now = self._time.now()
-        if source.limited_until <= now:
-            extra = {"source": source.name, "reason": failure.reason}
-            _LOG.warning("source %s must wait: %s", source.name, failure.detail, extra=extra)
-        source.limited_until = max(source.limited_until, now + (failure.retry_after or timedelta()))
-
-    def _note_bug(self, source: _Source, key: str, error: Exception) -> None:
-        """Counts a look that met a bug, and logs it, the first at each place in the code with its trace."""
-        source.bugs += 1
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        bug = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
-        identity = source.name, key
-        self._projects[identity] = settle_failure(self._projects[identity], Failure("client", f"bug: {bug}"))
-        if source.places[key].told == bug:
-            return
-        source.places[key].told = bug
-        extra = {"source": source.name, "project": key, "reason": "bug"}
-        trace = None if bug in source.traced else error
-        source.traced.add(bug)
-        _LOG.error("looking at project %s of source %s failed: %s", key, source.name, bug, extra=extra, exc_info=trace)
+        return await self._looker.look(self._sources[source], key)
 
 
 def _counted_as(settings: SourceSettings, forge: Forge) -> tuple[str, str]:

@@ -12,6 +12,7 @@ text, and no filter gets around it.
 
 import difflib
 import re
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn
@@ -182,7 +183,7 @@ def _finalize(context: Context, value: Any) -> str:
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """The sandbox, with our operators, and attributes that are never missing."""
+    """The sandbox, with our operators, attributes that are never missing, and errors that stay what they are."""
 
     intercepted_binops = frozenset("+-*/")
     intercepted_unops = frozenset("+-")
@@ -202,6 +203,10 @@ class _Environment(ImmutableSandboxedEnvironment):
         if isinstance(obj, Mapping):
             return known(obj.get(argument, ""))
         return _present(super().getitem(obj, argument))
+
+    def handle_exception(self, source: str | None = None) -> NoReturn:
+        """Raise what is being handled. Jinja2 would compile and run code, only for tracebacks that name templates."""
+        raise sys.exception() or RuntimeError("no error is being handled")
 
 
 def _present(value: Any) -> Any:
@@ -369,6 +374,10 @@ def _targets(target: nodes.Node) -> frozenset[str]:
 def _check_arguments(node: nodes.Call | nodes.Filter | nodes.Test) -> None:
     if node.dyn_args is not None or node.dyn_kwargs is not None:
         _refuse(node, "* and ** before arguments are not allowed")
+    given = [keyword.key for keyword in node.kwargs]
+    twice = next((key for key in given if given.count(key) > 1), None)
+    if twice:  # which Jinja2 would leave for Python to refuse
+        _refuse(node, f"{twice!r} is given twice")
 
 
 def _constant(node: nodes.Node) -> Any:

@@ -1,4 +1,4 @@
-"""The fuzzers: `python -m tests.fuzz TARGET [options of libFuzzer]`, for `make fuzz` and, briefly, for the tests.
+"""The fuzzers: `python -m tests.fuzz TARGET [options of libFuzzer]`, for `make fuzz` and, briefly, for tests.
 
 atheris looks for inputs that reach new code and hands them to the checks of `support.fuzzing`; one that fails is kept
 in a file and printed.
@@ -27,6 +27,8 @@ MESSAGES = (
     "{{ success_rate | percent }} over {{ period }}{% if coverage < 70 %} low{% elif value is none %}{% endif %}",
     '{% for run in evidence.runs %}{{ loop.index }} {{ run.title | truncate(20) }}{% endfor %} {{ labels["team"] }}',
     '{{ value("success_rate", window="1h") | round(2) }} {{ now - started_at | default("x") }}',
+    "{% for name, text in labels | items %}{{ name | title }}{{ text | replace('a', 'b') }}{% else %}-{% endfor %}",
+    "{{ '%5.1f of %s' | format(coverage, period) }} {{ ([1, 2.5] | sort | join(', ')) if value is number }}",
 )
 RULES = (
     "defaults: {match: ['ref_type=\"default\"'], min_samples: 10}\nalert_rules:\n- name: a\n  condition: coverage < 1\n"
@@ -50,18 +52,19 @@ def rules(data: bytes) -> None:
     fuzzing.check_rules(data, _FOLDER)
 
 
-TARGETS: dict[str, tuple[Target, tuple[str, ...]]] = {
-    "condition": (condition, CONDITIONS),
-    "message": (message, MESSAGES),
-    "rules": (rules, RULES),
+TARGETS: dict[str, tuple[Target, tuple[str, ...], tuple[str, ...]]] = {
+    "condition": (condition, CONDITIONS, fuzzing.SOUP),
+    "message": (message, MESSAGES, fuzzing.TEMPLATE_SOUP),
+    "rules": (rules, RULES, fuzzing.SOUP),
 }
+"""What each tries, with the examples and the words that it begins with."""
 _FOLDER = Path(tempfile.gettempdir())
 
 
 def main(name: str, options: list[str]) -> None:
     """Fuzz one target in a folder of its own, beginning with its examples and the words of the language."""
     global _FOLDER
-    target, examples = TARGETS[name]
+    target, examples, vocabulary = TARGETS[name]
     with tempfile.TemporaryDirectory() as folder:
         _FOLDER = Path(folder)
         corpus = _FOLDER / "corpus"
@@ -69,7 +72,7 @@ def main(name: str, options: list[str]) -> None:
         for place, example in enumerate(examples):
             (corpus / str(place)).write_bytes(example.encode("latin-1"))
         words = _FOLDER / "words"
-        words.write_text("".join(f'"{_escaped(word)}"\n' for word in dict.fromkeys(fuzzing.SOUP)))
+        words.write_text("".join(f'"{_escaped(word)}"\n' for word in dict.fromkeys(vocabulary)))
         atheris.Setup([sys.argv[0], f"-dict={words}", "-timeout=5", "-max_len=1200", *options, str(corpus)], target)
         atheris.Fuzz()
 

@@ -256,6 +256,8 @@ ERRORS = [
     ("{{ value(*labels) }}", 1, "* and **"),
     ("{{ value(**labels) }}", 1, "* and **"),
     ("{{ value | round(*labels) }}", 1, "* and **"),
+    ('{{ value("coverage", window="1h", window="2h") }}', 1, "'window' is given twice"),
+    ("{{ value | round(precision=1, precision=2) }}", 1, "'precision' is given twice"),
     ("{{ {'a': 1} }}", 1, "braces"),
     ("{{ 1e16 }}", 1, "number too large"),
     ("{{ '" + "x" * 201 + "' }}", 1, "text too long"),

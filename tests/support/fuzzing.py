@@ -6,9 +6,12 @@ call them.
 
 # ruff: noqa: PT017 - what is said of a refused text is part of what is checked
 import ast
+import codecs
 import re
 import sys
+import unicodedata
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from k2alert.config.load import load_rules
+from k2alert.filters import FILTERS, TESTS
 from k2alert.judge.condition import Condition, ConditionError, compile_condition
 from k2alert.judge.grammar import FUNCTIONS
 from k2alert.judge.scope import Scope
@@ -108,6 +112,27 @@ SOUP = (*FUNCTIONS, *METRICS, *(token for known in CLASSES.values() for token in
 SOUP += ("and", "or", "not", "if", "else", "in", "(", ")", "[", "]", ",", "=", "window", "offset")
 SOUP += ("<", "<=", "==", "!=", ">", "+", "-", "*", "/", "**", "%", ".", ":", "lambda", "{", "}", "#", "True", "is")
 """Tokens that a condition may have, and some that it may not."""
+TEMPLATE_SOUP = (
+    *SOUP,
+    *TEMPLATE_NAMES,
+    *FILTERS,
+    *TESTS,
+    *["{{", "}}", "{%", "%}", "{#", "#}", "|", "~", "_", "for", "endfor", "elif", "endif", "loop"],
+)
+TEMPLATE_SOUP += (
+    "raw",
+    "set",
+    "macro",
+    "include",
+    "__class__",
+    "__globals__",
+    "runs",
+    "jobs",
+    "tests",
+    "title",
+    "items",
+)
+"""The same of messages."""
 
 
 # --------------------------------------------------------------------------------------------- conditions
@@ -115,7 +140,7 @@ SOUP += ("<", "<=", "==", "!=", ">", "+", "-", "*", "/", "**", "%", ".", ":", "l
 
 def compiled(text: str) -> Condition | None:
     """The condition, or None where it was refused in one clear line with a place inside of it."""
-    with watched("compile"):
+    with watched("compile <unknown>"):
         try:
             return compile_condition(text, metrics=METRICS, window=DAY, retention=RETENTION)
         except ConditionError as error:
@@ -215,7 +240,11 @@ def counted() -> Iterator[list[int]]:
 
 @contextmanager
 def watched(*expected: str) -> Iterator[None]:
-    """Fails where Python's audit events tell of anything unexpected: opened, imported, run, compiled, sent."""
+    """Fails where Python's audit events tell of anything unexpected: opened, imported, run, compiled, sent.
+
+    Each of the expected events may happen once; `compile` and `exec` are named with the file that the code is said to
+    come from.
+    """
     events = _events()
     events.clear()
     _WATCHING.append(True)
@@ -223,7 +252,7 @@ def watched(*expected: str) -> Iterator[None]:
         yield
     finally:
         _WATCHING.pop()
-        assert set(events) <= set(expected), events
+        assert Counter(event for event in events if event != "compile number") <= Counter(expected), events
 
 
 _WATCHING: list[bool] = []
@@ -238,6 +267,9 @@ _HARMLESS = (
     "sys._getframe",
     "code.",
 )
+_NUMBER = re.compile(rb"[0-9.]+([eE][+-]?[0-9]+)?")
+# Python loads both only when the first text with a backslash asks for them: here, before anyone watches.
+codecs.lookup("unicode-escape"), unicodedata.name("a")
 
 
 @cache
@@ -245,12 +277,20 @@ def _events() -> list[str]:
     """What happened while somebody watched. An audit hook stays until the process ends."""
     events: list[str] = []
 
-    def hook(event: str, arguments: object) -> None:
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if _WATCHING and not event.startswith(_HARMLESS):
-            events.append(event)
+            events.append(event + _code_of(event, arguments))
 
     sys.addaudithook(hook)
     return events
+
+
+def _code_of(event: str, arguments: tuple[Any, ...]) -> str:
+    if event == "compile":
+        # Jinja2 has Python parse, not run, a number with a point: `ast.literal_eval`.
+        source = arguments[0]
+        return " number" if isinstance(source, bytes) and _NUMBER.fullmatch(source) else f" {arguments[1]}"
+    return f" {arguments[0].co_filename}" if event == "exec" else ""
 
 
 # ------------------------------------------------------------------------------------- messages and files
@@ -266,14 +306,20 @@ _EVIL_RUN = RunEvidence(
 
 
 def check_message(text: str) -> None:
-    """Any text is refused with a line, or shows what it may, bounded, every value escaped."""
-    try:
-        template = compile_template(text, names=METRICS.keys() | TEMPLATE_NAMES, functions=TEMPLATE_FUNCTIONS)
-    except TemplateError as error:
-        assert 1 <= error.line <= len(text.splitlines()) + 1
-        assert error.text
-        return
-    shown = template.render(_context(), escape=lambda value: value.replace("\x01", "?"))
+    """Any text is refused with a line, or shows what it may, bounded, every value escaped.
+
+    It reaches nothing: what Jinja2 makes of a checked template is compiled and run once, for its function, and then
+    only that function is called.
+    """
+    with watched("compile <template>", "exec <template>"):
+        try:
+            template = compile_template(text, names=METRICS.keys() | TEMPLATE_NAMES, functions=TEMPLATE_FUNCTIONS)
+        except TemplateError as error:
+            assert 1 <= error.line <= len(text.splitlines()) + 1
+            assert error.text
+            return
+    with watched():
+        shown = template.render(_context(), escape=lambda value: value.replace("\x01", "?"))
     assert len(shown) <= LONGEST_SHOWN
     assert "\x01" not in shown or "\x01" in text, shown
 

@@ -4,16 +4,16 @@ What follows from it (pending, firing, what no data means to an alert) is for `a
 is a bug in a metric; the cycle makes the finding unknown.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from k2alert.judge.condition import Condition
 from k2alert.judge.scope import Scope
 from k2alert.labels import Labels
-from k2alert.model import Finding, Measures, Metric, Rule, Truth
+from k2alert.model import Finding, Measures, Measuring, Metric, Rule, Truth
 from k2alert.template import FUNCTIONS_KEY
 
-__all__ = ["judge", "message_context", "truth_of"]
+__all__ = ["judge", "message_context", "truth_at"]
 
 _TRUTHS = {True: Truth.TRUE, False: Truth.FALSE, None: Truth.NO_DATA}
 
@@ -47,22 +47,24 @@ def judge(
     )
 
 
-def truth_of(
-    rule: Rule,
-    *,
-    identity: Labels,
-    labels: Labels,
-    measures: Measures,
-    metrics: Mapping[str, Metric],
-    at: int,
-) -> Truth:
-    """The truth alone that `judge` comes to with the same arguments; unknown where a metric has a bug."""
-    scope = Scope(rule, identity=identity, labels=labels, measures=measures, metrics=metrics, at=at)
+def truth_at(
+    rule: Rule, *, identity: Labels, labels: Labels, measures: Measuring, metrics: Mapping[str, Metric]
+) -> Callable[[int], Truth]:
+    """A function that gives the truth alone that `judge` comes to at a time (ms); unknown where a metric has a bug.
+
+    For who asks about many times.
+    """
+    scope = Scope(rule, identity=identity, labels=labels, measures=measures, metrics=metrics, at=0)
     condition: Condition = rule.condition
-    try:
-        return _TRUTHS[condition.evaluate(scope)]
-    except Exception:  # `cycle` says more of it, when it judges the rule
-        return Truth.UNKNOWN
+
+    def truth(at: int) -> Truth:
+        scope.move(at)
+        try:
+            return _TRUTHS[condition.evaluate(scope)]
+        except Exception:  # `cycle` says more of it, when it judges the rule
+            return Truth.UNKNOWN
+
+    return truth
 
 
 def message_context(

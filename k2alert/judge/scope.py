@@ -14,7 +14,7 @@ from k2alert.judge.evaluate import Value
 from k2alert.judge.grammar import Use
 from k2alert.judge.window import parse_window
 from k2alert.labels import Labels
-from k2alert.model import Measured, Measures, Metric, Rule, Window
+from k2alert.model import Measured, Measuring, Metric, Rule, Window
 from k2alert.times import parse_duration
 
 __all__ = ["Scope", "wilson"]
@@ -41,7 +41,7 @@ class Scope:
         *,
         identity: Labels,
         labels: Labels,
-        measures: Measures,
+        measures: Measuring,
         metrics: Mapping[str, Metric],
         at: int,
     ) -> None:
@@ -56,6 +56,12 @@ class Scope:
 
     def __getitem__(self, name: str) -> Number:
         return self._over_period(name).value
+
+    def move(self, at: int) -> None:
+        """Look at another time (ms) from now on."""
+        self._at = at
+        self._own.clear()
+        self._known.clear()
 
     @cached_property
     def functions(self) -> Mapping[str, Callable[..., Value]]:

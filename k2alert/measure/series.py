@@ -28,7 +28,7 @@ _Answer = TypeVar("_Answer")
 class Series:
     """Rows of one kind, and the open runs or jobs by their key."""
 
-    __slots__ = ("_lanes", "_memory", "_past", "_settled", "jobs", "line", "opens")
+    __slots__ = ("_counted", "_lanes", "_memory", "_past", "_settled", "jobs", "line", "opens")
 
     def __init__(self, kind: Kind) -> None:
         self.jobs = kind is Kind.JOB
@@ -38,6 +38,7 @@ class Series:
         self._settled = 0  # from here on none of them counts
         self._lanes: Lanes | None = None
         self._memory: dict[Hashable, tuple[Span, Any]] = {}
+        self._counted: dict[Window, tuple[int, Span]] = {}  # what was asked last of each window
 
     def __bool__(self) -> bool:
         return bool(self.line or self._past or self.opens)
@@ -53,7 +54,7 @@ class Series:
             self._settled = max(self._settled, row.superseded)
         if self._lanes is not None:
             self._lanes.insert(row)
-        self._memory.clear()
+        self._forget()
 
     def remove(self, row: Row) -> None:
         """Take one row out."""
@@ -64,7 +65,7 @@ class Series:
             self._settle()
         if self._lanes is not None:
             self._lanes.remove(row)
-        self._memory.clear()
+        self._forget()
 
     def extend(self, entries: list[Entry], lanes: Mapping[int, int]) -> None:
         """Take many entries in, of any order; fast where they finished after all that is here.
@@ -77,13 +78,17 @@ class Series:
             self.line.extend(lasting, [lanes[entry.stream] for entry in lasting])
             entries = [entry for entry in entries if entry.superseded is not None]
         self._lanes = None
-        self._memory.clear()
+        self._forget()
         for entry in entries:
             self.insert(row_of(entry, lanes[entry.stream]))
 
     def _follows(self, entry: Entry) -> bool:
         line = self.line
         return not line or (line.finished[-1], line.refs[-1]) < (entry.finished, entry.ref)
+
+    def _forget(self) -> None:
+        self._memory.clear()
+        self._counted.clear()
 
     def _settle(self) -> None:
         self._settled = max((row.superseded for row in self._past), default=0)
@@ -97,8 +102,13 @@ class Series:
         A window of N runs begins with the Nth last decided run that counts at `at`, by finishing order; where
         fewer are held it has all. For jobs it has the jobs of the N runs whose decided jobs finished last.
         """
+        last = self._counted.get(window)
+        if last is not None and last[0] == at:  # another metric, or another rule
+            return last[1]
         counting = self._counting(at)
-        return self._window(window, at, counting, counting)
+        span = self._window(window, at, counting, counting)
+        self._counted[window] = (at, span)
+        return span
 
     def executed(self, window: Window, at: int) -> Span:
         """Every execution that finished in the window, superseded or not."""

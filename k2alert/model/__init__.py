@@ -42,7 +42,7 @@ from k2alert.model.facts import (
     Stream,
 )
 from k2alert.model.hooks import HookEvent
-from k2alert.model.measures import EvidenceRefs, Measured, Measures, Metric, Needs, Selection, Window
+from k2alert.model.measures import EvidenceRefs, Measured, Measures, Measuring, Metric, Needs, Selection, Window
 from k2alert.model.reports import (
     BenchmarkPoint,
     BenchmarkReport,
@@ -129,6 +129,7 @@ __all__ = [
     "LogEntry",
     "Measured",
     "Measures",
+    "Measuring",
     "Metric",
     "NameOfTest",
     "NamedTest",

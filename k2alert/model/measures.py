@@ -12,7 +12,7 @@ from k2alert.labels import Labels, Matcher
 from k2alert.model.facts import Kind
 from k2alert.times import from_ms
 
-__all__ = ["EvidenceRefs", "Measured", "Measures", "Metric", "Needs", "Selection", "Window"]
+__all__ = ["EvidenceRefs", "Measured", "Measures", "Measuring", "Metric", "Needs", "Selection", "Window"]
 
 _MINUTE_MS = 60_000
 
@@ -57,8 +57,7 @@ class Metric:
     collected: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """A rule's period: a length of time, or the last N decided runs."""
 
     length: timedelta | None = None
@@ -127,12 +126,16 @@ class EvidenceRefs(NamedTuple):
     tests: tuple[tuple[int, int], ...] = ()
 
 
-class Measures(Protocol):
-    """What `judge` and `cycle` ask of `measure`. All times are instants in milliseconds; all calls are pure."""
+class Measuring(Protocol):
+    """What conditions and messages ask of `measure`. All times are instants in milliseconds; all calls are pure."""
 
     def measure(self, selection: Selection, metric: str, labels: Labels, window: Window, at: int) -> Measured:
         """The metric over the series with these `by` labels in the window that ends at `at`."""
         ...
+
+
+class Measures(Measuring, Protocol):
+    """What `judge` and `cycle` ask of `measure`."""
 
     def label_sets(self, selection: Selection, window: Window, at: int, kind: Kind) -> Iterable[Labels]:
         """The `by` label sets with a fact of the kind in the window that ends at `at`."""

@@ -1,7 +1,7 @@
 """Rules against history: a scene with all its facts and a span of time come in; incidents and messages go out.
 
 The same as one round after the other (`world.World`), which tests hold it against, but each rule is judged only where
-its finding may change (`agenda`), and people are told only where something may be due. Every judgement, every step of
+its alert may change (`outlook`), and people are told only where something may be due (`hearers`). Every judgement, every step of
 an alert and every message is the daemon's own code.
 """
 
@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 
 from k2alert.alert.lifecycle import NO_DATA_LIMIT, AlertId, step
 from k2alert.cycle import Scene, judge_target, target_of
-from k2alert.judge.judge import truth_of
 from k2alert.measure.board import Board
 from k2alert.model import (
     Alert,
@@ -20,14 +19,13 @@ from k2alert.model import (
     EndReason,
     EvidenceRefs,
     Finding,
-    NoDataPolicy,
     Project,
     Rule,
     Transition,
-    Truth,
 )
-from k2alert.rehearse.agenda import Grid, covered_from, is_restless, kinds_of, moments_of
+from k2alert.rehearse.agenda import Grid, covered_from, kinds_of
 from k2alert.rehearse.hearers import Hearers
+from k2alert.rehearse.outlook import Case, Outlook, is_target, look_ahead
 from k2alert.rehearse.world import Told
 from k2alert.telling import wanted
 from k2alert.times import to_ms
@@ -65,19 +63,21 @@ class Rehearsed:
 
 
 @dataclass(slots=True)
-class _Case:
-    """A rule and a label set. `is_fixed`: it is judged whether or not it has facts. `complete_from`: unknown before."""
+class _Course:
+    """What becomes of a case: its alert and the incident that is open, and what lies ahead of it."""
 
-    rule: Rule
-    target: Target
-    is_fixed: bool
-    complete_from: datetime | None
+    case: Case
+    outlook: Outlook
     alert: Alert | None = None
     incident: Incident | None = None
 
     @property
     def id(self) -> AlertId:
-        return (self.rule.name, self.target.identity)
+        return (self.case.rule.name, self.case.target.identity)
+
+    @property
+    def is_inactive(self) -> bool:
+        return self.alert is None or self.alert.state is AlertState.INACTIVE
 
     @property
     def is_open(self) -> bool:
@@ -91,26 +91,27 @@ class Backtest:
         self._scene = replace(scene, alerts={}, log=())
         self._board = board
         self._grid = grid
-        self._cases = list(self._make_cases())
+        cases = list(self._make_cases())
+        self._courses = list(map(_Course, cases, look_ahead(self._scene, board, grid, cases)))
         self._agenda: defaultdict[int, list[int]] = defaultdict(list)
         self._hearers = Hearers(self._scene, grid)
-        self._numbers = {case.id: number for number, case in enumerate(self._cases)}
+        self._numbers = {course.id: number for number, course in enumerate(self._courses)}
         self._incidents: list[Incident] = []
         self._messages: list[Told] = []
         self._transitions: list[Transition] = []
-        self._plan()
 
     def run(self) -> Rehearsed:
         """From the first instant to the last."""
-        restless = [number for number, case in enumerate(self._cases) if is_restless(case.rule)]
-        for number in range(self._grid.count):
-            numbers = self._agenda.pop(number, ())
-            if not numbers and not restless and number < self._hearers.next:
+        for number in range(len(self._courses)):
+            self._await(number, -1)
+        for instant in range(self._grid.count):
+            numbers = self._agenda.pop(instant, ())
+            if not numbers and instant < self._hearers.next:
                 continue
-            now = self._grid.at(number)
-            changed = [one for one in dict.fromkeys((*numbers, *restless)) if self._judge(one, number, now)]
-            if changed or number >= self._hearers.next:
-                self._tell(changed, number)
+            now = self._grid.at(instant)
+            changed = [number for number in dict.fromkeys(numbers) if self._judge(number, instant, now)]
+            if changed or instant >= self._hearers.next:
+                self._tell(changed, instant)
         return Rehearsed(
             self._grid,
             tuple(self._incidents),
@@ -121,12 +122,12 @@ class Backtest:
 
     # --------------------------------------------------------------------------------------- who, when
 
-    def _make_cases(self) -> Iterable[_Case]:
+    def _make_cases(self) -> Iterable[Case]:
         covered = {(project.source, project.path): project.covered_since for project in self._scene.projects}
         for rule in self._scene.config.rules:
             fixed = self._scene.universe.fixed.get(rule.name)
             for target in self._found(rule) if fixed is None else fixed:
-                yield _Case(rule, target, fixed is not None, _complete_from(rule, target, covered))
+                yield Case(rule, target, fixed is not None, _complete_from(rule, target, covered))
 
     def _found(self, rule: Rule) -> Iterable[Target]:
         """The label sets of a rule with labels of facts, of all times."""
@@ -134,79 +135,56 @@ class Backtest:
         targets = (target_of(self._scene, rule, identity) for identity in sorted(sets, key=str))
         return [target for target in targets if target is not None]
 
-    def _plan(self) -> None:
-        """Puts every case on the agenda wherever its finding may change."""
-        for number, case in enumerate(self._cases):
-            instants = self._grid.numbers(moments_of(self._board, case.rule, case.target.identity)) | {0}
-            if case.complete_from is not None:
-                instants.add(self._grid.first(case.complete_from))
-            for instant in instants:
-                self._agenda[instant].append(number)
+    def _await(self, number: int, instant: int) -> None:
+        """Puts a case on the agenda where it must be judged next."""
+        course = self._courses[number]
+        following = course.outlook.after(instant, is_inactive=course.is_inactive)
+        if following is not None:
+            self._agenda[following].append(number)
 
     def _judged_from(self) -> dict[str, datetime]:
         found: dict[str, datetime] = {}
-        for case in self._cases:
-            if case.complete_from is not None and case.complete_from <= self._grid.end:
-                since = max(case.complete_from, self._grid.start)
-                found[case.rule.name] = min(since, found.get(case.rule.name, since))
+        for course in self._courses:
+            rule, complete = course.case.rule, course.case.complete_from
+            if complete is not None and complete <= self._grid.end:
+                since = max(complete, self._grid.start)
+                found[rule.name] = min(since, found.get(rule.name, since))
         return found
 
     # --------------------------------------------------------------------------------------- judging
 
     def _judge(self, number: int, instant: int, now: datetime) -> bool:
         """One case at one instant; whether somebody may have to hear of it."""
-        case = self._cases[number]
-        if not self._is_target(case, now):
-            case.alert = None
+        heard = self._move(number, instant, now)
+        self._await(number, instant)
+        return heard
+
+    def _move(self, number: int, instant: int, now: datetime) -> bool:
+        course = self._courses[number]
+        if course.is_inactive and not is_target(self._board, course.case, to_ms(now)):
+            course.alert = None
             return False
-        before = case.alert
-        if before is not None and self._stays_inactive(case, before, now):
-            return False
-        finding = self._finding(case, now)
-        made = step({} if before is None else {case.id: before}, [finding], rules={}, now=now)
-        after = case.alert = made.alerts.get(case.id)
+        before = course.alert
+        finding = self._finding(course.case, now)
+        made = step({} if before is None else {course.id: before}, [finding], rules={}, now=now)
+        after = course.alert = made.alerts.get(course.id)
         if after is None or after is before:
             return False
         self._transitions += made.transitions
-        self._note(case, finding, now)
+        self._note(course, finding, now)
         self._wake(number, instant, after, bool(made.transitions))
-        self._hearers.note(case.id, after)
+        self._hearers.note(course.id, after)
         return bool(made.transitions) or (before is not None and before.unknown != after.unknown)
 
     def _tell(self, changed: Iterable[int], instant: int) -> None:
-        told, back = self._hearers.tell((self._cases[number].id for number in changed), instant)
+        told, back = self._hearers.tell((self._courses[number].id for number in changed), instant)
         self._messages += told
         for alert in back:
             number = self._numbers[alert.rule, alert.identity]
-            self._cases[number].alert = alert
+            self._courses[number].alert = alert
             self._agenda[instant + 1].append(number)
 
-    def _stays_inactive(self, case: _Case, alert: Alert, now: datetime) -> bool:
-        """Whether an inactive alert stays as it is, for its condition does not hold: by far the most there is to do."""
-        if alert.state is not AlertState.INACTIVE or alert.unknown or not _is_complete(case, now):
-            return False
-        rule, target, scene = case.rule, case.target, self._scene
-        truth = truth_of(
-            rule,
-            identity=target.identity,
-            labels=target.labels,
-            measures=scene.measures,
-            metrics=scene.metrics,
-            at=to_ms(now),
-        )
-        return truth is Truth.FALSE or (truth is Truth.NO_DATA and rule.no_data is not NoDataPolicy.ALERT)
-
-    def _is_target(self, case: _Case, now: datetime) -> bool:
-        """Whether a round would look at it: it has a fact in the period, or an open alert."""
-        if case.is_fixed or (case.alert is not None and case.alert.state is not AlertState.INACTIVE):
-            return True
-        at, rule = to_ms(now), case.rule
-        return any(
-            self._board.has_fact(rule.selection, rule.window, at, kind, case.target.identity)
-            for kind in kinds_of(rule, clear=False)
-        )
-
-    def _finding(self, case: _Case, now: datetime) -> Finding:
+    def _finding(self, case: Case, now: datetime) -> Finding:
         members: frozenset[ProjectId] = frozenset(case.target.members) if _is_complete(case, now) else frozenset()
         return judge_target(self._scene, case.rule, case.target, members, to_ms(now))
 
@@ -214,7 +192,7 @@ class Backtest:
         """When it must be looked at again though no fact comes or goes."""
         if moved:  # a label set without facts is let go of in the round after its alert is over
             self._agenda[instant + 1].append(number)
-        rule = self._cases[number].rule
+        rule = self._courses[number].case.rule
         waits = (
             (alert.active_at, rule.hold, alert.state is AlertState.PENDING),
             (alert.quiet_since, rule.keep_firing_for, alert.state is AlertState.FIRING),
@@ -224,24 +202,24 @@ class Backtest:
             if since is not None and counts:
                 self._agenda[max(self._grid.first(since + length), instant + 1)].append(number)
 
-    def _note(self, case: _Case, finding: Finding, now: datetime) -> None:
+    def _note(self, course: _Course, finding: Finding, now: datetime) -> None:
         """Keeps the incident up with its alert."""
-        alert = case.alert
-        if alert is None or not case.is_open:
+        alert, rule = course.alert, course.case.rule
+        if alert is None or not course.is_open:
             return
-        if alert.state is AlertState.FIRING and case.incident is None:
-            refs = wanted(self._scene, [alert], {case.rule.name: case.rule}, now=now).get(alert.key)
-            case.incident = Incident(case.rule, alert, now, alert.value, refs)
-            self._incidents.append(case.incident)
-        incident = case.incident
+        if alert.state is AlertState.FIRING and course.incident is None:
+            refs = wanted(self._scene, [alert], {rule.name: rule}, now=now).get(alert.key)
+            course.incident = Incident(rule, alert, now, alert.value, refs)
+            self._incidents.append(course.incident)
+        incident = course.incident
         if incident is None:
             return
-        incident.peak = _worse(case.rule, incident.peak, alert.value)
+        incident.peak = _worse(rule, incident.peak, alert.value)
         if alert.state is AlertState.ENDED:
-            incident.ended_at, incident.reason, case.incident = alert.ended_at, alert.reason, None
+            incident.ended_at, incident.reason, course.incident = alert.ended_at, alert.reason, None
 
 
-def _is_complete(case: _Case, now: datetime) -> bool:
+def _is_complete(case: Case, now: datetime) -> bool:
     return case.complete_from is not None and now >= case.complete_from
 
 

@@ -39,6 +39,7 @@ from k2alert.notify.hush import hushes
 from k2alert.notify.plan import Due, due
 from k2alert.stale import is_complete, stale_findings
 from k2alert.times import to_ms
+from k2alert.undelivered import undelivered_findings
 from k2alert.universe import ProjectId, Target, Universe, alert_labels
 
 __all__ = [
@@ -81,7 +82,11 @@ class Plan:
 
 def plan(scene: Scene, *, now: datetime) -> Plan:
     """One evaluation of every rule over every label set, at one instant."""
-    findings = (*_judge_all(scene, now=now), *stale_findings(scene.config, scene.projects, scene.started_at, now=now))
+    findings = (
+        *_judge_all(scene, now=now),
+        *stale_findings(scene.config, scene.projects, scene.started_at, now=now),
+        *undelivered_findings(scene.log, scene.config.receivers, scene.config.labels),
+    )
     rules = {finding.rule.name: finding.rule for finding in findings} | {rule.name: rule for rule in scene.config.rules}
     after = step(scene.alerts, findings, rules=rules, now=now)
     return Plan(now=now, findings=findings, step=after, due=due_now(scene, after.alerts, now=now))

@@ -13,7 +13,7 @@ A receiver that hangs or fails holds up neither a round nor another receiver.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -21,19 +21,19 @@ import aiohttp
 
 from k2alert.collect.http import Time
 from k2alert.expose.selfmetrics import SelfMetrics
-from k2alert.model import LogEntry, Refused, Retry, Telling
+from k2alert.model import LogEntry, Refused, Retry, Sent, Telling
 from k2alert.notify.delivery import WITHIN, Delivered, deliver, shuts
 from k2alert.notify.history import telling_of
 from k2alert.notify.message import Message
 from k2alert.notify.outcome import record_outcome, record_try
 from k2alert.notify.plan import Due
+from k2alert.notify.unreached import Who, mended, set_anew
 from k2alert.record.store import Store, StoreError
 
 __all__ = ["Desks"]
 
 _LOG = logging.getLogger(__name__)
 
-Who = tuple[str, str]  # receiver, integration
 Key = tuple[str, str, str]  # of a log entry
 
 STOPPING = timedelta(seconds=10)
@@ -235,7 +235,27 @@ class Desks:
             self._shut[who] = self._time.monotonic() + wait.total_seconds()
         self._note(tried)
         gave_up = any(entry.gave_up for entry in after)
+        if isinstance(delivery, Sent) and not delivery.error:
+            after = (*after, *self._mended(who, after, now))
         await self.keep(after, [telling_of(due, delivery, gave_up=gave_up, took=tried.took, now=now)])
+
+    async def set_anew(self, whom: Collection[Who]) -> frozenset[Who]:
+        """Has those who have other settings told at once what they did not take before; returns those who were free.
+
+        What the others have in flight goes to where they were before.
+        """
+        free = frozenset(whom) - self._busy.keys()
+        for who in free:
+            self._shut.pop(who, None)
+            await self.keep(set_anew(self.log, who, now=self._time.now()))
+        return free
+
+    def _mended(self, who: Who, told: Sequence[LogEntry], now: datetime) -> tuple[LogEntry, ...]:
+        """What it refused before it took this: to be said again."""
+        keys = {entry.key for entry in told}
+        found = mended([entry for entry in self._log.values() if entry.key not in keys], who, now=now)
+        self._look_again = self._look_again or bool(found)
+        return found
 
     async def _store_try(self, due: Due) -> None:
         """Stores that it was tried, before it goes; where that can't be stored it doesn't go."""

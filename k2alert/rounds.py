@@ -28,6 +28,7 @@ from k2alert.grounds import grounds_of
 from k2alert.loops import Work
 from k2alert.measure.board import Board
 from k2alert.model import (
+    FAILING_ALERT,
     Alert,
     AlertState,
     Evidence,
@@ -45,6 +46,7 @@ from k2alert.notify.outcome import finished, in_flight, settled
 from k2alert.notify.plan import Due
 from k2alert.notify.push import pushes, remembered
 from k2alert.notify.text import clean
+from k2alert.notify.unreached import Who, able, changed_settings, last_words
 from k2alert.pushes import Pushes
 from k2alert.record.store import Store, StoreError
 from k2alert.silences import Silences
@@ -129,6 +131,7 @@ class Rounds:
         self.silences = Silences(
             store, alerts=self._by_key, config=lambda: self._setting.config, now=time.now, new_id=new_id
         )
+        self._anew: frozenset[Who] = frozenset()  # those whose settings a reload changed, until their desk knows
         self._universe: Universe | None = None
         self._picture: _Picture  # made by the first round, before anything is due
         self._store_told = False
@@ -146,6 +149,7 @@ class Rounds:
 
     def replace_setting(self, setting: Setting) -> None:
         """From the next round on, this configuration."""
+        self._anew |= changed_settings(self._setting.config.receivers, setting.config.receivers)
         self._setting = setting
         self._universe = None
 
@@ -192,6 +196,7 @@ class Rounds:
         self._picture = _Picture(scene=scene, rules=_rules(made.findings) | _own_rules(setting.config))
         self._desks.begin_round()
         await self._publish(scene, made, took)  # before telling: who follows a message finds what it says
+        self._anew -= await self._desks.set_anew(self._anew)
         self._desks.begin(self._due())
         await self._tidy(setting)
 
@@ -246,7 +251,14 @@ class Rounds:
         if step.transitions:
             self._pushes.changed()
         _log_edges(step.transitions)
+        self._log_unheard(step.transitions)
         self._log_failures(made.findings)
+
+    def _log_unheard(self, transitions: Iterable[Transition]) -> None:
+        """The log is where it is said that nobody hears, for nobody else hears it."""
+        begun = [edge for edge in transitions if edge.rule == FAILING_ALERT and edge.after is AlertState.FIRING]
+        if begun and not any(able(self._desks.log, self._setting.config.receivers)):
+            _LOG.error("no integration is left that takes messages: nobody can be told of alerts")
 
     def _log_failures(self, findings: Iterable[Finding]) -> None:
         failed = {finding.rule.name: finding.error for finding in findings if finding.error}
@@ -311,11 +323,13 @@ class Rounds:
 
     async def _drop_closed(self) -> None:
         now = self._time.now()
+        kept = last_words(self._desks.log, self._setting.config.receivers)
         open_keys = {alert.key for alert in self._memory.alerts.values() if alert.state is not AlertState.INACTIVE}
         await self._desks.drop(
             entry
             for entry in self._desks.log
             if entry.closed
+            and entry.key not in kept
             and (entry.last_sent_at is None or now - entry.last_sent_at > _KEEP_CLOSED)
             and open_keys.isdisjoint(entry.told)
         )

@@ -14,6 +14,7 @@ from k2alert.judge.condition import Condition
 from k2alert.judge.judge import message_context
 from k2alert.labels import Labels
 from k2alert.model import (
+    FAILING_ALERT,
     Alert,
     AlertState,
     Evidence,
@@ -33,6 +34,7 @@ from k2alert.notify.text import clean
 from k2alert.stale import stale_words
 from k2alert.times import to_ms
 from k2alert.trend import Trend, owner_of
+from k2alert.undelivered import undelivered_words
 
 __all__ = [
     "Words",
@@ -141,7 +143,7 @@ def _context(scene: Scene, alert: Alert, rule: Rule, evidence: Evidence, now: da
         "threshold": alert.threshold,
         "period": rule.period,
         "reason": alert.reason.value if alert.reason else "",
-        "evidence": evidence if rule.condition is not None else _stale(scene, alert, now),
+        "evidence": evidence if rule.condition is not None else _behind(scene, alert, now),
         "started_at": alert.fired_at or alert.active_at,
         "now": now,
         "severity": alert.severity.value,
@@ -149,8 +151,11 @@ def _context(scene: Scene, alert: Alert, rule: Rule, evidence: Evidence, now: da
     }
 
 
-def _stale(scene: Scene, alert: Alert, now: datetime) -> str:
-    """What is behind the one alert that no condition is behind."""
+def _behind(scene: Scene, alert: Alert, now: datetime) -> str:
+    """What is behind an alert that no condition is behind."""
+    if alert.rule == FAILING_ALERT:
+        who = (alert.identity.get("receiver", ""), alert.identity.get("integration", ""))
+        return undelivered_words(scene.log, scene.config.receivers, who)
     source = alert.identity.get("source", "")
     return stale_words(scene.config, scene.projects, source, scene.started_at, now=now)
 

@@ -289,7 +289,12 @@ BROKEN = [
     pytest.param(
         rule_but("name: red", "name: K2AlertSourceStale"),
         ["2:11: name: K2AlertSourceStale is k2alert's own"],
-        id="a rule with the name of the built-in one",
+        id="a rule with the name of a built-in one",
+    ),
+    pytest.param(
+        rule_but("name: red", "name: K2AlertNotificationsFailing"),
+        ["2:11: name: K2AlertNotificationsFailing is k2alert's own"],
+        id="a rule with the name of the other built-in one",
     ),
     pytest.param(
         WITH_RECEIVERS + "route: {receiver: taem}\n",

@@ -12,6 +12,7 @@ from k2alert.expose.exposition import joined
 from k2alert.gauges import ci_families
 from k2alert.measure.catalogue import METRICS
 from k2alert.model import (
+    FAILING_ALERT,
     STALE_ALERT,
     Alert,
     AlertState,
@@ -35,7 +36,7 @@ def states(made: Plan) -> dict[str, str]:
     return {
         ",".join(value for name, value in identity.items() if name != "source"): alert.state.value
         for (rule, identity), alert in made.step.alerts.items()
-        if rule != STALE_ALERT
+        if rule not in (STALE_ALERT, FAILING_ALERT)
     }
 
 

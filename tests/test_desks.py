@@ -278,3 +278,30 @@ async def test_a_clock_that_ran_ahead_keeps_nobody_waiting(tmp_path: Path, ahead
             office.world.fire("k2/after")
             await office.told()
             assert len(slack.hooked) == 2
+
+
+async def test_what_was_refused_is_said_as_soon_as_something_is_taken(tmp_path: Path) -> None:
+    async with stand_in_slack() as slack, an_office(tmp_path, team(hook(slack))) as office:
+        slack.script.append(Scripted(404, "channel_not_found"))
+        office.world.fire("k2/a")
+        await office.told()
+        office.world.fire("k2/b")
+        await office.told()
+        await office.desks.look()
+        await office.quiet()
+        assert [text.partition("·")[2].split()[0] for text in texts(slack)] == ["k2/b:", "k2/a:"]
+        await office.told()
+        assert len(slack.hooked) == 2
+
+
+async def test_new_settings_are_for_a_desk_that_is_free(tmp_path: Path) -> None:
+    async with stand_in_slack(Hanging()) as slow, an_office(tmp_path, team(hook(slow))) as office:
+        assert isinstance(slow, Hanging)
+        office.world.fire("k2/a")
+        await office.round()
+        await slow.took.wait()
+        who = ("team", "slack[0]")
+        assert await office.desks.set_anew({who}) == frozenset()
+        slow.go.set()
+        await office.quiet()
+        assert await office.desks.set_anew({who}) == {who}

@@ -13,6 +13,7 @@ from k2alert.explain.explanation import Explanations
 from k2alert.explain.shown import as_text
 from k2alert.labels import Labels
 from k2alert.model import (
+    FAILING_ALERT,
     STALE_ALERT,
     Alert,
     AlertState,
@@ -280,6 +281,10 @@ UNANSWERABLE = {
     "a typing error": (Question("rad"), "no rule 'rad'; did you mean \"red\"?"),
     "nothing like it": (Question("zzz"), "no rule 'zzz'; there are: red"),
     "built in": (Question(STALE_ALERT), "K2AlertSourceStale has no condition: it fires for a source while one of its"),
+    "built in for deliveries": (
+        Question(FAILING_ALERT),
+        "K2AlertNotificationsFailing has no condition: it fires for an integration whose last message was given up",
+    ),
 }
 
 

@@ -21,7 +21,19 @@ TAGS = frozenset(
 
 
 STORM = 1_200
-STORIES = ("firing", "changed", "repeat", "resolved", "closed", "no-data", "stale-source", "hostile", "digest", "storm")
+STORIES = (
+    "firing",
+    "changed",
+    "repeat",
+    "resolved",
+    "closed",
+    "no-data",
+    "stale-source",
+    "notifications-failing",
+    "hostile",
+    "digest",
+    "storm",
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +58,7 @@ def test_every_integration_makes_files_of_every_kind_of_message(files: tuple[Pre
         "closed",
         "no-data",
         "stale-source",
+        "notifications-failing",
         "hostile",
         "digest",
         "storm",

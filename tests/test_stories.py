@@ -2,7 +2,8 @@
 
 A file has a `story` in a sentence, a `config` as in k2alert.yml, the length of a `tick`, when it is over (`until`),
 what `happens`, and what is `told`: when, which message, and the projects whose news it tells (how many, where they are
-many). Silences, routes and inhibition are read by the real loader; a restart goes through a real store.
+many). `receivers` are names, or names with their channels; one that refuses says `channel_not_found` to everything.
+Silences, routes and inhibition are read by the real loader; a restart goes through a real store.
 """
 
 from collections.abc import Iterator
@@ -17,14 +18,17 @@ import yaml
 from k2alert.config.load import load
 from k2alert.config.model import Config
 from k2alert.measure.catalogue import METRICS
+from k2alert.model import Delivery, Refused
+from k2alert.notify.message import subject
 from k2alert.notify.plan import Due
+from k2alert.notify.unreached import changed_settings, set_anew
 from k2alert.record import open_store
 from k2alert.times import format_duration, parse_duration
-from tests.support.notified import T0, World
+from tests.support.notified import T0, World, always
 
 STORIES = sorted((Path(__file__).parent / "stories").glob("*.yml"))
 MANY = 5
-SLACK = {"bot_token": "xoxb-1", "channel": "#ci"}
+SLACK = {"bot_token": "xoxb-1"}
 RULES = "alert_rules: [{name: r, condition: success_rate < 1, period: 1h, severity: info, message: m}]\n"
 
 
@@ -35,6 +39,7 @@ class Stage:
     folder: Path
     world: World
     told: list[str] = field(default_factory=list)
+    refusing: set[str] = field(default_factory=set)
 
     async def happen(self, event: dict[str, Any]) -> None:
         for what, about in event.items():
@@ -48,16 +53,31 @@ class Stage:
     async def _end(self, projects: str | int, event: dict[str, Any]) -> None:
         wanted = set(_projects(projects))
         for one in list(self.world.alerts.values()):
-            if one.labels["project"] in wanted and one.rule == event.get("rule", "main_is_red"):
+            if one.labels.get("project") in wanted and one.rule == event.get("rule", "main_is_red"):
                 self.world.end(one)
 
     async def _silence(self, asked: dict[str, str], _: object) -> None:
         matcher, length = asked["matcher"], parse_duration(asked.get("for", "52w"))
         until = self.world.alerts.values() if asked.get("until_resolved") else ()
-        self.world.silence(matcher, length, [one for one in until if matcher.endswith(f'"{one.labels["project"]}"')])
+        self.world.silence(
+            matcher, length, [one for one in until if matcher.endswith(f'"{one.labels.get("project")}"')]
+        )
 
     async def _reload(self, config: dict[str, Any], _: object) -> None:
+        before = self.world.receivers
         self.use(config)
+        for who in changed_settings(before, self.world.receivers):
+            self.world.write(set_anew(self.world.log.values(), who, now=self.world.now))
+
+    async def _refuse(self, receivers: str, _: object) -> None:
+        self.refusing |= set(receivers.split())
+
+    async def _take(self, receivers: str, _: object) -> None:
+        self.refusing -= set(receivers.split())
+
+    def _answer(self, due: Due) -> Delivery:
+        refused = due.receiver in self.refusing
+        return Refused("Slack answered 200 channel_not_found") if refused else always(due)
 
     async def _restart(self, *_: object) -> None:
         """What is known goes into a real store, and nothing but the store comes back."""
@@ -80,21 +100,23 @@ class Stage:
 
     def tick(self) -> None:
         before = len(self.world.said)
-        self.world.tick()
+        self.world.judge_deliveries()
+        self.world.tick(answer=self._answer)
         self.told += [self._line(due) for due in self.world.said[before:]]
 
     def _line(self, due: Due) -> str:
-        news = sorted({one.labels["project"] for part in due.parts for one in part.news or part.alerts})
+        news = sorted({subject(one) for part in due.parts for one in part.news or part.alerts})
         who = " ".join(news) if len(news) <= MANY else str(len(news))
         return f"{format_duration(self.world.now - T0)} {due.receiver} {due.kind.value}: {who}"
 
 
 def _config(folder: Path, config: dict[str, Any]) -> Config:
     """A whole configuration around the story's own, with receivers whose messages can be edited."""
-    names = config.pop("receivers", ["team"])
-    receivers = {"receivers": [{"name": name, "slack": dict(SLACK)} for name in names]}
+    written = config.get("receivers", ["team"])
+    channels = written if isinstance(written, dict) else dict.fromkeys(written, "#ci")
+    receivers = {"receivers": [{"name": name, "slack": {**SLACK, "channel": to}} for name, to in channels.items()]}
     file = folder / "k2alert.yml"
-    file.write_text(RULES + yaml.safe_dump({**receivers, **config}))
+    file.write_text(RULES + yaml.safe_dump({**config, **receivers}))
     loaded = load(file, environ={}, metrics=METRICS)
     assert loaded.config is not None, loaded.problems
     return loaded.config

@@ -17,7 +17,7 @@ from k2alert.document import DocumentPath
 from k2alert.judge.condition import Condition, ConditionError, check_message, compile_condition
 from k2alert.judge.window import parse_window
 from k2alert.labels import Labels, parse_matcher
-from k2alert.model import STALE_ALERT, Rule, Selection, Window
+from k2alert.model import FAILING_ALERT, STALE_ALERT, Rule, Selection, Window
 from k2alert.template import (
     TEMPLATE_FUNCTIONS,
     TEMPLATE_NAMES,
@@ -140,8 +140,8 @@ class _Reading:
         name = self.data.get("name")
         if not isinstance(name, str):
             return
-        if name == STALE_ALERT:
-            self.sheet.error(self.at("name"), f"name: {STALE_ALERT} is k2alert's own")
+        if name in (STALE_ALERT, FAILING_ALERT):
+            self.sheet.error(self.at("name"), f"name: {name} is k2alert's own")
         place = self.sheet.place(self.at("name"))
         first = self.scope.names.setdefault(name, place)
         if first != place:

@@ -13,7 +13,7 @@ from k2alert.explain.explanation import Explanation, Explanations, Figure
 from k2alert.explain.hearing import standings_of
 from k2alert.judge.condition import Condition
 from k2alert.labels import Labels
-from k2alert.model import STALE_ALERT, Alert, AlertState, Known, Project, Rule, Severity, Transition
+from k2alert.model import FAILING_ALERT, STALE_ALERT, Alert, AlertState, Known, Project, Rule, Severity, Transition
 from k2alert.notify.text import clean
 from k2alert.recall import behind
 from k2alert.record.store import Reader, StoreError
@@ -77,6 +77,8 @@ def _rule(scene: Scene, name: str) -> Rule:
         return rules[name]
     if name == STALE_ALERT:
         raise Unanswerable(f"{name} has no condition: it fires for a source while one of its projects cannot be read")
+    if name == FAILING_ALERT:
+        raise Unanswerable(f"{name} has no condition: it fires for an integration whose last message was given up")
     near = did_you_mean(name, rules)
     raise Unanswerable(f"no rule {name!r}{near or '; there are: ' + (', '.join(sorted(rules)) or 'none')}")
 

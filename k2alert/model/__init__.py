@@ -58,6 +58,7 @@ from k2alert.model.reports import (
     TestReport,
 )
 from k2alert.model.rules import (
+    FAILING_ALERT,
     NOWHERE,
     STALE_ALERT,
     Alert,
@@ -71,6 +72,7 @@ from k2alert.model.rules import (
     Severity,
     Transition,
     Truth,
+    alert_key,
 )
 from k2alert.model.silences import AlertGroup, Hush, Refusal, Silence, SilenceDraft, SilenceState
 from k2alert.model.sources import SourceStatus
@@ -90,6 +92,7 @@ from k2alert.model.telling import (
 from k2alert.model.tellings import Telling, TellingOutcome, TellingQuery, ToldAlert
 
 __all__ = [
+    "FAILING_ALERT",
     "NOWHERE",
     "RESULTS",
     "STALE_ALERT",
@@ -175,4 +178,5 @@ __all__ = [
     "Transition",
     "Truth",
     "Window",
+    "alert_key",
 ]

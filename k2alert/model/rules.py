@@ -11,6 +11,7 @@ from k2alert.labels import Labels
 from k2alert.model.measures import Selection, Window
 
 __all__ = [
+    "FAILING_ALERT",
     "NOWHERE",
     "STALE_ALERT",
     "Alert",
@@ -24,6 +25,7 @@ __all__ = [
     "Severity",
     "Transition",
     "Truth",
+    "alert_key",
 ]
 
 # ------------------------------------------------------------------------------------ rules, findings
@@ -99,7 +101,8 @@ class Rule:
 
 
 STALE_ALERT = "K2AlertSourceStale"
-"""The name of the built-in rule, which no other may have (contract §6)."""
+FAILING_ALERT = "K2AlertNotificationsFailing"
+"""The names of the built-in rules, which no other may have: one for who is not read, one for who is not told."""
 
 
 class Truth(StrEnum):
@@ -184,11 +187,12 @@ class Alert:
     @property
     def key(self) -> str:
         """The fingerprint of its identity: stable over restarts and edits of the rule."""
-        return _alert_key(self.rule, self.identity)
+        return alert_key(self.rule, self.identity)
 
 
 @lru_cache(maxsize=100_000)  # asked for every alert in every round
-def _alert_key(rule: str, identity: Labels) -> str:
+def alert_key(rule: str, identity: Labels) -> str:
+    """The key of the alert that a rule makes for an identity."""
     return identity.merged({"alertname": rule}).fingerprint
 
 

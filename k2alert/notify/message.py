@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from k2alert.labels import Labels
-from k2alert.model import Alert, AlertState, EndReason, Evidence, Severity
+from k2alert.model import FAILING_ALERT, Alert, AlertState, EndReason, Evidence, Severity
 from k2alert.notify.chart import Chart
 from k2alert.notify.plan import Due, Kind
 from k2alert.notify.standing import fired_at, recovered
@@ -304,8 +304,14 @@ def _since(alert: Alert, message: Message) -> str:
     until = alert.ended_at if message.states[alert.key] != "firing" else None
     if until is not None:
         lasted = f"from {_instant(since)} to {_instant(until)} ({human_duration(until - since)})"
-        return lasted if recovered(alert) else f"{_CLOSED_FOR.get(alert.reason, '')}, {lasted}"
+        return lasted if recovered(alert) else f"{_closed_for(alert)}, {lasted}"
     return f"since {_instant(since)} ({human_duration(message.now - since)})"
+
+
+def _closed_for(alert: Alert) -> str:
+    if alert.rule == FAILING_ALERT and alert.reason is EndReason.PROJECT_GONE:
+        return "the receiver is not told any more"
+    return _CLOSED_FOR.get(alert.reason, "")
 
 
 def _instant(at: datetime) -> str:

@@ -10,14 +10,16 @@ from datetime import datetime, timedelta
 
 from k2alert.model import Alert, AlertState, Delivery, LogEntry, Refused, Retry, Sent
 from k2alert.notify.plan import CLOSING, LIST_KEY, LONGEST_RETRY, TRIED_KEY, Due, Part, Told
-from k2alert.notify.route import Integration, Receiver, Route
-from k2alert.notify.standing import Standing, heard, standings
+from k2alert.notify.route import Receiver, Route, integrations_of
+from k2alert.notify.standing import Standing, standings
+from k2alert.notify.unreached import MENDED_KEY, heard
 
 __all__ = ["backoff", "finished", "in_flight", "record_outcome", "record_try", "settled"]
 
 SHORTEST_WAIT = timedelta(seconds=1)
 FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(minutes=15)
+_SAID = frozenset({TRIED_KEY, LIST_KEY, MENDED_KEY})  # keys in a handle that the next message makes out of date
 GIVE_UP_AFTER = LONGEST_RETRY
 """How long one message is tried, counted in waits: time in which k2alert does not run does not count."""
 
@@ -123,7 +125,7 @@ def _put_off(part: Part, list_id: str, delivery: Retry, now: datetime, chance: f
 
 def _merged(entry: LogEntry, handle: Mapping[str, str], list_id: str) -> dict[str, str]:
     # What is said of it alone is no longer said in its list.
-    known = {address: left for address, left in entry.handle.items() if address not in (TRIED_KEY, LIST_KEY)}
+    known = {address: left for address, left in entry.handle.items() if address not in _SAID}
     return {**known, **handle, **({LIST_KEY: list_id} if list_id else {})}
 
 
@@ -162,7 +164,7 @@ def _sends_resolved(settings: Told) -> bool:
 def _abandoned(
     alerts: Mapping[str, Alert], log: Sequence[LogEntry], receivers: Mapping[str, Receiver]
 ) -> Iterator[LogEntry]:
-    there = _integrations(receivers)
+    there = integrations_of(receivers)
     firing = {key for key, alert in alerts.items() if alert.state is AlertState.FIRING}
     for entry in log:
         if not entry.closed and (entry.receiver, entry.integration) not in there and firing.isdisjoint(entry.told):
@@ -173,7 +175,7 @@ def finished(
     *, alerts: Mapping[str, Alert], log: Sequence[LogEntry], receivers: Mapping[str, Receiver]
 ) -> frozenset[str]:
     """The keys of the ended alerts that may be forgotten: everyone who heard of the beginning heard of the end."""
-    there = _integrations(receivers)
+    there = integrations_of(receivers)
     awaited = {
         key
         for entry in log
@@ -182,11 +184,3 @@ def finished(
         if state is AlertState.FIRING or entry.retry_at is not None
     }
     return frozenset(key for key, alert in alerts.items() if alert.state is AlertState.ENDED and key not in awaited)
-
-
-def _integrations(receivers: Mapping[str, Receiver]) -> dict[tuple[str, str], Integration]:
-    return {
-        (receiver.name, integration.name): integration
-        for receiver in receivers.values()
-        for integration in receiver.integrations
-    }

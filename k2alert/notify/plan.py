@@ -18,7 +18,8 @@ from typing import Protocol
 from k2alert.labels import Labels
 from k2alert.model import Alert, AlertState, LogEntry
 from k2alert.notify.route import Integration, Receiver, Route
-from k2alert.notify.standing import Standing, fired_at, heard, recovered, standings
+from k2alert.notify.standing import Standing, fired_at, recovered, standings
+from k2alert.notify.unreached import heard
 from k2alert.times import EPOCH
 
 __all__ = [
@@ -104,7 +105,8 @@ class Part:
     @property
     def is_remainder(self) -> bool:
         """Whether it repeats a message for those of its addresses that did not take it."""
-        return self.entry.retry_at is not None and not self.news and self.kind is not Kind.REPEAT
+        again = self.entry.retry_at is not None and not self.entry.gave_up
+        return again and not self.news and self.kind is not Kind.REPEAT
 
     @property
     def was_true_at_first(self) -> bool:

@@ -66,6 +66,11 @@ class Route:
             yield from child.tree()
 
 
+def integrations_of(receivers: Mapping[str, Receiver]) -> dict[tuple[str, str], Integration]:
+    """Every integration by receiver and name, in the order of the configuration."""
+    return {(receiver.name, one.name): one for receiver in receivers.values() for one in receiver.integrations}
+
+
 def routes_for(route: Route, labels: Mapping[str, str]) -> tuple[Route, ...]:
     """The routes that an alert with these labels takes: depth first, the first match wins unless it continues."""
     if not matches_all(route.matchers, labels):

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from k2alert.labels import Labels
-from k2alert.model import Alert, AlertState, EndReason, LogEntry
-from k2alert.notify.route import Integration, Receiver, Route, routes_for
+from k2alert.model import FAILING_ALERT, Alert, AlertState, EndReason, LogEntry
+from k2alert.notify.route import Integration, Receiver, Route, integrations_of, routes_for
+from k2alert.notify.unreached import Who, able, refusing
 from k2alert.times import EPOCH
 
 __all__ = [
@@ -20,7 +21,6 @@ __all__ = [
     "fired_at",
     "group_key",
     "group_labels",
-    "heard",
     "is_digest",
     "recovered",
     "standings",
@@ -69,11 +69,6 @@ def is_digest(entry: LogEntry) -> bool:
     return entry.group.endswith(DIGEST)
 
 
-def heard(entry: LogEntry) -> bool:
-    """Whether anyone at all has been told something: a message was taken, or a part of its addresses took it."""
-    return entry.sent > 0 or bool(entry.handle)
-
-
 def fired_at(alert: Alert) -> datetime:
     """When it began to fire."""
     return alert.fired_at or EPOCH
@@ -119,16 +114,14 @@ class _Place:
 class _Places:
     """Where alerts stand while they are being put there."""
 
-    def __init__(self, log: Iterable[LogEntry], receivers: Mapping[str, Receiver], hushed: Collection[str]) -> None:
+    def __init__(self, log: Sequence[LogEntry], receivers: Mapping[str, Receiver], hushed: Collection[str]) -> None:
         self._receivers = receivers
         self._hushed = hushed
-        self._integrations = {
-            (receiver.name, integration.name): integration
-            for receiver in receivers.values()
-            for integration in receiver.integrations
-        }
+        self._integrations = integrations_of(receivers)
+        self._able = next(able(log, receivers), None)
+        self._refusing = refusing(log)
         self._places: dict[_Slot, _Place] = {}
-        self._held: dict[str, dict[tuple[str, str], _Slot]] = {}  # alert key: who was told, where
+        self._held: dict[str, dict[Who, _Slot]] = {}  # alert key: who was told, where
         for entry in log:
             there = (entry.receiver, entry.integration) in self._integrations
             if there and not entry.closed and not is_digest(entry):
@@ -151,8 +144,8 @@ class _Places:
     def put(self, key: str, alert: Alert, routes: Iterable[Route]) -> None:
         """Puts the alert into its place for every integration that has heard of it or should."""
         held = self._held.get(key, {})
-        placed: set[tuple[str, str]] = set()
-        for route, who in self._listeners(routes):
+        placed: set[Who] = set()
+        for route, who in self._listeners(alert, tuple(routes)):
             if who in placed or not (who in held or (route.digest is None and self._is_news(key, alert))):
                 continue
             placed.add(who)
@@ -162,7 +155,15 @@ class _Places:
             if who not in placed:
                 self._places[slot].alerts[key] = alert
 
-    def _listeners(self, routes: Iterable[Route]) -> Iterator[tuple[Route, tuple[str, str]]]:
+    def _listeners(self, alert: Alert, routes: Sequence[Route]) -> list[tuple[Route, Who]]:
+        """Who is to hear of the alert. That some are not reached is told by those who are, whoever that is."""
+        found = list(self._routed(routes))
+        if alert.rule != FAILING_ALERT:
+            return found
+        found = [(route, who) for route, who in found if who not in self._refusing and route.digest is None]
+        return found or [(route, self._able) for route in routes[:1] if self._able is not None]
+
+    def _routed(self, routes: Iterable[Route]) -> Iterator[tuple[Route, Who]]:
         for route in routes:
             receiver = self._receivers.get(route.receiver)
             for integration in receiver.integrations if receiver is not None else ():

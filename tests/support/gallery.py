@@ -173,6 +173,11 @@ def stories(kind: str, storm_of: int) -> Story:
     stale = alert(rule="K2AlertSourceStale", at=world.now, labels=labels, identity=Labels({"source": "gitlab"}))
     world.put(replace(stale, value=3))
     yield from _said(world, "stale-source", _stale)
+    identity = Labels({"receiver": "team", "integration": "slack[0]"})
+    labels = identity.merged({"alertname": "K2AlertNotificationsFailing", "severity": "warning"})
+    failing = alert(rule="K2AlertNotificationsFailing", at=world.now, labels=labels, identity=identity)
+    world.put(replace(failing, value=2))
+    yield from _said(world, "notifications-failing", _failing)
     name = HOSTILE_TEXT
     labels = Labels({"alertname": "main_is_red", "severity": "critical", "source": "gitlab", "project": name})
     world.put(alert(at=world.now, labels=labels, identity=Labels({"source": "gitlab", "project": name})))
@@ -207,6 +212,14 @@ def _digest(kind: str) -> Story:
 def _stale(of: Alert) -> Item:
     said = "3 project(s) of source gitlab could not be read for 15m: k2/a, k2/b and k2/c: 401 Unauthorized."
     return Item(alert=of, text=said, html=said)
+
+
+def _failing(of: Alert) -> Item:
+    said = (
+        "The last message of 2 incident(s) did not reach receiver team by slack[0], and is not tried again: "
+        "#ci: Slack answered 200 channel_not_found."
+    )
+    return Item(alert=of, text=said, html=said, value_text="2")
 
 
 def _world(kind: str, group_by: tuple[str, ...] = ("alertname", "source")) -> World:

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from k2alert.alert.lifecycle import step
 from k2alert.labels import Labels, parse_matcher
 from k2alert.model import (
+    FAILING_ALERT,
     Alert,
     AlertState,
     Delivery,
@@ -26,6 +28,8 @@ from k2alert.notify.message import Item
 from k2alert.notify.outcome import finished, record_outcome, settled
 from k2alert.notify.plan import Due, due
 from k2alert.notify.route import Integration, Receiver, Route
+from k2alert.notify.unreached import mended
+from k2alert.undelivered import undelivered_findings
 
 T0 = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -171,6 +175,13 @@ class World:
         self.silences.append(made)
         return made
 
+    def judge_deliveries(self) -> None:
+        """The alerts about those who are not reached, as a round makes them."""
+        findings = tuple(undelivered_findings(tuple(self.log.values()), self.receivers, Labels()))
+        mine = {(one.rule, one.identity): one for one in self.alerts.values() if one.rule == FAILING_ALERT}
+        rules = {finding.rule.name: finding.rule for finding in findings}
+        self.put(*step(mine, findings, rules=rules, now=self.now).alerts.values())
+
     def write(self, entries: Iterable[LogEntry]) -> None:
         self.log |= {entry.key: entry for entry in entries}
 
@@ -188,6 +199,10 @@ class World:
                 self.said.append(one)
                 kinds.append(one.kind.value + (f" of {len(one.parts)}" if one.list_id else ""))
             self.write(record_outcome(one, delivery, now=self.now))
+            if isinstance(delivery, Sent) and not delivery.error:
+                told = {part.entry.key for part in one.parts}
+                others = [entry for key, entry in self.log.items() if key not in told]
+                self.write(mended(others, (one.receiver, one.integration.name), now=self.now))
         return kinds
 
     def finished(self) -> frozenset[str]:

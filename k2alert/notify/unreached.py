@@ -1,0 +1,158 @@
+"""Whom messages do not reach: the notification log comes in, the integrations whose messages were given up go out.
+
+What was given up stands until the integration takes something again: nobody can know sooner that it works. It is
+written on the log entries themselves, so a restart changes nothing, and no order of times has to be guessed.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from k2alert.labels import Labels
+from k2alert.model import FAILING_ALERT, LogEntry, alert_key
+from k2alert.notify.route import Receiver, integrations_of
+from k2alert.times import EPOCH
+
+__all__ = [
+    "MENDED_KEY",
+    "Unreached",
+    "Who",
+    "able",
+    "changed_settings",
+    "heard",
+    "identity_of",
+    "last_words",
+    "mended",
+    "refusing",
+    "set_anew",
+    "unreached",
+]
+
+Who = tuple[str, str]
+"""A receiver and one of its integrations, by name."""
+
+MENDED_KEY = "*mended"
+"""The key in a log entry's handle that says that its integration worked afterwards; no address looks like it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreached:
+    """What did not reach an integration: the last message of so many `incidents`, and why not the newest of them.
+
+    `partly`: some of its addresses took that one, others refused it for good.
+    """
+
+    incidents: int
+    error: str
+    partly: bool
+
+
+def heard(entry: LogEntry) -> bool:
+    """Whether anyone at all has been told something: a message was taken, or a part of its addresses took it."""
+    return entry.sent > 0 or any(address != MENDED_KEY for address in entry.handle)
+
+
+def unreached(log: Iterable[LogEntry], receivers: Mapping[str, Receiver]) -> dict[Who, Unreached]:
+    """The integrations whose messages were given up, in whole or in part.
+
+    What they refused of these alerts themselves says nothing new of anyone: it does not count.
+    """
+    found: dict[Who, list[LogEntry]] = {}
+    for entry in _of_others(log, integrations_of(receivers)):
+        found.setdefault(_who(entry), []).append(entry)
+    return {who: _summed_up(entries) for who, entries in found.items()}
+
+
+def _of_others(log: Iterable[LogEntry], known: Iterable[Who] = ()) -> list[LogEntry]:
+    """The entries of what was given up, but those that tell only of integrations that are not reached."""
+    entries = tuple(log)
+    own = {alert_key(FAILING_ALERT, identity_of(who)) for who in {*known, *map(_who, entries)}}
+    return [entry for entry in entries if _is_unreached(entry) and not (entry.told and own.issuperset(entry.told))]
+
+
+def identity_of(who: Who) -> Labels:
+    """The identity of the alert that says that an integration is not reached."""
+    return Labels({"receiver": who[0], "integration": who[1]})
+
+
+def _summed_up(entries: Collection[LogEntry]) -> Unreached:
+    newest = max(entries, key=_last)
+    return Unreached(incidents=len(entries), error=newest.error, partly=not newest.gave_up)
+
+
+def refusing(log: Iterable[LogEntry]) -> frozenset[Who]:
+    """The integrations that nothing may be expected to reach now, whatever it is about."""
+    return frozenset(_who(entry) for entry in log if entry.gave_up and _is_unreached(entry))
+
+
+def able(log: Iterable[LogEntry], receivers: Mapping[str, Receiver]) -> Iterator[Who]:
+    """The integrations that can be told of an incident, as far as is known, in the order of the configuration."""
+    deaf = refusing(log)
+    return (who for who, one in integrations_of(receivers).items() if not one.pushes and who not in deaf)
+
+
+def last_words(log: Iterable[LogEntry], receivers: Mapping[str, Receiver]) -> frozenset[tuple[str, str, str]]:
+    """The keys of the closed entries that must be kept to know who is not reached: the newest of each integration."""
+    here = integrations_of(receivers)
+    newest: dict[Who, LogEntry] = {}
+    for entry in sorted(_of_others(log, here), key=_last):
+        if entry.closed and _who(entry) in here:
+            newest[_who(entry)] = entry
+    return frozenset(entry.key for entry in newest.values())
+
+
+def mended(log: Iterable[LogEntry], who: Who, *, now: datetime) -> tuple[LogEntry, ...]:
+    """The log entries that change because an integration took a message.
+
+    What it refused is over; the incidents among it that are open are told once more, as they are now. Once only: it
+    may be their words that are refused.
+    """
+    mine = [entry for entry in _of_others(log) if _who(entry) == who]
+    return tuple(_mended(entry, now) for entry in mine if not _is_waiting(entry) and not _was_tried_again(entry))
+
+
+def set_anew(log: Iterable[LogEntry], who: Who, *, now: datetime) -> tuple[LogEntry, ...]:
+    """The log entries that change because an integration has other settings: as if it had just taken a message.
+
+    What waits to be tried again need not wait either.
+    """
+    mine = [entry for entry in log if _who(entry) == who]
+    waiting = [replace(entry, retry_at=now) for entry in mine if _is_waiting(entry)]
+    return (*waiting, *(_mended(entry, now) for entry in _of_others(mine) if not _is_waiting(entry)))
+
+
+def changed_settings(before: Mapping[str, Receiver], after: Mapping[str, Receiver]) -> frozenset[Who]:
+    """The integrations that a reload gave other settings."""
+    old = integrations_of(before)
+    return frozenset(who for who, one in integrations_of(after).items() if old.get(who) != one)
+
+
+def _mended(entry: LogEntry, now: datetime) -> LogEntry:
+    marked = replace(entry, handle={**entry.handle, MENDED_KEY: "1"})
+    if entry.closed or not entry.gave_up:
+        return marked
+    return replace(marked, retry_at=now) if heard(entry) else replace(marked, told={})
+
+
+def _is_waiting(entry: LogEntry) -> bool:
+    return not entry.closed and entry.retry_at is not None
+
+
+def _was_tried_again(entry: LogEntry) -> bool:
+    return not entry.closed and MENDED_KEY in entry.handle
+
+
+def _is_unreached(entry: LogEntry) -> bool:
+    """Whether what it had to say last did not reach everybody, and is not known to be over."""
+    over = MENDED_KEY in entry.handle
+    if entry.gave_up:
+        return not (entry.closed and over)
+    return bool(entry.error) and entry.sent > 0 and entry.failures == 0 and not over
+
+
+def _who(entry: LogEntry) -> Who:
+    return (entry.receiver, entry.integration)
+
+
+def _last(entry: LogEntry) -> datetime:
+    return entry.last_sent_at or EPOCH

@@ -53,6 +53,11 @@ def test_the_forges_own_clock_says_how_long_a_period_lasts() -> None:
     assert allowance.seconds == 601
 
 
+@given(at=st.floats(min_value=-1e9, max_value=1e9))
+def test_whoever_was_told_nothing_waits_for_nothing_whatever_its_clock_says(at: float) -> None:
+    assert (Budget().paused(at), Budget().reserve(at)) == (0, 0)
+
+
 def test_plenty_waits_for_nothing() -> None:
     budget = Budget()
     budget.learn(Allowance("core", 1001, 5000, 3600), at=0)

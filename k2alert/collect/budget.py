@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import inf
 
 from k2alert.collect.answers import is_number, rate_limit_remaining, until_reset
 
@@ -71,9 +72,9 @@ class Budget:
     """
 
     def __init__(self) -> None:
-        self._paused_until = 0.0
+        self._paused_until = -inf
         self._limits: dict[str, tuple[Allowance, float]] = {}  # by name, with the instant at which each starts anew
-        self._next = 0.0
+        self._next = -inf
 
     def learn(self, allowance: Allowance, at: float) -> None:
         """Takes note of what an answer at `at` said; answers may overtake each other."""

@@ -128,6 +128,25 @@ Flow = Generator[Request | Batch, Answer | None, Look]
 LookFlow = Callable[[Ask], Flow]
 
 
+def _say_nothing(answer: Response) -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One small request that tells whether `what` may be read.
+
+    Where it may not, a `needed` one costs the whole project, another only what `why` names. `read` makes a note of the
+    answer, for people.
+    """
+
+    what: str
+    request: Request
+    needed: bool = False
+    why: str = ""
+    read: Callable[[Response], str] = _say_nothing
+
+
 @dataclass(frozen=True, slots=True)
 class Forge:
     """A kind of forge: one line of the table `SOURCES`."""
@@ -138,3 +157,5 @@ class Forge:
     headers: Mapping[str, str] = field(default_factory=dict)  # sent with every request, besides Authorization
     hooks: Hooks | None = None  # how it sends webhooks, if it does
     list_projects: "Callable[[str], Generator[Request, Answer, Any]] | None" = None  # of a group: see `discovery`
+    probes: Callable[[str], tuple[Probe, ...]] = lambda key: ()  # of a project, what comes first first
+    token_probes: tuple[Probe, ...] = ()

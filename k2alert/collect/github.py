@@ -34,6 +34,7 @@ from k2alert.collect.github_parse import (
     ref_type_of,
     run_state,
 )
+from k2alert.collect.github_probes import TOKEN, probe_repository
 from k2alert.model import JobRun, KnownRun, PipelineRun, Project, RefType, RunState
 from k2alert.times import EPOCH, iso
 
@@ -98,6 +99,8 @@ FORGE = Forge(
     headers={"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"},
     hooks=HOOKS,
     list_projects=list_owner,
+    probes=probe_repository,
+    token_probes=TOKEN,
 )
 
 

@@ -12,6 +12,7 @@ from k2alert.collect.gitlab_facts import read_facts
 from k2alert.collect.gitlab_graphql import Refused, read_graphql
 from k2alert.collect.gitlab_groups import list_group
 from k2alert.collect.gitlab_hooks import HOOKS
+from k2alert.collect.gitlab_probes import TOKEN, probe_project
 from k2alert.collect.gitlab_reading import Reading, Steps
 from k2alert.collect.gitlab_rest import identify, read_rest
 
@@ -43,6 +44,8 @@ FORGE = Forge(
     api_path="/api",  # GraphQL does not live below /api/v4
     hooks=HOOKS,
     list_projects=list_group,
+    probes=probe_project,
+    token_probes=TOKEN,
 )
 
 

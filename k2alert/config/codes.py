@@ -34,6 +34,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "token: $GITLAB_TOKEN",
             "Set the variable.",
         ),
+        "live": Code(
+            "With --live: a source, group or project cannot be read (an error), or some of its facts (a warning).",
+            "projects: [k2/gone]",
+            "What the forge says: the path, the token, or its scopes.",
+        ),
         "percent": Code(
             "A ratio is printed before a percent sign: 0.93 would read \"0.93%\".",
             'message: "{{ success_rate | round(2) }}%"',

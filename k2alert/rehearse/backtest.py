@@ -1,8 +1,8 @@
 """Rules against history: a scene with all its facts and a span of time come in; incidents and messages go out.
 
 The same as one round after the other (`world.World`), which tests hold it against, but each rule is judged only where
-its alert may change (`outlook`), and people are told only where something may be due (`hearers`). Every judgement, every step of
-an alert and every message is the daemon's own code.
+its alert may change (`outlook`), and people are told only where something may be due (`hearers`). Every judgement,
+every step of an alert and every message is the daemon's own code.
 """
 
 from collections import defaultdict

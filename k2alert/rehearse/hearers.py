@@ -11,13 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from k2alert.alert.lifecycle import AlertId
 from k2alert.cycle import Scene, hushes_of
-from k2alert.model import Alert, AlertState, LogEntry
-from k2alert.notify.plan import LIST_KEY, STORM_SPAN
+from k2alert.model import Alert, AlertState
+from k2alert.notify.plan import STORM_SPAN, next_due
 from k2alert.notify.route import Route, routes_for
-from k2alert.notify.standing import Standing, group_key, standings
+from k2alert.notify.standing import group_key, standings
 from k2alert.rehearse.agenda import Grid
 from k2alert.rehearse.world import Office, Told
-from k2alert.times import EPOCH
 
 __all__ = ["Hearers"]
 
@@ -72,29 +71,17 @@ class Hearers:
 
     def _awake(self, changed: Iterable[AlertId], instant: int) -> set[str]:
         """The groups to look at, and those that go with them."""
-        log = [entry for entry in self._office.log.values() if not entry.closed]
         if self._together:
-            return {*self._members, *(entry.group for entry in log)}
-        now = self._grid.at(instant)
+            return {*self._members, *self._office.log.open_groups()}
         todo = {group for id in changed for group in self._groups.get(id, ())}
         todo |= {group for group, at in self._next.items() if at <= instant}
-        todo |= {entry.group for entry in log if entry.last_sent_at and now - entry.last_sent_at <= STORM_SPAN}
-        return self._with_neighbours(todo, log)
-
-    def _with_neighbours(self, todo: set[str], log: Iterable[LogEntry]) -> set[str]:
-        listed: defaultdict[str, set[str]] = defaultdict(set)  # the groups that a list tells of
-        lists: defaultdict[str, set[str]] = defaultdict(set)  # the lists that tell of a group
-        for entry in log:
-            if LIST_KEY in entry.handle:
-                listed[entry.handle[LIST_KEY]].add(entry.group)
-                lists[entry.group].add(entry.handle[LIST_KEY])
+        todo |= self._office.log.told_lately(self._grid.at(instant), STORM_SPAN)
         found: set[str] = set()
         while todo:
             group = todo.pop()
             found.add(group)
             near = {other for id in self._members.get(group, ()) for other in self._groups[id]}
-            near |= {other for name in lists.get(group, ()) for other in listed[name]}
-            todo |= near - found
+            todo |= (near | self._office.log.listed_with(group)) - found
         return found
 
     # -------------------------------------------------------------------------------------------- when
@@ -107,28 +94,19 @@ class Hearers:
             self._next[group] = min(at, self._next.get(group, at))
 
     def _words(self, alerts: Mapping[AlertId, Alert], groups: set[str], instant: int) -> Iterator[tuple[str, int]]:
-        log = self._office.log_of(groups)
+        log, now = self._office.log.of(groups), self._grid.at(instant)
         if self._by_the_clock and (alerts or any(not entry.closed for entry in log)):
             yield "", instant + 1  # every round may be the one that may speak
-        config, hushed = self._scene.config, hushes_of(self._scene, alerts, now=self._grid.at(instant))
+        config, hushed = self._scene.config, hushes_of(self._scene, alerts, now=now)
         by_key = {alert.key: alert for alert in alerts.values()}
         for standing in standings(by_key, log, config.route, config.receivers, hushed):
-            at = self._next_word(standing, instant)
-            if at is not None:
-                yield standing.entry.group, at
-
-    def _next_word(self, standing: Standing, instant: int) -> int | None:
-        """With news every round may be the one that tells it; without, the next repeat."""
-        if standing.new or standing.ended or standing.lost:
-            return instant + 1
-        if not standing.is_open or standing.route is None:
-            return None
-        repeat = (standing.entry.last_sent_at or EPOCH) + standing.route.repeat_interval
-        return max(instant + 1, self._grid.first(repeat))
+            word = next_due(standing, now=now)
+            if word is not None:  # one that is due now and was not said waits for its list
+                yield standing.entry.group, max(instant + 1, self._grid.first(word[0]))
 
     def _let_go(self, alerts: Mapping[AlertId, Alert], groups: set[str]) -> None:
         """Forgets the alerts that nobody has heard of and nobody should hear of."""
-        told = {key for entry in self._office.log_of(groups) if not entry.closed for key in entry.told}
+        told = {key for entry in self._office.log.of(groups) if not entry.closed for key in entry.told}
         for id, alert in alerts.items():
             if alert.state not in (AlertState.FIRING, AlertState.ENDED) and alert.key not in told:
                 del self._alerts[id]

@@ -4,16 +4,17 @@ A scene and a time come in; what became of the alerts, and who was told what, go
 cycle judges and plans, `notify.outcome` writes the log. Only the delivery is made up: every message is taken at once.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from k2alert.alert.lifecycle import AlertId, forget
 from k2alert.cycle import Plan, Scene, due_now, hushes_of, plan
-from k2alert.model import Alert, AlertState, LogEntry, Sent
+from k2alert.model import Alert, AlertState, Sent
 from k2alert.notify.digest import awaited_by_digests, open_digests
 from k2alert.notify.outcome import finished, record_outcome, settled
 from k2alert.notify.plan import Due
+from k2alert.rehearse.logbook import Logbook
 
 __all__ = ["Office", "Told", "World"]
 
@@ -32,12 +33,7 @@ class Told:
 class Office:
     """The notification log of a rehearsal: whoever is due to hear, hears."""
 
-    log: dict[tuple[str, str, str], LogEntry] = field(default_factory=dict)
-
-    def log_of(self, groups: Collection[str] | None) -> tuple[LogEntry, ...]:
-        """What was said of these alert groups (None: all), and what is closed: that counts in storms."""
-        every = self.log.values()
-        return tuple(entry for entry in every if groups is None or entry.closed or entry.group in groups)
+    log: Logbook = field(default_factory=Logbook)
 
     def tell(
         self,
@@ -49,8 +45,8 @@ class Office:
     ) -> list[Told]:
         """Says what is due of these alerts, all those of these alert groups, and remembers it."""
         told = []
-        for due in due_now(replace(scene, log=self.log_of(groups)), alerts, now=now):
-            self._keep(record_outcome(due, Sent(), now=now))
+        for due in due_now(replace(scene, log=self.log.of(groups)), alerts, now=now):
+            self.log.keep(record_outcome(due, Sent(), now=now))
             told.append(Told(now, due))
         return told
 
@@ -65,24 +61,22 @@ class Office:
         """The ended alerts that are over (see `lifecycle.forget`), once nobody waits for a word about them."""
         by_key = {alert.key: alert for alert in alerts.values()}
         route, receivers = scene.config.route, scene.config.receivers
-        self._keep(settled(alerts=by_key, log=self.log_of(groups), route=route, receivers=receivers))
-        hushed, log = hushes_of(scene, alerts, now=now), self.log_of(groups)
-        self._keep(open_digests(alerts=by_key, log=log, route=route, receivers=receivers, now=now, hushed=hushed))
-        log = self.log_of(groups)
+        self.log.keep(settled(alerts=by_key, log=self.log.of(groups), route=route, receivers=receivers))
+        hushed, log = hushes_of(scene, alerts, now=now), self.log.of(groups)
+        self.log.keep(open_digests(alerts=by_key, log=log, route=route, receivers=receivers, now=now, hushed=hushed))
+        log = self.log.of(groups)
         heard = finished(alerts=by_key, log=log, receivers=receivers)
         heard -= awaited_by_digests(alerts=by_key, log=log, route=route, receivers=receivers)
         over = forget(alerts, lambda alert: alert.key in heard)
         self._drop_closed(by_key, now)
         return over
 
-    def _keep(self, entries: Iterable[LogEntry]) -> None:
-        self.log.update({entry.key: entry for entry in entries})
-
     def _drop_closed(self, alerts: Mapping[str, Alert], now: datetime) -> None:
         is_open = {key for key, alert in alerts.items() if alert.state is not AlertState.INACTIVE}
-        for entry in [entry for entry in self.log.values() if entry.closed and is_open.isdisjoint(entry.told)]:
-            if entry.last_sent_at is None or now - entry.last_sent_at > _KEEP_CLOSED:
-                del self.log[entry.key]
+        for entry in self.log.closed():
+            old = entry.last_sent_at is None or now - entry.last_sent_at > _KEEP_CLOSED
+            if old and is_open.isdisjoint(entry.told):
+                self.log.drop(entry)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from k2alert.collect.flow import Answer, Ask, Batch, Failure, Look, Request, Response
 from k2alert.collect.github import FORGE, look
-from k2alert.model import KnownRun, PipelineRun, Project, RefType, Result, RunState
+from k2alert.model import Kind, KnownRun, PipelineRun, Project, RefType, Result, RunState
 from k2alert.times import parse_instant
 from tests.support.github_json import T0, at, job_json, run_json
 
@@ -28,8 +28,9 @@ DOWN = Failure("server", "502 Bad Gateway", 502)
 class GitHub:
     """What GitHub answers: lists by what they are narrowed to, the rest by path.
 
-    Lists are `created`, `older` (the sweep), `in_progress` and `queued`, each given as its pages. Whatever a test
-    does not name is empty, or gone.
+    Lists are `newest` (of all, not narrowed), `created`, `older` (the sweep), `in_progress` and `queued`, each given as
+    its pages. Where any but the newest is given, there are more runs than that shows. Whatever a test does not name is
+    empty, or gone.
     """
 
     lists: dict[str, list[Any]] = field(default_factory=dict)
@@ -41,9 +42,10 @@ class GitHub:
         params = dict(request.params)
         self.asked.append(" ".join([request.path, *(f"{name}={value}" for name, value in request.params)]))
         if request.path == RUNS:
-            created = "older" if ".." in params.get("created", "") else "created"
-            pages = self.lists.get(params.get("status", created), [[]])
-            return paged(pages, "workflow_runs", int(params["page"]))
+            created = params.get("created", "")
+            name = params.get("status") or ("older" if ".." in created else "created" if created else "newest")
+            more = 1000 if name == "newest" and set(self.lists) - {"newest"} else 0
+            return paged(self.lists.get(name, [[]]), "workflow_runs", int(params["page"]), more)
         if request.path.endswith("/jobs"):
             pages = self.jobs.get(int(request.path.split("/")[-2]), [[]])
             return paged(pages, "jobs", int(params["page"]))
@@ -57,11 +59,11 @@ def answer_of(value: Any) -> Answer:
     return value if isinstance(value, Failure | Response) else Response(200, {}, value)
 
 
-def paged(pages: list[Any], name: str, number: int) -> Answer:
+def paged(pages: list[Any], name: str, number: int, more: int = 0) -> Answer:
     page = pages[number - 1]
     if isinstance(page, Failure | Response):
         return page
-    total = sum(len(each) for each in pages if isinstance(each, list))
+    total = more + sum(len(each) for each in pages if isinstance(each, list))
     link = f'<https://elsewhere.example/?page={number + 1}>; rel="next"' if number < len(pages) else ""
     return Response(200, {"link": link}, {"total_count": total, name: page})
 
@@ -104,26 +106,21 @@ def known(minutes: float, attempt: int = 1, state: RunState = RunState.FINISHED)
 # ------------------------------------------------------------------------------------------- the first words
 
 
-def test_a_look_begins_with_who_the_project_is_and_what_was_created_since() -> None:
+def test_a_look_begins_with_who_the_project_is_and_its_newest_runs() -> None:
     flow = look(ask())
     assert next(flow) == Request("/repos/k2/app", kind="project")
     assert flow.send(Response(200, {}, REPOSITORY)) == Request(
         RUNS,
-        (
-            ("created", ">=2026-01-05T12:00:00Z"),
-            ("exclude_pull_requests", "false"),
-            ("per_page", "100"),
-            ("page", "1"),
-        ),
+        (("exclude_pull_requests", "false"), ("per_page", "100"), ("page", "1")),
         kind="workflow_runs",
     )
     flow.close()
 
 
-def test_a_look_at_a_quiet_repository_takes_four_requests() -> None:
+def test_a_first_look_at_a_quiet_repository_takes_two_requests() -> None:
     github = GitHub()
     played = play(github.answer, ask())
-    assert (len(github.asked), played.batches, played.look.failure) == (4, [], None)
+    assert (len(github.asked), played.batches, played.look.failure) == (2, [], None)
     assert played.look.project.forge_id == "100"
 
 
@@ -136,11 +133,11 @@ def test_a_renamed_repository_is_read_under_its_new_name() -> None:
     github = GitHub(paths={"/repos/k2/app": {**REPOSITORY, "full_name": "k2/shop"}})
     look_ended = play(github.answer, ask()).look
     assert look_ended.project.path == "k2/shop"
-    assert github.asked_for("/repos/k2/shop/actions/runs created=")
+    assert github.asked_for("/repos/k2/shop/actions/runs ")
 
 
 def test_a_repository_that_may_not_be_asked_for_is_read_all_the_same() -> None:
-    github = GitHub(lists={"created": [[run_json()]]}, paths={})
+    github = GitHub(lists={"newest": [[run_json()]]}, paths={})
     played = play(github.answer, ask())
     assert played.look.failure is None
     assert played.runs["1"].ref_type is RefType.DEFAULT
@@ -157,7 +154,7 @@ def test_a_key_that_is_no_owner_and_name_fails_without_a_request() -> None:
 
 
 def test_a_finished_run_comes_with_its_jobs() -> None:
-    github = GitHub(lists={"created": [[run_json()]]}, jobs={1: [[job_json("test", 1, 9)]]})
+    github = GitHub(lists={"newest": [[run_json()]]}, jobs={1: [[job_json("test", 1, 9)]]})
     run = play(github.answer, ask()).runs["1"]
     assert [(each.attempt, each.result) for each in run.outcomes] == [(1, Result.SUCCESS)]
     assert run.outcomes[0].finished_at == T0 + timedelta(minutes=9)
@@ -168,7 +165,7 @@ def test_a_finished_run_comes_with_its_jobs() -> None:
 def test_a_red_attempt_and_its_green_rerun_are_two_outcomes() -> None:
     second = run_json(run_attempt=2, run_started_at=at(20), updated_at=at(31))
     github = GitHub(
-        lists={"created": [[second]]},
+        lists={"newest": [[second]]},
         jobs={1: [[job_json("test", 1, 9, id=11), job_json("test", 21, 30, id=21, run_attempt=2)]]},
     )
     github.paths[f"{RUNS}/1/attempts/1"] = run_json(conclusion="failure")
@@ -178,7 +175,7 @@ def test_a_red_attempt_and_its_green_rerun_are_two_outcomes() -> None:
 
 
 def test_attempts_that_the_store_has_are_not_asked_for_again() -> None:
-    github = GitHub(lists={"created": [[run_json(run_attempt=4, run_started_at=at(20), updated_at=at(31))]]})
+    github = GitHub(lists={"newest": [[run_json(run_attempt=4, run_started_at=at(20), updated_at=at(31))]]})
     github.paths[f"{RUNS}/1/attempts/3"] = run_json(run_attempt=3, conclusion="failure")
     run = play(github.answer, ask({"1": known(10, attempt=2)})).runs["1"]
     assert github.asked_for("/attempts/") == [f"{RUNS}/1/attempts/3"]
@@ -214,23 +211,43 @@ def test_a_known_open_run_that_was_deleted_does_no_harm() -> None:
     assert (played.look.failure, played.runs) == (None, {})
 
 
-def test_an_open_run_is_read_at_every_look_for_its_jobs_move_without_it() -> None:
+def test_an_open_run_is_read_at_every_look_where_a_rule_speaks_of_jobs_for_they_move_without_it() -> None:
     running = run_json(status="in_progress", conclusion=None)
     waiting = job_json("deploy", 0, 0, status="queued", conclusion=None, completed_at=None)
-    github = GitHub(lists={"in_progress": [[running]]}, jobs={1: [[waiting]]})
-    run = play(github.answer, ask({"1": known(10, attempt=0, state=RunState.RUNNING)})).runs["1"]
+    github = GitHub(lists={"newest": [[running]]}, jobs={1: [[waiting]]})
+    held = {"1": known(10, attempt=0, state=RunState.RUNNING)}
+    assert play(github.answer, ask(held)).runs == {}
+    assert github.asked_for("/jobs") == []
+    run = play(github.answer, ask(held, wants=frozenset({Kind.JOB}))).runs["1"]
     assert [job.state for job in run.jobs] == [RunState.PENDING]
 
 
+def test_a_run_that_goes_on_is_handed_over_without_its_jobs_until_it_has_finished() -> None:
+    running = run_json(status="in_progress", conclusion=None)
+    github = GitHub(lists={"newest": [[running]]}, jobs={1: [[job_json()]]})
+    run = play(github.answer, ask()).runs["1"]
+    assert (run.state, run.jobs, github.asked_for("/jobs")) == (RunState.RUNNING, (), [])
+
+
+def test_a_finished_run_one_of_whose_jobs_still_goes_on_is_read_again_by_the_next_look() -> None:
+    late = job_json("deploy", 1, 0, status="in_progress", conclusion=None, completed_at=None)
+    github = GitHub(lists={"newest": [[run_json(updated_at=at(50))]]}, jobs={1: [[job_json(id=3), late]]})
+    played = play(github.answer, ask())
+    assert played.runs["1"].seen == parse_instant(at(50)) - timedelta(seconds=1)
+    assert played.look.bookmarks == {}
+    hours_later = replace(ask(), now=NOW + timedelta(hours=1))
+    assert play(github.answer, hours_later).runs["1"].seen == parse_instant(at(50))
+
+
 def test_what_the_store_has_is_not_read_again() -> None:
-    github = GitHub(lists={"created": [[run_json(id=1), run_json(id=2, updated_at=at(15)), run_json(id=3)]]})
+    github = GitHub(lists={"newest": [[run_json(id=1), run_json(id=2, updated_at=at(15)), run_json(id=3)]]})
     played = play(github.answer, ask({"1": known(10), "2": known(10), "3": known(20)}))
     assert list(played.runs) == ["2"]
     assert len(github.asked_for("/jobs")) == 1
 
 
 def test_a_restart_with_an_overlap_repeats_the_same_facts() -> None:
-    github = GitHub(lists={"created": [[run_json()]]}, jobs={1: [[job_json()]]})
+    github = GitHub(lists={"newest": [[run_json()]]}, jobs={1: [[job_json()]]})
     assert play(github.answer, ask()).runs == play(github.answer, ask()).runs
 
 
@@ -292,7 +309,7 @@ def test_every_page_is_read_and_handed_over_with_how_far_it_is() -> None:
 
 def test_the_jobs_of_a_run_are_read_to_the_last_page() -> None:
     pages = [[job_json(f"test {page} {n}", id=100 * page + n) for n in range(1, 101)] for page in range(3)]
-    assert len(play(GitHub(lists={"created": [[run_json()]]}, jobs={1: pages}).answer, ask()).runs["1"].jobs) == 300
+    assert len(play(GitHub(lists={"newest": [[run_json()]]}, jobs={1: pages}).answer, ask()).runs["1"].jobs) == 300
 
 
 def test_a_range_of_too_many_runs_is_halved_until_each_part_fits() -> None:
@@ -322,7 +339,7 @@ def searching(begun: list[datetime], searches: list[str]) -> Callable[[Request],
         run_json(id=n + 1, created_at=at(minutes), run_started_at=at(minutes), updated_at=at(minutes))
         for n, minutes in enumerate((each - T0) / timedelta(minutes=1) for each in begun)
     ]
-    github = GitHub()
+    github = GitHub(lists={"created": []})  # more than the newest
 
     def answer(request: Request) -> Answer:
         params = dict(request.params)
@@ -357,7 +374,7 @@ def test_a_forge_whose_pages_never_end_does_not_keep_us() -> None:
 
 def test_a_name_is_a_tag_where_a_tag_and_no_branch_has_it_and_is_asked_for_once() -> None:
     names = {"v1.0": 1, "feature/x": 2, "both": 3}
-    github = GitHub(lists={"created": [[run_json(id=n, head_branch=name) for name, n in names.items()]]})
+    github = GitHub(lists={"newest": [[run_json(id=n, head_branch=name) for name, n in names.items()]]})
     github.paths |= {
         "/repos/k2/app/commits/tags%2Fv1.0": {},
         "/repos/k2/app/commits/tags%2Fboth": {},
@@ -387,13 +404,13 @@ def test_a_name_is_a_tag_where_a_tag_and_no_branch_has_it_and_is_asked_for_once(
     ],
 )
 def test_most_events_say_what_a_run_ran_for_without_asking(event: str, branch: str | None, ref_type: RefType) -> None:
-    github = GitHub(lists={"created": [[run_json(event=event, head_branch=branch)]]})
+    github = GitHub(lists={"newest": [[run_json(event=event, head_branch=branch)]]})
     assert play(github.answer, ask()).runs["1"].ref_type is ref_type
     assert github.asked_for("/commits/") == []
 
 
 def test_without_permission_to_read_contents_every_name_is_a_branch() -> None:
-    github = GitHub(lists={"created": [[run_json(head_branch="v1.0")]]})
+    github = GitHub(lists={"newest": [[run_json(head_branch="v1.0")]]})
     github.paths["/repos/k2/app/commits/tags%2Fv1.0"] = Failure("forbidden", "403 Forbidden", 403)
     played = play(github.answer, ask())
     assert (played.runs["1"].ref_type, played.look.failure) == (RefType.BRANCH, None)
@@ -421,21 +438,21 @@ def test_what_was_read_before_a_broken_page_is_kept() -> None:
 
 
 def test_what_was_read_before_a_failing_job_list_is_kept() -> None:
-    github = GitHub(lists={"created": [[run_json(id=1), run_json(id=2)]]}, jobs={2: [DOWN]})
+    github = GitHub(lists={"newest": [[run_json(id=1), run_json(id=2)]]}, jobs={2: [DOWN]})
     played = play(github.answer, ask())
     assert (list(played.runs), played.look.failure) == (["1"], DOWN)
 
 
 def test_a_broken_job_list_leaves_out_its_run_and_no_other() -> None:
     broken = Failure("body", "200 with HTML (a login page or a proxy?) instead of JSON", 200)
-    github = GitHub(lists={"created": [[run_json(id=1), run_json(id=2)]]}, jobs={1: [broken]})
+    github = GitHub(lists={"newest": [[run_json(id=1), run_json(id=2)]]}, jobs={1: [broken]})
     played = play(github.answer, ask())
     assert (list(played.runs), played.look.failure) == (["2"], broken)
 
 
 def test_jobs_and_attempts_that_github_keeps_no_longer_are_done_without() -> None:
     github = GitHub(
-        lists={"created": [[run_json(run_attempt=2, run_started_at=at(20), updated_at=at(31))]]}, jobs={1: [GONE]}
+        lists={"newest": [[run_json(run_attempt=2, run_started_at=at(20), updated_at=at(31))]]}, jobs={1: [GONE]}
     )
     played = play(github.answer, ask())
     (outcome,) = played.runs["1"].outcomes
@@ -445,7 +462,7 @@ def test_jobs_and_attempts_that_github_keeps_no_longer_are_done_without() -> Non
 
 def test_an_item_that_is_not_what_it_should_be_is_told_after_the_good_ones() -> None:
     github = GitHub(
-        lists={"created": [["rubbish", run_json(id=1), {"id": "2"}]]},
+        lists={"newest": [["rubbish", run_json(id=1), {"id": "2"}]]},
         jobs={1: [[job_json(), {"id": None}]]},
     )
     played = play(github.answer, ask())
@@ -454,7 +471,7 @@ def test_an_item_that_is_not_what_it_should_be_is_told_after_the_good_ones() -> 
 
 
 def test_an_attempt_of_another_run_is_not_taken_for_this_one() -> None:
-    github = GitHub(lists={"created": [[run_json(run_attempt=2)]]})
+    github = GitHub(lists={"newest": [[run_json(run_attempt=2)]]})
     github.paths[f"{RUNS}/1/attempts/1"] = run_json(id=77)
     played = play(github.answer, ask())
     assert (played.runs, played.look.failure) == ({}, Failure("body", "an attempt is not what it should be"))
@@ -462,7 +479,7 @@ def test_an_attempt_of_another_run_is_not_taken_for_this_one() -> None:
 
 @pytest.mark.parametrize("attempt", [10**6, 2**62])
 def test_an_absurd_number_of_attempts_costs_no_more_than_a_hundred_requests(attempt: int) -> None:
-    github = GitHub(lists={"created": [[run_json(run_attempt=attempt)]]})
+    github = GitHub(lists={"newest": [[run_json(run_attempt=attempt)]]})
     play(github.answer, ask())
     assert len(github.asked_for("/attempts/")) == 99
 

@@ -156,9 +156,19 @@ async def test_a_day_of_looks_misses_no_attempt_and_repeats_none() -> None:
     assert watcher.outcomes == expected
 
 
-async def test_a_short_rerun_between_two_looks_is_found_by_the_sweep_and_not_before() -> None:
+async def test_a_short_rerun_between_two_looks_is_found_among_the_newest_hundred_runs() -> None:
     run = standin_run(1, attempt(1, -3000, -2990, "failure"), attempt(2, 11, 13, "success", 2))
-    async with watching(StandinRepository("k2/app", [run])) as watcher:
+    newer = [standin_run(100 + n, attempt(1, -2000 + n, -1900 + n, "success", 100 + n)) for n in range(99)]
+    async with watching(StandinRepository("k2/app", [run, *newer])) as watcher:
+        await watcher.look(T0, T0 - timedelta(days=7), first=True)
+        await watcher.look(minutes(20), minutes(10))
+    assert watcher.outcomes[("1", 2)] is Result.SUCCESS
+
+
+async def test_a_short_rerun_of_an_older_run_is_found_by_the_sweep_and_not_before() -> None:
+    run = standin_run(1, attempt(1, -3000, -2990, "failure"), attempt(2, 11, 13, "success", 2))
+    newer = [standin_run(100 + n, attempt(1, -2000 + n, -1900 + n, "success", 100 + n)) for n in range(100)]
+    async with watching(StandinRepository("k2/app", [run, *newer])) as watcher:
         await watcher.look(T0, T0 - timedelta(days=7), first=True)
         await watcher.look(minutes(20), minutes(10))
         assert ("1", 2) not in watcher.outcomes

@@ -205,6 +205,7 @@ async def test_a_github_source_keeps_to_the_document(github_document: OpenApi, t
             run(505, attempt(1, 5, 25), event="pull_request", head_branch="main", owner="ada"),  # is yet to come
             run(506, attempt(1, -3000, -2990, "failure"), attempt(2, 20, 22)),  # between two looks: the sweep's
             run(507, attempt(1, -200, -190, "failure"), attempt(2, -100, -95)),  # was run again before we looked
+            run(508, attempt(1, -1500, 12)),  # runs, and is older than the newest hundred
         ],
         tags={"v1.0"},
         branches={"feature/x"},
@@ -227,14 +228,14 @@ async def test_a_github_source_keeps_to_the_document(github_document: OpenApi, t
     assert refused is not None
     assert refused.reason == "not_found"
     assert runs == {
-        Result.SUCCESS: MANY + 4,
+        Result.SUCCESS: MANY + 5,
         Result.FAILURE: 4,
         Result.CANCELLATION: 1,
         Result.TIMEOUT: 1,
         Result.ERROR: 1,
     }
     assert jobs == {
-        Result.SUCCESS: MANY + 4,
+        Result.SUCCESS: MANY + 5,
         Result.FAILURE: MANY + 3,
         Result.CANCELLATION: 1,
         Result.TIMEOUT: 1,

@@ -60,8 +60,11 @@ async def _fetch(session: aiohttp.ClientSession, base: str, request: Request) ->
     method = "GET" if request.body is None else "POST"
     url = URL(base + request.path, encoded=True).extend_query(list(request.params))
     try:
-        async with session.request(method, url, json=request.body) as response:
+        tagged = {"If-None-Match": request.etag} if request.etag else {}
+        async with session.request(method, url, json=request.body, headers=tagged) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
+            if response.status == 304 and request.etag:
+                return Response(304, headers, None)
             if response.status != 200:
                 reason = _REASONS.get(response.status, "server" if response.status >= 500 else "client")
                 return Failure(reason, f"{response.status}", response.status)

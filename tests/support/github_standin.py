@@ -10,14 +10,16 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
-from urllib.parse import urlencode
+from hashlib import sha256
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlencode
 
 from aiohttp import web
 
 from k2alert.times import EPOCH, iso, parse_instant
 from tests.support.github_shapes import API, SITE, commit, full_repository, minimal_repository, simple_commit, user
 
+Query = Mapping[str, str]
 _SEARCH_LIMIT = 1000
 _CONCLUSIONS = {"success": "success", "failed": "failure", "canceled": "cancelled", "skipped": "skipped"}
 
@@ -82,11 +84,20 @@ class StandinRepository:
     tags: set[str] = field(default_factory=set)
 
 
+class Reply(NamedTuple):
+    """What GitHub answers: a status, JSON (None with a 304) and headers."""
+
+    status: int
+    data: Any
+    headers: Mapping[str, str] = {}
+
+
 @dataclass
 class StandinGitHub:
     """GitHub. `token` "" lets everyone in; after `remaining` requests the primary rate limit is reached.
 
-    `asked` holds the path and query of every request that came in.
+    `asked` holds the path and query of every request that came in, `billed` of those that count against the limit: all
+    but those answered with 304.
     """
 
     clock: Callable[[], datetime]
@@ -94,84 +105,77 @@ class StandinGitHub:
     token: str = ""
     remaining: int = 1_000_000
     asked: list[str] = field(default_factory=list)
+    billed: list[str] = field(default_factory=list)
 
     def make_app(self, middlewares: Iterable[Any] = ()) -> web.Application:
         """The application that serves it; `middlewares` see the answers as a client does."""
-        app = web.Application(middlewares=[*middlewares, self._guard()])
-        root = "/repos/{owner}/{repo}"
-        app.router.add_get(root, self._get_repository)
-        app.router.add_get(root + "/commits/{ref}", self._get_commit)
-        app.router.add_get(root + "/actions/runs", self._list_runs)
-        app.router.add_get(root + "/actions/runs/{run:\\d+}", self._get_run)
-        app.router.add_get(root + "/actions/runs/{run:\\d+}/jobs", self._list_jobs)
-        app.router.add_get(root + "/actions/runs/{run:\\d+}/attempts/{attempt}", self._get_attempt)
-        app.router.add_get(root + "/actions/runs/{run:\\d+}/attempts/{attempt}/jobs", self._list_attempt_jobs)
+        app = web.Application(middlewares=list(middlewares))
+        app.router.add_get("/{path:.*}", self._handle)
         return app
 
-    def _guard(self) -> Any:
-        @web.middleware
-        async def guard(request: web.Request, handler: Any) -> web.StreamResponse:
-            self.asked.append(request.path_qs)
-            if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
-                return _error(401, "Bad credentials")
-            if self.remaining == 0:
-                response: web.StreamResponse = _error(403, "API rate limit exceeded for user ID 1.")
-            else:
-                self.remaining -= 1
-                response = await handler(request)
-            response.headers.update(self._limits())
-            return response
+    async def _handle(self, request: web.Request) -> web.Response:
+        authorization = request.headers.get("Authorization", "")
+        etag = request.headers.get("If-None-Match", "")
+        reply = self.reply(request.rel_url.raw_path, dict(request.query), authorization=authorization, etag=etag)
+        if reply.status == 304:
+            return web.Response(status=304, headers=reply.headers)
+        text = json.dumps(reply.data)
+        return web.Response(text=text, status=reply.status, headers=reply.headers, content_type="application/json")
 
-        return guard
+    def reply(self, path: str, query: Query, *, authorization: str = "", etag: str = "") -> Reply:
+        """What it answers to a GET; `path` is percent-encoded."""
+        line = f"{path}?{urlencode(query)}"
+        self.asked.append(line)
+        if self.token and authorization != f"Bearer {self.token}":
+            return self._bill(line, _error(401, "Bad credentials"), free=False)
+        if self.remaining == 0:
+            return self._bill(line, _error(403, "API rate limit exceeded for user ID 1."), free=True)
+        reply = self._route(path, query)
+        if reply.status != 200:
+            return self._bill(line, reply, free=False)
+        # GitHub's ETags are weak where the body is packed, and hold for one token.
+        fresh = sha256(f"{authorization} {json.dumps(reply.data)}".encode()).hexdigest()
+        same = etag.removeprefix("W/") == f'"{fresh}"'
+        headers = {**reply.headers, "ETag": f'W/"{fresh}"'}
+        return self._bill(line, Reply(304, None, headers) if same else reply._replace(headers=headers), free=same)
 
-    def _limits(self) -> Mapping[str, str]:
+    def _bill(self, line: str, reply: Reply, *, free: bool) -> Reply:
+        if not free:
+            self.remaining -= 1
+            self.billed.append(line)
         reset = (self.clock() - EPOCH) // timedelta(seconds=1) + 3600
         limits = {"limit": 5000, "remaining": self.remaining, "used": 1, "reset": reset, "resource": "core"}
-        return {f"x-ratelimit-{name}": str(value) for name, value in limits.items()}
+        said = {f"x-ratelimit-{name}": str(value) for name, value in limits.items()}
+        return reply._replace(headers={**reply.headers, **said})
 
-    def _find(self, request: web.Request) -> StandinRepository | None:
-        wanted = "{owner}/{repo}".format(**request.match_info)
-        return next((each for each in self.repositories if each.full_name == wanted), None)
-
-    def _find_run(self, request: web.Request) -> tuple[StandinRepository, StandinRun] | None:
-        repository, wanted = self._find(request), int(request.match_info["run"])
-        for run in repository.runs if repository else ():
-            if run.id == wanted and run.attempt_at(self.clock()):
-                return (repository, run) if repository else None
-        return None
-
-    def _find_attempt(self, request: web.Request) -> tuple[StandinRepository, StandinRun, StandinAttempt] | None:
-        found = self._find_run(request)
-        for attempt in found[1].attempts if found else ():
-            here = str(attempt.number) == request.match_info["attempt"] and not attempt.gone
-            if found and here and attempt.started_at <= self.clock():
-                return (*found, attempt)
-        return None
-
-    async def _get_repository(self, request: web.Request) -> web.Response:
-        repository = self._find(request)
-        return (
-            _error(404, "Not Found")
-            if repository is None
-            else _json(full_repository(repository.full_name, repository.id, repository.default_branch))
+    def _route(self, path: str, query: Query) -> Reply:
+        parts = [unquote(part) for part in path.strip("/").split("/")]
+        repository = next(
+            (each for each in self.repositories if parts[:3] == ["repos", *each.full_name.split("/")]), None
         )
-
-    async def _get_commit(self, request: web.Request) -> web.Response:
-        repository = self._find(request)
         if repository is None:
             return _error(404, "Not Found")
-        kind, _, name = request.match_info["ref"].partition("/")
+        match parts[3:]:
+            case []:
+                return Reply(200, full_repository(repository.full_name, repository.id, repository.default_branch))
+            case ["commits", ref]:
+                return self._get_commit(repository, ref)
+            case ["actions", "runs"]:
+                return self._list_runs(repository, query)
+            case ["actions", "runs", number, *rest] if number.isdigit():
+                return self._get_run(repository, int(number), rest, query)
+        return _error(404, "Not Found")
+
+    def _get_commit(self, repository: StandinRepository, ref: str) -> Reply:
+        kind, _, name = ref.partition("/")
         names = repository.tags if kind == "tags" else repository.branches | {repository.default_branch}
         if name not in names:
-            return _error(422, f"No commit found for SHA: {request.match_info['ref']}")
-        return _json(commit(repository.full_name, "c0ffee"))
+            return _error(422, f"No commit found for SHA: {ref}")
+        return Reply(200, commit(repository.full_name, "c0ffee"))
 
-    async def _list_runs(self, request: web.Request) -> web.Response:
-        repository = self._find(request)
-        if repository is None:
-            return _error(404, "Not Found")
+    def _list_runs(self, repository: StandinRepository, query: Query) -> Reply:
         now = self.clock()
-        created, status = request.query.get("created"), request.query.get("status")
+        created, status = query.get("created"), query.get("status")
         within = _parse_range(created) if created else (lambda _: True)
         shown = [
             (run, attempt) for run in repository.runs if (attempt := run.attempt_at(now)) and within(run.created_at)
@@ -180,42 +184,31 @@ class StandinGitHub:
             shown = [(run, each) for run, each in shown if status in (_status(each, now), _conclusion(each, now))]
         shown.sort(key=lambda pair: (pair[0].created_at, pair[0].id), reverse=True)
         listed = shown[:_SEARCH_LIMIT] if created or status else shown
-        return _page(
-            request,
-            "workflow_runs",
-            listed,
-            lambda pair: _run(repository, *pair, now=now),
-            total=len(shown),
-        )
+        return _page(query, "workflow_runs", listed, lambda pair: _run(repository, *pair, now=now), total=len(shown))
 
-    async def _get_run(self, request: web.Request) -> web.Response:
-        found = self._find_run(request)
-        attempt = found[1].attempt_at(self.clock()) if found else None
-        if found is None or attempt is None:
+    def _get_run(self, repository: StandinRepository, number: int, rest: list[str], query: Query) -> Reply:
+        now = self.clock()
+        run = next((each for each in repository.runs if each.id == number), None)
+        latest = run.attempt_at(now) if run is not None else None
+        if run is None or latest is None:
             return _error(404, "Not Found")
-        return _json(_run(*found, attempt, now=self.clock()))
+        begun = [attempt for attempt in run.attempts if attempt.started_at <= now]
+        match rest:
+            case []:
+                return Reply(200, _run(repository, run, latest, now=now))
+            case ["jobs"]:
+                return self._list_jobs(repository, run, begun if query.get("filter") == "all" else begun[-1:], query)
+            case ["attempts", wanted, *more] if more in ([], ["jobs"]):
+                found = [each for each in begun if str(each.number) == wanted and not each.gone]
+                if found and more:
+                    return self._list_jobs(repository, run, found, query)
+                if found:
+                    return Reply(200, _run(repository, run, found[0], now=now))
+        return _error(404, "Not Found")
 
-    async def _get_attempt(self, request: web.Request) -> web.Response:
-        found = self._find_attempt(request)
-        return _error(404, "Not Found") if found is None else _json(_run(*found, now=self.clock()))
-
-    async def _list_jobs(self, request: web.Request) -> web.Response:
-        found = self._find_run(request)
-        if found is None:
-            return _error(404, "Not Found")
-        repository, run = found
-        attempts = [attempt for attempt in run.attempts if attempt.started_at <= self.clock()]
-        if request.query.get("filter") != "all":
-            attempts = attempts[-1:]
-        return self._jobs_of(request, repository, run, attempts)
-
-    async def _list_attempt_jobs(self, request: web.Request) -> web.Response:
-        found = self._find_attempt(request)
-        return _error(404, "Not Found") if found is None else self._jobs_of(request, found[0], found[1], [found[2]])
-
-    def _jobs_of(
-        self, request: web.Request, repository: StandinRepository, run: StandinRun, attempts: list[StandinAttempt]
-    ) -> web.Response:
+    def _list_jobs(
+        self, repository: StandinRepository, run: StandinRun, attempts: list[StandinAttempt], query: Query
+    ) -> Reply:
         now = self.clock()
         jobs = [
             (attempt, job)
@@ -223,7 +216,7 @@ class StandinGitHub:
             for job in attempt.jobs
             if not attempt.gone and (job.created_at or attempt.started_at) <= now
         ]
-        return _page(request, "jobs", jobs, lambda pair: _job(repository, run, *pair, now=now), total=len(jobs))
+        return _page(query, "jobs", jobs, lambda pair: _job(repository, run, *pair, now=now), total=len(jobs))
 
 
 def standin_from_row(row: Mapping[str, Any], *, event: str = "push") -> StandinRun:
@@ -268,30 +261,24 @@ def _conclusion_of(row: Mapping[str, Any]) -> str | None:
 # ------------------------------------------------------------------------------------------- what is answered
 
 
-def _json(data: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(text=json.dumps(data), status=status, headers=headers, content_type="application/json")
-
-
-def _error(status: int, message: str) -> web.Response:
+def _error(status: int, message: str) -> Reply:
     where = "https://docs.github.com/rest"
-    return _json({"message": message, "documentation_url": where, "status": str(status)}, status)
+    return Reply(status, {"message": message, "documentation_url": where, "status": str(status)})
 
 
-def _page(
-    request: web.Request, name: str, items: list[Any], show: Callable[[Any], dict[str, Any]], *, total: int
-) -> web.Response:
-    size = min(int(request.query.get("per_page", "30")), 100)
-    number = int(request.query.get("page", "1"))
+def _page(query: Query, name: str, items: list[Any], show: Callable[[Any], dict[str, Any]], *, total: int) -> Reply:
+    size = min(int(query.get("per_page", "30")), 100)
+    number = int(query.get("page", "1"))
     shown = [show(item) for item in items[(number - 1) * size : number * size]]
     last = -(-len(items) // size)
     links = {"prev": number - 1, "next": number + 1, "last": last, "first": 1}
     wanted = {rel: page for rel, page in links.items() if 1 <= page <= last and (page != number or rel == "next")}
-    link = ", ".join(f'<{_link(request, page)}>; rel="{rel}"' for rel, page in wanted.items())
-    return _json({"total_count": total, name: shown}, headers={"Link": link} if link else None)
+    link = ", ".join(f'<{_link(query, page)}>; rel="{rel}"' for rel, page in wanted.items())
+    return Reply(200, {"total_count": total, name: shown}, {"Link": link} if link else {})
 
 
-def _link(request: web.Request, page: int) -> str:
-    return f"{API}/repositories/1296269/moved?{urlencode({**request.query, 'page': page})}"
+def _link(query: Query, page: int) -> str:
+    return f"{API}/repositories/1296269/moved?{urlencode({**query, 'page': page})}"
 
 
 def _parse_range(text: str) -> Callable[[datetime], bool]:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from yarl import URL
@@ -253,9 +254,9 @@ class Collector:
             if source.discover_at is not None and source.discover_at <= now:
                 source.discover_at = None
                 self._begin(source, self._discover(source), f"read the groups of {source.name}")
-            for key in source.due(now):
-                source.places[key].busy = True
-                self._begin(source, self._visit(source, key), f"look at {key} of {source.name}")
+            for keys in source.turns(now, partial(self._looker.may_be_scanned, source)):
+                self._begin(source, self._visit(source, keys), f"look at {', '.join(keys)} of {source.name}")
+                source.start(keys)
 
     def _begin(self, source: Source, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -280,32 +281,45 @@ class Collector:
         finally:
             await _end(waits)
 
-    async def _visit(self, source: Source, key: str) -> None:
-        """One look in its turn; whatever happens, it ends with the project's next turn."""
-        place = source.places[key]
+    async def _visit(self, source: Source, keys: Sequence[str]) -> None:
+        """A look at one project or a scan of several; whatever happens, it ends with the next turn of each."""
         started = self._time.now()
-        retry_after = None
+        looks: Mapping[str, Look] = {}
+        left_out: Sequence[str] = ()
         try:
-            look = await self._looker.look(source, key)
-            retry_after = look.failure.retry_after if look.failure else None
+            looks = await self._look(source, keys)
+            left_out = [key for key in keys if key not in looks]
         except CannotRecord:
-            retry_after = None  # whoever looks after the store says so; the look is made again in its turn
+            pass  # whoever looks after the store says so; the look is made again in its turn
         except Exception as error:
-            source.bugs += 1
-            identity, failure = (source.name, key), Failure("client", f"bug: {name_bug(error)}")
-            self._projects[identity] = settle_failure(self._projects[identity], failure)
-            tell_bug(source, key, error)
+            left_out = keys if len(keys) > 1 else ()  # it may be one of them: each is looked at by itself
+            self._note_bug(source, keys, error)
         finally:
-            place.busy = False
-            if place.gone:
-                source.places.pop(key, None)
-        place.due = next_look(
+            source.end(keys)
+        for key in source.places.keys() & set(keys).difference(left_out):
+            source.places[key].due = self._next_look(source, key, looks.get(key), started)
+        source.leave_out(left_out, self._time.now())
+
+    async def _look(self, source: Source, keys: Sequence[str]) -> Mapping[str, Look]:
+        if len(keys) > 1:
+            return await self._looker.scan(source, keys)
+        return {key: await self._looker.look(source, key) for key in keys}
+
+    def _next_look(self, source: Source, key: str, look: Look | None, started: datetime) -> datetime:
+        return next_look(
             started=started,
             now=self._time.now(),
             poll_interval=source.settings.poll_interval,
             failures=self._projects[source.name, key].failures,
-            retry_after=retry_after,
+            retry_after=look.failure.retry_after if look is not None and look.failure is not None else None,
         )
+
+    def _note_bug(self, source: Source, keys: Sequence[str], error: Exception) -> None:
+        source.bugs += 1
+        if len(keys) == 1:
+            identity, failure = (source.name, keys[0]), Failure("client", f"bug: {name_bug(error)}")
+            self._projects[identity] = settle_failure(self._projects[identity], failure)
+        tell_bug(source, keys, error)
 
     async def look(self, source: str, key: str) -> Look:
         """One look at one configured project, recorded as it goes; its failure is a value, a bug raises."""

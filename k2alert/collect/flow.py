@@ -1,10 +1,10 @@
 """What a forge's flow says and hears.
 
 A flow is a generator that does no I/O: it yields a `Request` and is sent an `Answer`; it yields a `Batch` of
-facts to be recorded and is sent None; it returns a `Look`. `http.drive` is the only thing that runs one.
+facts to be recorded and is sent None; it returns a `Look`, or a `Scan`. `http.drive` is the only thing that runs one.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -124,8 +124,22 @@ class Ask:
     bookmarks: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """How a scan of several projects of a source ended: the looks that it made, by `Project.key`.
+
+    A project that is not among them is looked at by itself, next. What a scan learned of the source is its own
+    `memory`; that of its looks is left out.
+    """
+
+    looks: Mapping[str, Look] = field(default_factory=dict)
+    memory: Mapping[str, Any] = field(default_factory=dict)
+
+
 Flow = Generator[Request | Batch, Answer | None, Look]
 LookFlow = Callable[[Ask], Flow]
+ScanFlow = Callable[[Sequence[Ask]], Generator[Request | Batch, Answer | None, Scan]]
+"""Of asks that are no backfills. Their `memory` is the same."""
 
 
 def _say_nothing(answer: Response) -> str:
@@ -154,6 +168,8 @@ class Forge:
     look: LookFlow
     default_url: str
     api_path: str  # joined to the source's url: "/api/v4" for GitLab, "" for GitHub
+    scan: ScanFlow | None = None  # reads several projects at once, where the forge can be asked so
+    most_scanned: int = 1  # projects that one scan is of at most
     headers: Mapping[str, str] = field(default_factory=dict)  # sent with every request, besides Authorization
     hooks: Hooks | None = None  # how it sends webhooks, if it does
     list_projects: "Callable[[str], Generator[Request, Answer, Any]] | None" = None  # of a group: see `discovery`

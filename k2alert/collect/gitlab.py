@@ -5,16 +5,17 @@ In comes an `Ask`; out go batches of runs and, at the end, a `Look`. What REST a
 """
 
 from dataclasses import replace
-from datetime import timedelta
 
-from k2alert.collect.flow import Ask, Failure, Flow, Forge, Look
-from k2alert.collect.gitlab_facts import read_facts
-from k2alert.collect.gitlab_graphql import Refused, read_graphql
+from k2alert.collect.flow import Ask, Failure, Flow, Forge
+from k2alert.collect.gitlab_facts import end_look
+from k2alert.collect.gitlab_graphql import read_graphql
 from k2alert.collect.gitlab_groups import list_group
 from k2alert.collect.gitlab_hooks import HOOKS
 from k2alert.collect.gitlab_probes import TOKEN, probe_project
+from k2alert.collect.gitlab_queries import Refused
 from k2alert.collect.gitlab_reading import Reading, Steps
 from k2alert.collect.gitlab_rest import identify, read_rest
+from k2alert.collect.gitlab_scan import MOST_SCANNED, REST, scan
 
 
 def look(ask: Ask) -> Flow:
@@ -27,19 +28,13 @@ def look(ask: Ask) -> Flow:
     """
     project = replace(ask.project, path=ask.project.path or ask.project.key)
     reading = Reading(ask, project, dict(ask.memory))
-    failure = yield from _read(reading)
-    if failure is None:
-        failure = yield from read_facts(reading)
-    if failure is None and reading.malformed:
-        more = len(reading.malformed) - 1
-        failure = Failure("body", reading.malformed[0] + (f" (and {more} more such items)" if more else ""))
-    return Look(reading.project, failure, memory=reading.memory)
+    return (yield from end_look(reading, (yield from _read(reading))))
 
-
-_REST = timedelta(hours=1)  # how long an instance whose GraphQL is too slow for one pipeline is left alone
 
 FORGE = Forge(
     look=look,
+    scan=scan,
+    most_scanned=MOST_SCANNED,
     default_url="https://gitlab.com",
     api_path="/api",  # GraphQL does not live below /api/v4
     hooks=HOOKS,
@@ -61,7 +56,7 @@ def _read(reading: Reading) -> Steps[Failure | None]:
     if failure is None and refused is not None and refused.lasting:
         reading.memory["graphql_refused"] = refused.why  # only now: REST works where GraphQL does not
     if failure is None and refused is not None and refused.tires:
-        reading.memory["graphql_rests_until"] = now + _REST  # each vain try costs minutes, for every project
+        reading.memory["graphql_rests_until"] = now + REST  # each vain try costs minutes, for every project
     return failure
 
 

@@ -8,17 +8,30 @@ asked for once in every look.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from k2alert.collect.flow import Answer, Batch, Failure, Request
+from k2alert.collect.flow import Answer, Batch, Failure, Look, Request
 from k2alert.collect.gitlab_facts_parse import parse_deployment, parse_schedules, parse_tests
 from k2alert.collect.gitlab_reading import Reading, Steps, fetch
 from k2alert.model import Fact, Kind, PipelineRun, RunState
 
-__all__ = ["read_facts"]
+__all__ = ["end_look", "read_facts"]
 
 _PAGE = 100
 _MOST_PAGES = 100  # of deployments in one look
 _FATAL = frozenset({"auth", "rate_limited", "network"})
 """Failures that say something of the source, and not of one report or of what this token may read."""
+
+
+def end_look(reading: Reading, failure: Failure | None) -> Steps[Look]:
+    """How a look ends whose runs were read, or were not: with what rules need beside them.
+
+    One item that is not what the API promises makes the look fail, once everything readable has been handed over.
+    """
+    if failure is None:
+        failure = yield from read_facts(reading)
+    if failure is None and reading.malformed:
+        more = len(reading.malformed) - 1
+        failure = Failure("body", reading.malformed[0] + (f" (and {more} more such items)" if more else ""))
+    return Look(reading.project, failure, memory=reading.memory, bookmarks=reading.bookmarks)
 
 
 def read_facts(reading: Reading) -> Steps[Failure | None]:

@@ -34,6 +34,10 @@ class Reading:
     handled: set[str] = field(default_factory=set)
     malformed: list[str] = field(default_factory=list)
     runs: list[PipelineRun] = field(default_factory=list)
+    bookmarks: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.bookmarks = dict(self.ask.bookmarks)
 
     @property
     def since(self) -> str:

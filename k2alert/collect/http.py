@@ -9,11 +9,11 @@ import asyncio
 import ssl
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -28,7 +28,7 @@ from k2alert.collect.answers import (
     worth_retrying,
 )
 from k2alert.collect.budget import Budget, Pace, read_allowance
-from k2alert.collect.flow import Answer, Batch, Failure, Flow, Forge, Look, Request, Response
+from k2alert.collect.flow import Answer, Batch, Failure, Forge, Request, Response
 from k2alert.collect.settings import SourceSettings
 from k2alert.collect.signing import AppSignIn, SignIn, TokenSignIn
 
@@ -329,9 +329,14 @@ def _backoff(failure: Failure, attempt: int, chance: float) -> float:
     return float(2**attempt) * (1 + chance)
 
 
+Ended = TypeVar("Ended")
+
+
 async def drive(
-    flow: Flow, ask: Callable[[Request], Awaitable[Answer]], record: Callable[[Batch], Awaitable[None]]
-) -> Look:
+    flow: Generator[Request | Batch, Answer | None, Ended],
+    ask: Callable[[Request], Awaitable[Answer]],
+    record: Callable[[Batch], Awaitable[None]],
+) -> Ended:
     """Runs a flow to its end: requests are asked, batches recorded before the flow goes on.
 
     A cancellation closes the flow; an exception out of the flow, or out of `record`, is the caller's.
@@ -346,7 +351,7 @@ async def drive(
             else:
                 answer = await ask(said)
     except StopIteration as end:
-        look: Look = end.value
-        return look
+        ended: Ended = end.value
+        return ended
     finally:
         flow.close()

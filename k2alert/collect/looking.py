@@ -1,7 +1,7 @@
 """Looks at projects: runs a forge's flow, hands what it finds to the store, and stores how far it got."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -77,13 +77,33 @@ class Looker:
         look = await drive(source.forge.look(ask), lambda request: self._ask(source, key, request), record)
         source.memory = look.memory
         await self._settle(source, ask, look)
-        source.places[key].bookmarks = look.bookmarks  # only now: what they say was read is recorded
         if ask.first and look.failure is None:
             self.on_progress(self.projects[source.name, key], done, done)
         return look
 
+    async def scan(self, source: Source, keys: Sequence[str]) -> Mapping[str, Look]:
+        """One scan of several projects, recorded as it goes: the looks that it made, by key."""
+        if source.forge.scan is None:
+            return {}
+        started = self.time.now()
+        asks = [await self._make_ask(source, self.projects[source.name, key], started) for key in keys]
+        ended = await drive(source.forge.scan(asks), source.client.ask, self._record)
+        source.memory = ended.memory
+        for ask in asks:
+            if (look := ended.looks.get(ask.project.key)) is not None:
+                await self._settle(source, ask, look)
+        return ended.looks
+
+    def may_be_scanned(self, source: Source, key: str) -> bool:
+        """Whether a project can be read along with others: it has been read before, as far back as it must be."""
+        project = self.projects[source.name, key]
+        return not needs_backfill(project, depth=self._depth_of(source), now=self.time.now())
+
+    def _depth_of(self, source: Source) -> timedelta:
+        return self.depth() if source.settings.backfill is None else source.settings.backfill
+
     async def _make_ask(self, source: Source, project: Project, now: datetime) -> Ask:
-        depth = self.depth() if source.settings.backfill is None else source.settings.backfill
+        depth = self._depth_of(source)
         since = read_since(project, depth=depth, now=now)
         first = needs_backfill(project, depth=depth, now=now)
         sweep = source.settings.type == "github" and (first or sweep_due(project, now=now))
@@ -136,4 +156,5 @@ class Looker:
         )
         await self.store.save_project(project)
         self.projects[identity] = project
+        source.places[ask.project.key].bookmarks = look.bookmarks  # only now: what they say was read is recorded
         tell_look(source, ask.project, failure, now=self.time.now())

@@ -1,6 +1,6 @@
 """Who is read at each source, and whose turn it is."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,8 @@ from k2alert.times import EPOCH
 
 __all__ = ["Place", "Source"]
 
-_MOST_LOOKS = 4  # at once at one source: enough to hide the network, few enough for any forge
+_MOST_TURNS = 4  # at once at one source: enough to hide the network, few enough for any forge
+_EARLY = 0.25  # of a poll interval: so much sooner a project is scanned along with others
 
 
 @dataclass(slots=True)
@@ -22,6 +23,7 @@ class Place:
 
     due: datetime
     busy: bool = False
+    alone: bool = False  # a scan of several left it out: its next look is its own
     gone: bool = False  # it is read no more, as soon as the look that goes on has ended
     told: str = ""  # why it fails, as last logged
     bookmarks: Mapping[str, Any] = field(default_factory=dict)
@@ -35,6 +37,7 @@ class Source:
     forge: Forge
     client: Client
     places: dict[str, Place]
+    going_on: int = 0  # looks and scans
     open: bool = True  # False: its last looks are being ended
     memory: Mapping[str, Any] = field(default_factory=dict)
     discover_at: datetime | None = None  # when its groups are read next; None: it has none, or they are being read
@@ -49,18 +52,50 @@ class Source:
         return self.settings.name
 
     def next_due(self) -> datetime | None:
-        """When the next look may start, or the groups are read again; None while neither can, until one ends."""
+        """When the next turn may begin, or the groups are read again; None while neither can, until one ends."""
         looks = [place.due for place in self._idle().values()] if self._free() else []
         return min([*looks, *([self.discover_at] if self.open and self.discover_at else [])], default=None)
 
-    def due(self, now: datetime) -> list[str]:
-        """The projects to look at now, the longest due first."""
+    def turns(self, now: datetime, may_be_scanned: Callable[[str], bool]) -> list[tuple[str, ...]]:
+        """Whose turn it is now, the longest due first: projects to be scanned together, or one to be looked at."""
         idle = self._idle()
-        ready = sorted((key for key in idle if idle[key].due <= now), key=lambda key: idle[key].due)
-        return ready[: self._free()]
+        alone = {key for key in idle if idle[key].alone or self.forge.scan is None or not may_be_scanned(key)}
+        groups = [(key,) for key in alone] + self._groups({key: idle[key].due for key in idle if key not in alone}, now)
+        due = {group: min(idle[key].due for key in group) for group in groups}
+        return sorted((group for group in groups if due[group] <= now), key=lambda group: due[group])[: self._free()]
+
+    def start(self, keys: Iterable[str]) -> None:
+        """The turn of these projects begins."""
+        self.going_on += 1
+        for key in keys:
+            self.places[key].busy, self.places[key].alone = True, False
+
+    def end(self, keys: Iterable[str]) -> None:
+        """Their turn ends; those that are gone lose their places."""
+        self.going_on -= 1
+        for key in keys:
+            self.places[key].busy = False
+            if self.places[key].gone:
+                del self.places[key]
+
+    def leave_out(self, keys: Iterable[str], now: datetime) -> None:
+        """A scan left these out: they are due, each by itself."""
+        for place in (self.places[key] for key in keys if key in self.places):
+            place.alone, place.due = True, min(place.due, now)
+
+    def _groups(self, dues: Mapping[str, datetime], now: datetime) -> list[tuple[str, ...]]:
+        """Those to be scanned, soonest due first, with those that are due soon: from now on they are due together."""
+        soon = now + self.settings.poll_interval * _EARLY
+        row = sorted((key for key in dues if dues[key] <= soon), key=lambda key: dues[key])
+        return [tuple(group) for group in _batched(row, self.forge.most_scanned)]
 
     def _idle(self) -> dict[str, Place]:
         return {key: place for key, place in self.places.items() if not place.busy}
 
     def _free(self) -> int:
-        return max(0, _MOST_LOOKS - sum(place.busy for place in self.places.values())) if self.open else 0
+        return max(0, _MOST_TURNS - self.going_on) if self.open else 0
+
+
+def _batched(row: Sequence[str], size: int) -> list[Sequence[str]]:
+    """The row in pieces of at most this size."""
+    return [row[start : start + size] for start in range(0, len(row), size)]

@@ -2,6 +2,7 @@
 
 import logging
 import traceback
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -59,13 +60,20 @@ def name_bug(error: Exception) -> str:
     return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
 
 
-def tell_bug(source: Source, key: str, error: Exception) -> None:
-    """Logs that a look met a bug, once for each project, the first at each place in the code with its trace."""
+def tell_bug(source: Source, keys: Sequence[str], error: Exception) -> None:
+    """Logs that a look met a bug, once for each project, the first at each place in the code with its trace.
+
+    One in a scan of several projects is told once, for each is looked at by itself next.
+    """
     bug = name_bug(error)
-    if source.places[key].told == bug:
-        return
-    source.places[key].told = bug
-    extra = {"source": source.name, "project": key, "reason": "bug"}
+    extra = {"source": source.name, "project": keys[0], "reason": "bug"}
     trace = None if bug in source.traced else error
+    if len(keys) > 1 and trace is not None:
+        extra = {"source": source.name, "reason": "bug"}
+        _LOG.error("scanning source %s failed: %s", source.name, bug, extra=extra, exc_info=trace)
+    elif len(keys) == 1 and source.places[keys[0]].told != bug:
+        source.places[keys[0]].told = bug
+        _LOG.error(
+            "looking at project %s of source %s failed: %s", keys[0], source.name, bug, extra=extra, exc_info=trace
+        )
     source.traced.add(bug)
-    _LOG.error("looking at project %s of source %s failed: %s", key, source.name, bug, extra=extra, exc_info=trace)

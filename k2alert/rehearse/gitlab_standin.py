@@ -74,8 +74,8 @@ class StandinGitLab:
     """A GitLab that holds what it is given and shows what is true of it at `clock()`.
 
     `token` None lets everyone in. With `graphql` off, GraphQL answers 404. `unknown_fields` ("Pipeline.name") are
-    those that this instance is too old to have, `complexity_limit` what a query may cost. `requests` counts by kind:
-    project, pipelines, pipeline, jobs, graphql, page.
+    those that this instance is too old to have, `complexity_limit` what a query may cost. Nobody may see the pipelines
+    of a project that is `shut` (by path). `requests` counts by kind: project, pipelines, pipeline, jobs, graphql, page.
     """
 
     clock: Callable[[], datetime]
@@ -83,6 +83,7 @@ class StandinGitLab:
     graphql: bool = True
     unknown_fields: frozenset[str] = frozenset()
     complexity_limit: int = 250
+    shut: set[str] = field(default_factory=set)
     requests: Counter[str] = field(default_factory=Counter)
     _shelves: dict[str, _Shelf] = field(default_factory=dict)
 
@@ -185,10 +186,13 @@ class StandinGitLab:
             return web.Response(status=404, text="<!DOCTYPE html><title>Not found</title>", content_type="text/html")
         now, url = self.clock(), str(request.url.origin())
         found = {path.lower(): shelf for path, shelf in self._shelves.items()}
+        found |= {str(shelf.project.id): shelf for shelf in self._shelves.values()}
 
-        def find(path: str) -> tuple[StandinProject, list[StandinPipeline]] | None:
-            shelf = found.get(path.lower())
-            return (shelf.project, shelf.newest_first(now)) if shelf else None
+        def find(wanted: str) -> tuple[StandinProject, list[StandinPipeline] | None] | None:
+            shelf = found.get(wanted.lower())
+            if shelf is None:
+                return None
+            return shelf.project, None if shelf.project.path in self.shut else shelf.newest_first(now)
 
         answer = answer_query(await request.json(), find, now, url, self.unknown_fields, self.complexity_limit)
         return web.json_response(answer)
@@ -206,6 +210,8 @@ class StandinGitLab:
         wanted = request.match_info["id"]
         for path, shelf in self._shelves.items():
             if wanted in (path, str(shelf.project.id)):
+                if path in self.shut and "/pipelines" in request.path:
+                    raise _error(web.HTTPForbidden, "403 Forbidden")
                 return shelf
         raise _error(web.HTTPNotFound, "404 Project Not Found")
 

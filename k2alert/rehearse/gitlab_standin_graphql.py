@@ -1,4 +1,4 @@
-"""The stand-in GitLab's GraphQL: a small executor for queries of a project's pipelines and their jobs.
+"""The stand-in GitLab's GraphQL: a small executor for queries of projects' pipelines and their jobs.
 
 A request's body goes in, the answer's comes out. Real queries are parsed and run (fields, arguments, variables,
 `@include`), checked against the few types below, priced as GitLab prices them, and refused in GitLab's own words, so
@@ -24,13 +24,16 @@ from k2alert.rehearse.gitlab_standin_json import (
 )
 from k2alert.times import iso, parse_instant
 
-Find = Callable[[str], tuple[StandinProject, Sequence[StandinPipeline]] | None]
+Find = Callable[[str], tuple[StandinProject, Sequence[StandinPipeline] | None] | None]
 
 
 def answer_query(
     body: Any, find: Find, now: datetime, url: str, unknown_fields: frozenset[str], complexity_limit: int
 ) -> dict[str, Any]:
-    """GitLab's answer to a GraphQL request at a moment. `find` gives a project and its pipelines, newest first."""
+    """GitLab's answer to a GraphQL request at a moment.
+
+    `find` gives the project with a path or number and its pipelines, newest first (None: its pipelines are not shown).
+    """
     try:
         variables = body.get("variables") or {}
         selections = _Parser(body["query"], variables).parse()
@@ -43,7 +46,7 @@ def answer_query(
     if cost > complexity_limit:
         text = f"Query has complexity of {cost}, which exceeds max complexity of {complexity_limit}"
         return {"errors": [{"message": text}]}
-    root = {"project": find, "queryComplexity": {"score": cost, "limit": complexity_limit}}
+    root = {"find": find, "queryComplexity": {"score": cost, "limit": complexity_limit}}
     return {"data": _select(selections, "Query", root, _At(now, url))}
 
 
@@ -54,6 +57,7 @@ class _Selected:
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     selections: tuple["_Selected", ...] = ()
+    alias: str = ""
 
 
 _TOKEN = re.compile(r'[\s,]*(\$?\w+|"(?:[^"\\]|\\.)*"|[{}()\[\]:!@=])')
@@ -93,14 +97,16 @@ class _Parser:
         return tuple(each for each in found if each is not None)
 
     def _selected(self) -> _Selected | None:
-        name, included = self._take(), True
+        name, alias, included = self._take(), "", True
+        if self._peek() == ":":
+            alias, _colon, name = name, self._take(), self._take()
         arguments = self._arguments() if self._peek() == "(" else {}
         while self._peek() == "@":
             self._take()
             directive, condition = self._take(), self._arguments()["if"]
             included = included and (condition is True if directive == "include" else condition is not True)
         selections = self._selections() if self._peek() == "{" else ()
-        return _Selected(name, arguments, selections) if included else None
+        return _Selected(name, arguments, selections, alias) if included else None
 
     def _arguments(self) -> dict[str, Any]:
         self._take()
@@ -140,16 +146,27 @@ class _Job:
     shown: Mapping[str, Any]
 
 
+_MOST_ROWS = 100  # of a page
+
 Resolve = Callable[[Any, Mapping[str, Any], _At], Any]
 _Field = tuple[str | None, Resolve]  # the type it leads to (None for a scalar), and how it is found
 
 
 def _project(root: Any, arguments: Mapping[str, Any], at: _At) -> Any:
-    return root["project"](arguments["fullPath"])
+    return root["find"](arguments["fullPath"])
 
 
-def _pipelines(found: Any, arguments: Mapping[str, Any], at: _At) -> dict[str, Any]:
+def _projects(root: Any, arguments: Mapping[str, Any], at: _At) -> dict[str, Any]:
+    """Those of the numbers asked for that there are, the highest first, as GitLab lists them."""
+    numbers = sorted({int(each.rpartition("/")[2]) for each in arguments["ids"]}, reverse=True)
+    found = [project for number in numbers if (project := root["find"](str(number))) is not None]
+    return {"nodes": found[: min(int(arguments.get("first", _MOST_ROWS)), _MOST_ROWS)]}
+
+
+def _pipelines(found: Any, arguments: Mapping[str, Any], at: _At) -> dict[str, Any] | None:
     project, pipelines = found
+    if pipelines is None:
+        return None
     keep: list[Callable[[StandinPipeline], bool]] = []
     if "updatedAfter" in arguments:
         since = parse_instant(arguments["updatedAfter"])
@@ -178,7 +195,7 @@ def _connect(
     """A page of a connection, in descending order of id; its cursors hold the id that the page ended with."""
     after = int(b64decode(arguments["after"])) if "after" in arguments else None
     rest = (row for row in rows if (after is None or row.id < after) and keep(row))
-    size = min(int(arguments.get("first", 100)), 100)
+    size = min(int(arguments.get("first", _MOST_ROWS)), _MOST_ROWS)
     page = list(islice(rest, size + 1))
     shown = page[:size]
     cursor = b64encode(str(shown[-1].id).encode()).decode() if shown else None
@@ -237,6 +254,7 @@ _TIMES = {"createdAt": "created_at", "startedAt": "started_at", "finishedAt": "f
 _TYPES: Mapping[str, Mapping[str, _Field]] = {
     "Query": {
         "project": ("Project", _project),
+        "projects": ("ProjectConnection", _projects),
         "queryComplexity": _leads("QueryComplexity", lambda found: found["queryComplexity"]),
     },
     "QueryComplexity": {"score": _key("score"), "limit": _key("limit")},
@@ -247,6 +265,7 @@ _TYPES: Mapping[str, Mapping[str, _Field]] = {
         "repository": _leads("Repository", lambda found: found[0]),
         "pipelines": ("PipelineConnection", _pipelines),
     },
+    "ProjectConnection": {"nodes": _leads("Project", lambda found: found["nodes"])},
     "Repository": {"rootRef": _plain(lambda found: found.default_branch)},
     "PipelineConnection": _connection_of("Pipeline"),
     "CiJobConnection": _connection_of("CiJob"),
@@ -293,15 +312,20 @@ def _unknown(selections: Sequence[_Selected], kind: str, hidden: frozenset[str])
 
 
 def _price(selected: _Selected, kind: str) -> float:
-    """One point a field; what a connection holds costs a hundredth more for each row of the page."""
+    """What GitLab counts: a point a field, one more where it asks the repository, and for a connection a hundredth
+    more of all that it holds for each row of the page."""
     inner = _TYPES[kind].get(selected.name, (None, None))[0] or ""
     price = 1 + sum(_price(each, inner) for each in selected.selections) if inner else 1.0
-    rows = selected.arguments.get("first", 0)
-    return price * (1 + 0.01 * int(rows)) if inner.endswith("Connection") else price
+    price += f"{kind}.{selected.name}" in _ASK_THE_REPOSITORY
+    rows = min(int(selected.arguments.get("first", _MOST_ROWS)), _MOST_ROWS)
+    return price * (1 + 0.01 * rows) if inner.endswith("Connection") else price
+
+
+_ASK_THE_REPOSITORY = frozenset({"Repository.rootRef"})
 
 
 def _select(selections: Sequence[_Selected], kind: str, found: Any, at: _At) -> dict[str, Any]:
-    return {each.name: _resolve(each, kind, found, at) for each in selections}
+    return {each.alias or each.name: _resolve(each, kind, found, at) for each in selections}
 
 
 def _resolve(selected: _Selected, kind: str, found: Any, at: _At) -> Any:

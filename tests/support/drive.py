@@ -1,13 +1,15 @@
 """Runs a forge's flow against a real server on loopback, as plainly as can be: no retries, limits or backoff."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 import aiohttp
 from yarl import URL
 
-from k2alert.collect.flow import Answer, Batch, Failure, Flow, Forge, Look, Reason, Request, Response
+from k2alert.collect.flow import Answer, Batch, Failure, Flow, Forge, Look, Reason, Request, Response, Scan
 from k2alert.model import PipelineRun
+
+Scanning = Generator[Request | Batch, Answer | None, Scan]
 
 _REASONS: dict[int, Reason] = {401: "auth", 403: "forbidden", 404: "not_found", 410: "not_found", 429: "rate_limited"}
 
@@ -17,6 +19,7 @@ class Drive:
     """How a flow went: what it returned, the batches it handed over and the requests it made."""
 
     look: Look | None = None
+    scan: Scan | None = None
     batches: list[Batch] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
 
@@ -25,20 +28,23 @@ class Drive:
         """Everything handed over, by run id."""
         return {run.id: run for batch in self.batches for run in batch.runs}
 
-    def ask(self, flow: Flow, answer: Answer | None) -> Request | None:
+    def ask(self, flow: Flow | Scanning, answer: Answer | None) -> Request | None:
         """Sends an answer and gives the flow's next request; None once it has returned."""
         try:
             while isinstance(step := flow.send(answer), Batch):
                 self.batches.append(step)
                 answer = None
         except StopIteration as stop:
-            self.look = stop.value
+            if isinstance(stop.value, Scan):
+                self.scan = stop.value
+            else:
+                self.look = stop.value
             return None
         self.requests.append(step)
         return step
 
 
-async def drive(flow: Flow, forge: Forge, url: str, *, token: str = "t") -> Drive:
+async def drive(flow: Flow | Scanning, forge: Forge, url: str, *, token: str = "t") -> Drive:
     """Executes the flow's requests over HTTP until it ends."""
     seen, answer = Drive(), None
     headers = {"Authorization": f"Bearer {token}", **forge.headers}
@@ -48,7 +54,7 @@ async def drive(flow: Flow, forge: Forge, url: str, *, token: str = "t") -> Driv
     return seen
 
 
-def replay(flow: Flow, answers: Callable[[Request], Answer]) -> Drive:
+def replay(flow: Flow | Scanning, answers: Callable[[Request], Answer]) -> Drive:
     """Runs the flow with answers made by a function of the request."""
     seen, answer = Drive(), None
     while request := seen.ask(flow, answer):

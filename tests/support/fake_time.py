@@ -33,6 +33,10 @@ class FakeTime:
             random=lambda: 0.5,
         )
 
+    def end_after(self, length: timedelta) -> None:
+        """From now on time passes for so long."""
+        self._end, self.over = self.now + length, asyncio.Event()
+
     def advance(self, length: timedelta) -> None:
         """Lets time pass."""
         self.now += length

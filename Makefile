@@ -53,8 +53,9 @@ docs: setup ## write the generated pages of the docs anew
 	.venv/bin/python -m scripts.checks_page > docs/checks.md.new
 	mv docs/checks.md.new docs/checks.md
 
-gallery: setup ## every kind of message as files in ./gallery, with pictures, to look at
+gallery: setup ## every kind of message as files in ./gallery, and pictures of them and of every page, to look at
 	.venv/bin/python -m tests.support.gallery gallery screenshots
+	.venv/bin/python -m tests.support.page_gallery gallery
 
 soak: setup ## the long forms of tests: kill -9 and the like, minutes each
 	.venv/bin/python -m pytest -m soak --timeout 3600 $(ARGS)

@@ -42,9 +42,9 @@ def new_silence_url(base: str, key: str) -> str:
     return f"{_root(base)}/silences/new?{urlencode({'alert': key})}"
 
 
-def notifications_url(base: str) -> str:
-    """What was sent to whom."""
-    return f"{_root(base)}/notifications"
+def notifications_url(base: str, key: str = "") -> str:
+    """What was sent to whom; of one alert, by `Alert.key`."""
+    return f"{_root(base)}/notifications" + (f"?{urlencode({'alert': key})}" if key else "")
 
 
 def _root(base: str) -> str:

@@ -10,7 +10,7 @@ from k2alert.curves import curve_of, usual_span
 from k2alert.cycle import Scene
 from k2alert.expose.view import PageView, Unavailable
 from k2alert.measure.catalogue import METRICS
-from k2alert.model import Curve, Finding, LogEntry, SourceStatus
+from k2alert.model import Curve, Finding, SourceStatus, Telling, TellingQuery
 from k2alert.record.store import Reader, StoreError
 from k2alert.stale import state_of
 from k2alert.telling import value_text
@@ -89,9 +89,9 @@ class Answers:
             raise Unavailable(f"the store is down: {error}") from error
         return curve_of(self._scene(), finding, edges, span=span, now=self._judged_at() or self._now())
 
-    async def _sent(self, limit: int) -> Sequence[LogEntry]:
+    async def _sent(self, query: TellingQuery) -> Sequence[Telling]:
         try:
-            return await self._store.log_history(limit)
+            return await self._store.tellings(query)
         except StoreError as error:
             raise Unavailable(f"the store is down: {error}") from error
 

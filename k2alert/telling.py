@@ -205,7 +205,7 @@ def _metric(scene: Scene, rule: Rule) -> Metric | None:
 
 
 def value_text(value: float | int | str | None, metric: Metric | None) -> str:
-    """A value as people read it, in the metric's unit: `92.3%`, `31.5 min`, `4 runs`; "" for no data."""
+    """A value as people read it, in the metric's unit: `92.3%`, `31.5 min`, `4 runs`, `1 run`; "" for no data."""
     if value is None or isinstance(value, str) or metric is None:
         return "" if value is None else str(value)
     if metric.unit == "ratio":
@@ -213,12 +213,14 @@ def value_text(value: float | int | str | None, metric: Metric | None) -> str:
     if metric.unit == "percent":
         return f"{_short(value)}%"
     if metric.unit in ("minutes", "hours"):
-        return f"{_short(value)} {'min' if metric.unit == 'minutes' else 'h'}"
-    return _short(value) if metric.unit == "score" else f"{_short(value)} {metric.unit}"
+        return f"{_short(value, 3)} {'min' if metric.unit == 'minutes' else 'h'}"
+    if metric.unit == "score":
+        return _short(value)
+    return f"{_short(value)} {metric.unit.removesuffix('s') if value == 1 else metric.unit}"
 
 
-def _short(value: float | int) -> str:
-    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"
+def _short(value: float | int, digits: int = 4) -> str:
+    return f"{value:.{digits}g}" if abs(value) < 10 ** (digits - 1) else f"{value:,.0f}"
 
 
 def _threshold_text(alert: Alert, rule: Rule, metric: Metric | None) -> str:

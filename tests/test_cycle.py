@@ -195,12 +195,13 @@ def test_a_refused_project_is_counted_as_forbidden() -> None:
     [
         ("success_rate", 0.923, "92.3%"),
         ("success_rate", 1.0, "100%"),
-        ("avg_duration_minutes", 31.4567, "31.46 min"),
+        ("avg_duration_minutes", 31.4567, "31.5 min"),
         ("consecutive_failures", 3, "3 runs"),
+        ("consecutive_failures", 1, "1 run"),
         ("coverage", 81.25, "81.25%"),
         ("health_score", 0.5, "0.5"),
         ("success_rate", None, ""),
-        ("runner_minutes", 123456.7, "123457 min"),
+        ("runner_minutes", 123456.7, "123,457 min"),
     ],
 )
 def test_values_are_shown_in_their_unit(metric: str, value: float | None, text: str) -> None:

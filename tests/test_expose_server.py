@@ -28,7 +28,6 @@ from k2alert.model import (
     Alert,
     AlertState,
     Finding,
-    LogEntry,
     Place,
     RefType,
     Result,
@@ -176,8 +175,9 @@ class Server:
         async def curve(finding: Finding, span: timedelta | None) -> None:
             return None
 
-        async def sent(limit: int) -> list[LogEntry]:
-            return []
+        async def sent(query: TellingQuery) -> Sequence[Telling]:
+            self.query = query
+            return self.tellings if not isinstance(self.tellings, str) else []
 
         return PageView(
             value_text=lambda metric, value: str(value),

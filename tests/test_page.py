@@ -1,15 +1,17 @@
 """The status page: what it shows, who may see it, and who may change anything by its forms."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from k2alert.expose.access import COOKIE
-from k2alert.expose.cards import page_of, wants
+from k2alert.expose.cards import PER_PAGE, alerts_of, grounds_of, page_of, wants, worst_of
 from k2alert.expose.drawing import draw
-from k2alert.model import Curve, CurvePoint
-from tests.test_expose_server import FIRING, serving
+from k2alert.labels import Labels
+from k2alert.model import Curve, CurvePoint, Severity, TellingQuery
+from tests.test_expose_server import FINDING, FIRING, RULE, TOLD, Text, serving, snapshot
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 HTML = {"Accept": "text/html"}
@@ -136,6 +138,58 @@ async def test_only_our_own_forms_change_anything(
 )
 def test_the_search_field_takes_matchers_and_words(texts: list[str], matches: bool) -> None:
     assert wants(texts)({"project": "k2/app"}) is matches
+
+
+async def test_what_was_sent_is_shown_with_its_alerts_and_how_it_went_and_read_on_by_number() -> None:
+    async with serving() as (server, session):
+        server.tellings = [replace(TOLD, id=1000 - number) for number in range(PER_PAGE)]
+        first = await (await session.get("/notifications?receiver=team", headers=HTML)).text()
+        assert server.query == TellingQuery(limit=PER_PAGE, receiver="team")
+        await session.get("/notifications?before=951&alert=a&incident=i", headers=HTML)
+        assert server.query == TellingQuery(limit=PER_PAGE, before=951, alert="a", incident="i")
+        strange = [(await session.get(f"/notifications?before={text}", headers=HTML)).status for text in STRANGE]
+
+    assert "Slack answered 503" in first
+    assert "failed, tried again" in first
+    assert 'href="?receiver=team&amp;before=951"' in first
+    assert f'href="./alerts/{FIRING.key}"' in first
+    assert "<script>alert" not in first
+    assert set(strange) == {200}
+
+
+STRANGE = ("-1", "x", "9" * 40, "%00", "1%0d%0a")
+
+
+def test_who_is_not_heard_comes_after_who_is() -> None:
+    loud = replace(FIRING, identity=Labels({"source": "b"}), severity=Severity.INFO)
+    quiet = replace(FIRING, severity=Severity.CRITICAL)
+    found = alerts_of(replace(snapshot(), alerts=[quiet, loud]), wants(()), {quiet.key})
+
+    assert found == [loud, quiet]
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "worst"),
+    [("<", [0.9, 0.5, None], 0.5), (">=", [1, 7, 3], 7), ("", [1, 2], None), ("==", [1, 2], None)],
+)
+def test_the_worst_value_of_a_rule_is_that_furthest_beyond_its_limit(
+    operator: str, values: list[float | None], worst: float | None
+) -> None:
+    text = Text()
+    text.operator = operator
+    findings = [FINDING._replace(rule=replace(RULE, condition=text), value=value, threshold=2) for value in values]
+    found = worst_of(replace(snapshot(), findings=findings))
+
+    assert [finding.value for finding in found.values()] == ([worst] if worst is not None else [])
+
+
+def test_evidence_that_several_values_share_is_shown_once() -> None:
+    nothing = {"tests": [], "deployments": [], "runs": [], "firstFailing": None}
+    one, other = ({**nothing, "runs": [{"id": number}]} for number in ("1", "2"))
+    values = [{"name": name, "evidence": of} for name, of in zip("abcd", (one, nothing, one, other), strict=True)]
+
+    assert [figure["name"] for figure in grounds_of({"values": values})] == ["a", "d"]
+    assert grounds_of({}) == []
 
 
 def test_a_page_of_a_list_is_the_nearest_there_is() -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 from tests.support.daemon import World, a_world, daemon, until_judged, until_seen
+from tests.support.page_gallery import FLAGS, SIZES, Scene, empty_scene, rich_scene
 
 CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 HOSTILE = '<img src=x onerror=document.title="ran">\u202e'
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -86,6 +86,43 @@ async def test_a_silence_is_made_and_ended_by_clicking_and_every_page_on_the_way
         for path in ("/rules", "/rules/red", "/sources", "/notifications"):
             await page.goto(base + path)
             await check()
+
+
+@pytest.mark.timeout(300)
+async def test_every_page_is_accessible_and_fits_the_screen_whatever_is_on_it(tmp_path: Path) -> None:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        for name, make in {"empty": empty_scene, "rich": rich_scene}.items():
+            folder = tmp_path / name
+            folder.mkdir()
+            async with make(folder) as scene:
+                found = [
+                    (size, scheme, path, said)
+                    for size, scheme in zip(SIZES, ("dark", "light"), strict=True)
+                    for path, said in (await _faults(browser, scene, size, scheme)).items()
+                    if said
+                ]
+            assert found == []
+        await browser.close()
+
+
+async def _faults(browser: Browser, scene: Scene, size: tuple[int, int], scheme: str) -> dict[str, str]:
+    """What is wrong with each page: what axe-core finds, what is wider than the screen, what ran."""
+    width, height = size
+    context = await browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, bypass_csp=True
+    )
+    page, found = await context.new_page(), {}
+    page.set_default_timeout(15_000)
+    for name, path in scene.pages.items():
+        await page.goto(scene.url + path)
+        seen = await Axe().run(page)
+        said = seen.generate_report() if seen.violations_count else ""
+        if not await page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
+            said += "wider than the screen"
+        found[name] = said + ("a script ran" if await page.title() == "ran" else "")
+    await context.close()
+    return found
 
 
 async def test_the_keyboard_alone_leads_to_the_content_and_to_an_alert(tmp_path: Path) -> None:

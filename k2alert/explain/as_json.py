@@ -5,7 +5,7 @@ from typing import Any
 
 from k2alert.explain.explanation import Explanation, Explanations, Figure, Hearing, Reason
 from k2alert.judge.clauses import Clause
-from k2alert.model import DeploymentEvidence, Evidence, RunEvidence, TestEvidence
+from k2alert.model import DeploymentEvidence, Evidence, RunEvidence, Telling, TestEvidence
 from k2alert.notify.text import safe_url
 from k2alert.times import iso
 
@@ -34,6 +34,7 @@ def _one(one: Explanation) -> dict[str, Any]:
         "values": [_figure(figure) for figure in one.figures],
         "quiet": [_reason(reason) for reason in one.quiet],
         "heard": [_hearing(hearing) for hearing in one.hearings],
+        "told": [_telling(told) for told in one.told] if one.told is not None else None,
         "message": one.message,
     }
 
@@ -143,4 +144,16 @@ def _hearing(hearing: Hearing) -> dict[str, Any]:
         "error": hearing.error,
         "dueAt": _time(hearing.due_at),
         "due": hearing.due or None,
+    }
+
+
+def _telling(told: Telling) -> dict[str, Any]:
+    return {
+        "at": iso(told.at),
+        "receiver": told.receiver,
+        "integration": told.integration,
+        "kind": told.kind,
+        "total": told.total,
+        "outcome": told.outcome.value,
+        "error": told.error,
     }

@@ -13,18 +13,34 @@ from k2alert.explain.explanation import Explanation, Explanations, Figure
 from k2alert.explain.hearing import standings_of
 from k2alert.judge.condition import Condition
 from k2alert.labels import Labels
-from k2alert.model import FAILING_ALERT, STALE_ALERT, Alert, AlertState, Known, Project, Rule, Severity, Transition
+from k2alert.model import (
+    FAILING_ALERT,
+    STALE_ALERT,
+    Alert,
+    AlertState,
+    Known,
+    Project,
+    Rule,
+    Severity,
+    TellingQuery,
+    Transition,
+)
 from k2alert.notify.text import clean
 from k2alert.recall import behind
 from k2alert.record.store import Reader, StoreError
 from k2alert.telling import evidence_of, words_of
+from k2alert.times import EPOCH
 from k2alert.trend import with_past
 
-__all__ = ["MOST_EXPLAINED", "Question", "Unanswerable", "answer", "ask"]
+__all__ = ["MOST_EXPLAINED", "MOST_HISTORIES", "Question", "Unanswerable", "answer", "ask"]
 
 MOST_EXPLAINED = 100
 """So many label sets are explained at once; who asks for more than they can read narrows it down by labels."""
 
+MOST_HISTORIES = 10
+"""So many of them, the first, say what was sent to whom: each means to search the whole history."""
+
+_TOLD, _SEARCHED = 20, 1000  # messages about one alert: so many are said, of so many that may be later than asked for
 _EDGES = 100_000  # of one rule within retention: more than any history that people can read
 
 
@@ -58,7 +74,9 @@ async def ask(scene: Scene, store: Reader, question: Question, *, now: datetime)
         raise Unanswerable(_no_target(scene, rule, question))
     standing = standings_of(scene, now=at) if question.at is None else ()
     found = [explain(scene, rule, target, standing, now=at) for target in targets[:MOST_EXPLAINED]]
-    return Explanations(tuple(await _with_evidence(scene, store, found)), len(targets) - len(found))
+    grounded = await _with_evidence(scene, store, found)
+    told = [await _told(store, one) for one in grounded[:MOST_HISTORIES]]
+    return Explanations((*told, *grounded[MOST_HISTORIES:]), len(targets) - len(found))
 
 
 async def answer(scene: Scene, store: Reader, question: Question, *, now: datetime) -> tuple[int, dict[str, Any] | str]:
@@ -126,6 +144,16 @@ def _alert_of(identity: Labels, edges: Sequence[Transition]) -> Alert:
 
 
 # -------------------------------------------------------------------------------------------- evidence
+
+
+async def _told(store: Reader, one: Explanation) -> Explanation:
+    """The same with what was sent to whom of its alert: since it began, or of its last times where it is over."""
+    if one.alert is None:
+        return replace(one, told=())
+    sent = await store.tellings(TellingQuery(alert=one.alert.key, limit=_SEARCHED))
+    began = one.alert.active_at or EPOCH
+    told = [telling for telling in sent if began <= telling.at <= one.at]
+    return replace(one, told=tuple(told[:_TOLD]))
 
 
 async def _with_evidence(scene: Scene, store: Reader, found: Sequence[Explanation]) -> list[Explanation]:

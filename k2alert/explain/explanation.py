@@ -5,7 +5,7 @@ from datetime import datetime
 
 from k2alert.judge.clauses import Clause
 from k2alert.judge.condition import Condition
-from k2alert.model import Alert, AlertState, Evidence, EvidenceRefs, Finding, Rule
+from k2alert.model import Alert, AlertState, Evidence, EvidenceRefs, Finding, Rule, Telling
 from k2alert.universe import Target
 
 __all__ = ["Explanation", "Explanations", "Figure", "Hearing", "Reason"]
@@ -63,8 +63,9 @@ class Explanation:
     """One rule and one label set at one time.
 
     `clause` is the condition taken apart, `clear` likewise where the rule has one and the alert fires. `reason` says
-    why it is in its state, `quiet` what keeps it from being heard on whatever route. `message` is what the rule says,
-    or would say if it fired.
+    why it is in its state, `quiet` what keeps it from being heard on whatever route. `told` is what was sent to whom
+    since the alert began, the newest first; None where nobody looked. `message` is what the rule says, or would say if
+    it fired.
     """
 
     at: datetime
@@ -78,6 +79,7 @@ class Explanation:
     reason: Reason
     quiet: tuple[Reason, ...]
     hearings: tuple[Hearing, ...]
+    told: tuple[Telling, ...] | None = None
     message: str = ""
 
     @property

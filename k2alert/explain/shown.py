@@ -1,11 +1,11 @@
 """Explanations as text for people."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from k2alert.explain.explanation import Explanation, Explanations, Figure, Hearing
 from k2alert.judge.clauses import Clause
 from k2alert.judge.evaluate import Value
-from k2alert.model import DeploymentEvidence, Evidence, RunEvidence, TestEvidence, Truth
+from k2alert.model import DeploymentEvidence, Evidence, RunEvidence, Telling, TestEvidence, Truth
 from k2alert.notify.text import clean, safe_url
 from k2alert.times import iso
 
@@ -39,6 +39,7 @@ def _lines(one: Explanation, message: bool) -> Iterator[str]:
             yield from _evidence(figure.evidence)
     yield from (f"  quiet      {clean(reason.text, 1000)}" for reason in one.quiet)
     yield from _hearings(one.hearings)
+    yield from _told(one.told or ())
     if message and one.message:
         yield f"  message    {one.message}"
 
@@ -138,3 +139,12 @@ def _hearing(hearing: Hearing) -> str:
     route = hearing.route or "no more"
     by = f" by {hearing.integration}" if hearing.integration else ""
     return f"  route      {route} to receiver {hearing.receiver}{by}: {clean(hearing.reason.text, 1000)}"
+
+
+def _told(tellings: Sequence[Telling]) -> Iterator[str]:
+    """What was sent to whom, the newest first."""
+    for place, told in enumerate(tellings):
+        others = f" with {told.total - 1} more" if told.total > 1 else ""
+        outcome = told.outcome.value.replace("_", " ") + (f": {clean(told.error, 200)}" if told.error else "")
+        by = f"{told.receiver} by {told.integration}"
+        yield f"  {'' if place else 'told':<9}  {iso(told.at)} {told.kind}{others} to {by}: {outcome}"

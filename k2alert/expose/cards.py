@@ -1,24 +1,27 @@
 """What the page shows of a snapshot: alerts and findings filtered, in order, a page at a time. Pure."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from k2alert.expose.view import Snapshot
 from k2alert.labels import parse_matcher
 from k2alert.model import Alert, AlertState, Finding, Severity, Truth
 
 __all__ = [
+    "PER_PAGE",
     "Page",
     "alert_by_key",
     "alerts_of",
     "counts_of",
     "finding_of",
     "findings_of",
+    "grounds_of",
     "page_of",
     "state_of",
     "wants",
+    "worst_of",
 ]
 
 T = TypeVar("T")
@@ -65,20 +68,18 @@ def _test(part: str) -> Wants:
     return lambda labels: any(word in value.casefold() for value in labels.values())
 
 
-def alerts_of(snapshot: Snapshot, wanted: Wants, state: str = "") -> list[Alert]:
-    """The open alerts that match, firing before pending, by severity, then the newest first."""
-    found = [
-        alert
-        for alert in snapshot.alerts
-        if alert.state in _OPEN and state in ("", alert.state.value) and wanted(alert.labels)
-    ]
-    return sorted(found, key=_urgency)
+def alerts_of(snapshot: Snapshot, wanted: Wants, hushed: Container[str] = ()) -> list[Alert]:
+    """The open alerts that match: firing before pending, those whose keys are `hushed` last among each, by severity,
+    then the newest first."""
+    found = [alert for alert in snapshot.alerts if alert.state in _OPEN and wanted(alert.labels)]
+    return sorted(found, key=lambda alert: _urgency(alert, alert.key in hushed))
 
 
-def _urgency(alert: Alert) -> tuple[int, int, float, str]:
+def _urgency(alert: Alert, hushed: bool) -> tuple[int, bool, int, float, str]:
     since = alert.fired_at or alert.active_at
     return (
         _OPEN.index(alert.state),
+        hushed,
         _SEVERITIES.index(alert.severity),
         -since.timestamp() if since else 0.0,
         alert.key,
@@ -99,6 +100,29 @@ def counts_of(snapshot: Snapshot) -> Mapping[str, Mapping[str, int]]:
         if of_rule is not None:
             of_rule[state_of(finding, alerts.get((finding.rule.name, finding.identity)))] += 1
     return counts
+
+
+def worst_of(snapshot: Snapshot) -> Mapping[str, Finding]:
+    """For each rule whose condition compares a number with a limit, the label set furthest beyond it, or nearest."""
+    found: dict[str, tuple[float, Finding]] = {}
+    for finding in snapshot.findings:
+        condition = finding.rule.condition  # None of the alert that says a source is stale
+        sign = _SIGNS.get(condition.operator) if condition is not None else None
+        value, threshold = _number(finding.value), _number(finding.threshold)
+        if sign is None or value is None or threshold is None:
+            continue
+        beyond = sign * (value - threshold)
+        name = finding.rule.name
+        if name not in found or beyond > found[name][0]:
+            found[name] = (beyond, finding)
+    return {name: finding for name, (_, finding) in found.items()}
+
+
+_SIGNS = {"<": -1, "<=": -1, ">": 1, ">=": 1}
+
+
+def _number(value: object) -> float | int | None:
+    return value if isinstance(value, int | float) else None
 
 
 def findings_of(snapshot: Snapshot, rule: str, wanted: Wants) -> list[tuple[Finding, Alert | None, str]]:
@@ -129,3 +153,15 @@ def state_of(finding: Finding, alert: Alert | None) -> str:
     if alert is not None and alert.state in _OPEN:
         return alert.state.value
     return finding.truth.value if finding.truth in (Truth.NO_DATA, Truth.UNKNOWN) else "inactive"
+
+
+def grounds_of(explained: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The figures of an explanation (`/api/v1/explain`) whose evidence is not that of one before."""
+    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for figure in explained.get("values", ()):
+        of = figure["evidence"]
+        rows = [*of["tests"], *of["deployments"], *of["runs"]]
+        if rows or of["firstFailing"]:
+            first = of["firstFailing"]["id"] if of["firstFailing"] else ""
+            found.setdefault((first, *(str(row) for row in rows)), figure)
+    return list(found.values())

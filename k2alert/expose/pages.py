@@ -17,8 +17,10 @@ from k2alert.expose.cards import (
     counts_of,
     finding_of,
     findings_of,
+    grounds_of,
     page_of,
     wants,
+    worst_of,
 )
 from k2alert.expose.drawing import Drawing, draw
 from k2alert.expose.render import STYLE, render, style_name
@@ -32,7 +34,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _REFRESH = "60"  # seconds; only where nobody is typing
 _CURVES = 12  # label sets of a rule on one page, each with its curve
-_MOST_SENT = 1000
+_MOST_AILING = 200
 _SPANS = ("1d", "7d", "30d")
 _FOREVER = "public, max-age=31536000, immutable"  # its name changes with its content
 
@@ -45,7 +47,6 @@ def add_pages(app: web.Application) -> None:
     app.router.add_get("/rules", page(_rules))
     app.router.add_get("/rules/{name}", page(_rule))
     app.router.add_get("/sources", page(_sources))
-    app.router.add_get("/notifications", page(_notifications))
     app.router.add_get("/style/{name}", _style)
 
 
@@ -114,7 +115,8 @@ def error_page(request: web.Request, status: int, text: str) -> web.Response:
 async def _alerts(request: web.Request) -> web.Response:
     snapshot, state = _snapshot(request), request.query.get("state", "")
     wanted, mistake = _wanted(request)
-    found = alerts_of(snapshot, wanted)
+    hushes = request.app[VIEW].quiet.hushes()
+    found = alerts_of(snapshot, wanted, hushes)
     shown = [alert for alert in found if state in ("", alert.state.value)]
     return show(
         request,
@@ -129,7 +131,7 @@ async def _alerts(request: web.Request) -> web.Response:
         filters=_filters(request),
         turn=turner(request),
         rules={rule.name: rule for rule in snapshot.rules},
-        hushes=request.app[VIEW].quiet.hushes(),
+        hushes=hushes,
         ailing=[source for source in request.app[VIEW].page.sources() if _ailing(source)],
     )
 
@@ -142,6 +144,7 @@ async def _alert(request: web.Request) -> web.Response:
     finding = finding_of(snapshot, alert)
     rule = next((rule for rule in snapshot.rules if rule.name == alert.rule), None)
     explained = await _explained(request.app[VIEW], alert)
+    figures = explained.get("values", ())
     return show(
         request,
         "alert.html",
@@ -149,7 +152,10 @@ async def _alert(request: web.Request) -> web.Response:
         rule=rule,
         explained=explained,
         hush=request.app[VIEW].quiet.hushes().get(alert.key),
-        figures=explained.get("values", ()),
+        figures=figures,
+        grounds=grounds_of(explained),
+        before=next((one["evidence"]["before"] for one in figures if one["evidence"]["before"] is not None), None),
+        owner=next((one["evidence"]["owner"] for one in figures if one["evidence"]["owner"]), ""),
         drawing=await _drawing(request, finding) if finding is not None else None,
         annotations={name: text for name, text in snapshot.annotations.get(alert.key, {}).items() if text},
         message=snapshot.messages.get(alert.key, ""),
@@ -169,7 +175,15 @@ async def _explained(view: View, alert: Alert) -> Mapping[str, Any]:
 
 async def _rules(request: web.Request) -> web.Response:
     snapshot = _snapshot(request)
-    return show(request, "rules.html", refresh=True, rules=snapshot.rules, counts=counts_of(snapshot), states=STATES)
+    return show(
+        request,
+        "rules.html",
+        refresh=True,
+        rules=snapshot.rules,
+        counts=counts_of(snapshot),
+        worst_of=worst_of(snapshot),
+        states=STATES,
+    )
 
 
 async def _rule(request: web.Request) -> web.Response:
@@ -187,8 +201,8 @@ async def _rule(request: web.Request) -> web.Response:
         states=STATES,
         listed=rows,
         drawings=[await _drawing(request, finding) for finding, _, _ in rows.items],
-        spans=_SPANS,
-        span=request.query.get("span", ""),
+        spans=("", *_SPANS),
+        span=span if (span := request.query.get("span", "")) in _SPANS else "",
         mistake=mistake,
         filters=_filters(request),
         turn=turner(request),
@@ -217,12 +231,20 @@ def _metric_of(rule: Rule | None) -> str:
     return str(first.metric) if first is not None else ""
 
 
-# ------------------------------------------------------------------------------------ sources and log
+# -------------------------------------------------------------------------------------------- sources
 
 
 async def _sources(request: web.Request) -> web.Response:
     sources = request.app[VIEW].page.sources()
-    return show(request, "sources.html", refresh=True, sources=sources, ailing=_ailing, states=list(ProjectState))
+    return show(
+        request,
+        "sources.html",
+        refresh=True,
+        sources=sources,
+        ailing=_ailing,
+        states=list(ProjectState),
+        most=_MOST_AILING,
+    )
 
 
 def _ailing(source: SourceStatus) -> list[tuple[Any, ProjectState]]:
@@ -230,12 +252,6 @@ def _ailing(source: SourceStatus) -> list[tuple[Any, ProjectState]]:
     return [
         (project, state) for project, state in source.projects if state is not ProjectState.OK or project.failure != ""
     ]
-
-
-async def _notifications(request: web.Request) -> web.Response:
-    entries = await request.app[VIEW].page.sent(_MOST_SENT)
-    listed = page_of([entry for entry in entries if entry.sent or entry.failures], number_of(request))
-    return show(request, "notifications.html", refresh=True, listed=listed, turn=turner(request))
 
 
 async def _style(request: web.Request) -> web.Response:

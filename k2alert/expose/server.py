@@ -17,6 +17,7 @@ from k2alert.expose.api_v2 import add_api_v2
 from k2alert.expose.history import send_history
 from k2alert.expose.notifications import notifications_json, read_query
 from k2alert.expose.pages import add_pages, error_page, is_for_people
+from k2alert.expose.sent_page import add_sent_page
 from k2alert.expose.sign_in import add_sign_in
 from k2alert.expose.silence_pages import add_silence_pages
 from k2alert.expose.view import Snapshot, Unavailable, View
@@ -90,6 +91,7 @@ def make_app(view: View, *, loopback: bool) -> web.Application:
     app.router.add_get("/api/v1/notifications", _notifications)
     add_api_v2(app, view, reader=check_reader, writer=check_writer)
     add_pages(app)
+    add_sent_page(app)
     add_silence_pages(app)
     add_sign_in(app)
     return app

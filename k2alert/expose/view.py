@@ -11,7 +11,6 @@ from k2alert.model import (
     Curve,
     Finding,
     Hush,
-    LogEntry,
     Refusal,
     Rule,
     Silence,
@@ -78,13 +77,13 @@ class PageView:
 
     `value_text` shows a value of the metric of this name ("": of none) as people read it, with its unit. `curve` takes
     a finding and how much of the past to show (None: what suits its rule); None where there is nothing to draw. `sent`
-    is the notification log, the last sent first, at most so many entries.
+    is the history of what was sent to whom.
     """
 
     value_text: Callable[[str, float | int | str | None], str]
     sources: Callable[[], Sequence[SourceStatus]]
     curve: Callable[[Finding, timedelta | None], Awaitable[Curve | None]]
-    sent: Callable[[int], Awaitable[Sequence[LogEntry]]]
+    sent: Callable[[TellingQuery], Awaitable[Sequence[Telling]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

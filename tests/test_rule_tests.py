@@ -8,10 +8,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from k2alert.cli import main
 from k2alert.rehearse.rule_test_spec import test_schema as schema_of_tests
+from tests.support.rule_tests import one_test
+from tests.support.rule_tests import run_tests as run_with
 
 RULES = """
 alert_rules:
@@ -28,24 +29,7 @@ alert_rules:
 
 
 def run_tests(folder: Path, text: str, *options: str, rules: str = RULES) -> Result:
-    (folder / "rules.yml").write_text(rules)
-    file = folder / "tests.yml"
-    file.write_text(text)
-    return CliRunner().invoke(main, ["test", str(file), *options])
-
-
-def one_test(runs: str, *expect: str, more: str = "") -> str:
-    return "\n".join(
-        [
-            "rule_files: [rules.yml]",
-            "tests:",
-            "  - name: it",
-            f"    runs: {runs}",
-            *([f"    {more}"] if more else []),
-            "    expect:",
-            *(f"      - {one}" for one in expect),
-        ]
-    )
+    return run_with(folder, text, *options, rules=rules)
 
 
 def test_the_contracts_own_example_passes(tmp_path: Path) -> None:

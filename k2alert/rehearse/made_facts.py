@@ -1,13 +1,10 @@
 """The facts of a rule test: what ran, as a person wrote it, comes in; looks at a forge, each at its time, go out.
 
-A run is seen when it is created, when it starts and when it ends, as a daemon would see it that is told of everything
-at once. Pure.
+A run is seen whenever something of it changes, as a daemon would see it that is told of everything at once. Pure.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from datetime import datetime, timedelta
-from hashlib import sha1
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import count
 from typing import NamedTuple
 
@@ -16,17 +13,19 @@ from k2alert.model import (
     Deployment,
     Execution,
     Fact,
-    JobRun,
     NameOfTest,
-    Outcome,
     PipelineRun,
     RefType,
     Result,
     RunState,
+    Schedule,
+    Schedules,
     TestCase,
     TestReport,
 )
-from k2alert.rehearse.rule_test_spec import RESULT_LETTERS, DeploymentSpec, JobSpec, RunsSpec, TestSpec, TestsSpec
+from k2alert.rehearse.made_runs import Attempt, MadeRun, job_label, runs_of
+from k2alert.rehearse.rule_test_given import DeploymentSpec, ScheduleSpec, TestsSpec
+from k2alert.rehearse.rule_test_spec import TestSpec
 
 __all__ = ["Look", "looks_of"]
 
@@ -44,97 +43,37 @@ class Look(NamedTuple):
 def looks_of(spec: TestSpec) -> list[Look]:
     """Everything that a test's forge says, in the order in which it says it."""
     numbers = count(1)
-    looks = [look for runs in spec.runs for look in _of_runs(runs, spec.start, numbers)]
+    made = [run for runs in spec.runs for run in runs_of(runs, spec.start, numbers)]
+    looks = [look for run in made for look in _of_run(run)]
     looks += [_of_deployment(one, spec.start, number) for number, one in enumerate(spec.deployments, 1)]
+    looks += _of_schedules(spec.schedules, spec.start)
     return sorted(looks, key=lambda look: look.at)
 
 
-def _of_runs(spec: RunsSpec, start: datetime, numbers: Iterable[int]) -> Iterator[Look]:
-    results = (
-        [RESULT_LETTERS[letter] for letter in spec.results] if spec.results else [Result(spec.result or "success")]
-    )
-    created = start + spec.at
-    for result in results:
-        number = next(iter(numbers))
-        if result is not None:
-            yield from _of_run(spec, result, created, number)
-        created += spec.every or timedelta(0)
+def _of_run(run: MadeRun) -> Iterator[Look]:
+    for at in run.instants():
+        seen = run.at(at)
+        yield Look(at, seen, tuple(fact for attempt in run.ended_at(at) for fact in _reports(seen, attempt)))
 
 
-def _of_run(spec: RunsSpec, result: Result, created: datetime, number: int) -> Iterator[Look]:
-    started, ended = created + spec.queued, created + spec.duration
-    waiting = _run(spec, created, number)
-    yield Look(created, waiting)
-    if created < started < ended:
-        yield Look(started, replace(waiting, state=RunState.RUNNING, started_at=started, seen=started))
-    outcome = Outcome(
-        attempt=1, result=result, started_at=started, finished_at=ended, duration=ended - started, queued=spec.queued
-    )
-    jobs = tuple(_job(job, result, created, ended, f"{number}.{place}") for place, job in enumerate(spec.jobs, 1))
-    done = replace(waiting, state=RunState.FINISHED, started_at=started, seen=ended, outcomes=(outcome,), jobs=jobs)
-    yield Look(ended, done, tuple(_reports(spec, done, ended)))
-
-
-def _run(spec: RunsSpec, created: datetime, number: int) -> PipelineRun:
-    at_home = RefType.DEFAULT if spec.branch == spec.default_branch else RefType.BRANCH
-    return PipelineRun(
-        source=spec.source,
-        project=spec.project,
-        id=str(number),
-        number=str(number),
-        workflow=spec.workflow,
-        event=spec.event,
-        ref_type=spec.ref_type or at_home,
-        branch=spec.branch,
-        sha=sha1((spec.sha or str(number)).encode(), usedforsecurity=False).hexdigest(),
-        title=spec.title,
-        web_url=f"https://forge.example/{spec.project}/-/pipelines/{number}",
-        state=RunState.PENDING if spec.queued else RunState.RUNNING,
-        created_at=created,
-        started_at=None if spec.queued else created,
-        seen=created,
-    )
-
-
-def _job(spec: JobSpec, result: Result, created: datetime, ended: datetime, id: str) -> JobRun:
-    duration = ended - created if spec.duration is None else spec.duration
-    return JobRun(
-        id=id,
-        name=spec.name,
-        job=spec.name.split(" ")[0] if "/" in spec.name else spec.name,
-        stage=spec.stage,
-        runner=spec.runner,
-        state=RunState.FINISHED,
-        result=Result(spec.result) if spec.result else result,
-        attempt=1,
-        allowed=spec.allowed,
-        created_at=created,
-        started_at=ended - duration,
-        finished_at=ended,
-        duration=duration,
-        queued=spec.queued,
-        reason=spec.reason,
-        web_url=f"https://forge.example/jobs/{id}",
-    )
-
-
-def _reports(spec: RunsSpec, run: PipelineRun, ended: datetime) -> Iterator[Fact]:
-    """What the run's first job reports."""
-    first = run.jobs[0] if run.jobs else None
+def _reports(run: PipelineRun, attempt: Attempt) -> Iterator[Fact]:
+    """What the attempt's first job reports."""
+    first = attempt.jobs[0] if attempt.jobs else None
     by = Execution(
         source=run.source,
         project=run.project,
         run=run.id,
+        attempt=attempt.number,
         id=first.id if first else "",
-        name=first.name if first else "test",
-        job=first.job if first else "test",
-        stage=first.stage if first else "",
-        finished_at=ended,
+        name=first.spec.name if first else "test",
+        job=job_label(first.spec.name) if first else "test",
+        stage=first.spec.stage if first else "",
+        finished_at=run.seen,
     )
-    if spec.tests is not None:
-        yield _test_report(spec.tests, by)
-    if spec.coverage is not None:
-        yield CoverageReport(by=by, percent=spec.coverage)
+    if attempt.tests is not None:
+        yield _test_report(attempt.tests, by)
+    if attempt.coverage is not None:
+        yield CoverageReport(by=by, percent=attempt.coverage)
 
 
 def _test_report(spec: TestsSpec, by: Execution) -> TestReport:
@@ -171,3 +110,29 @@ def _of_deployment(spec: DeploymentSpec, start: datetime, number: int) -> Look:
         seen=ended,
     )
     return Look(ended, None, (made,))
+
+
+def _of_schedules(specs: Sequence[ScheduleSpec], start: datetime) -> Iterator[Look]:
+    """Each project's schedules, all of them, whenever one is made or taken away."""
+    for source, project in dict.fromkeys((spec.source, spec.project) for spec in specs):
+        own = [
+            (number, spec) for number, spec in enumerate(specs, 1) if (spec.source, spec.project) == (source, project)
+        ]
+        changes = {spec.at for _, spec in own} | {spec.until for _, spec in own if spec.until is not None}
+        for at in sorted(changes):
+            there = [one for one in own if one[1].at <= at and (one[1].until is None or at < one[1].until)]
+            made = tuple(_schedule(spec, start, number) for number, spec in there)
+            yield Look(start + at, None, (Schedules(source=source, project=project, seen=start + at, schedules=made),))
+
+
+def _schedule(spec: ScheduleSpec, start: datetime, number: int) -> Schedule:
+    return Schedule(
+        id=str(number),
+        name=spec.name,
+        cron=spec.cron,
+        timezone=spec.timezone,
+        branch=spec.branch,
+        workflow=spec.workflow,
+        since=start + spec.at,
+        delay=spec.delay,
+    )

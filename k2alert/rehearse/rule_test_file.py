@@ -27,6 +27,8 @@ from k2alert.model import Place, Problem, Rule
 from k2alert.notify import webhook
 from k2alert.notify.plan import Kind
 from k2alert.notify.route import Integration, Receiver, Route
+from k2alert.rehearse.made_legs import impossible
+from k2alert.rehearse.rule_test_given import RunDefaults, with_defaults
 from k2alert.rehearse.rule_test_spec import Expectation, TestFile, TestSpec
 
 __all__ = ["ExpectedAlert", "ExpectedMessage", "RuleTest", "TestedFile", "read_test_file"]
@@ -184,10 +186,14 @@ def _listener(name: str) -> Receiver:
 
 def _tests(sheet: Sheet, config: Config) -> Iterator[RuleTest]:
     names: dict[str, Place] = {}
-    for path, _ in sheet.items(("tests",)):
-        spec = sheet.read(TestSpec, path)
+    defaults = _defaults(sheet)
+    if defaults is None:
+        return
+    for path, data in sheet.items(("tests",)):
+        spec = sheet.read(TestSpec, path, with_defaults(data, defaults))
         if spec is None:
             continue
+        _check_runs(sheet, path, spec)
         if spec.name in names:
             sheet.error(
                 (*path, "name"), f"name: two tests are called {shown(spec.name)}; the other is at {names[spec.name]}"
@@ -197,6 +203,22 @@ def _tests(sheet: Sheet, config: Config) -> Iterator[RuleTest]:
             sheet.error((*path, "expect"), "expect: a test that expects nothing shows nothing")
         expected = [_expected(sheet, config, (*path, "expect", index), one) for index, one in enumerate(spec.expect)]
         yield RuleTest(spec.name, sheet.place(path), spec, tuple(sorted(expected, key=lambda one: one.at)))
+
+
+def _defaults(sheet: Sheet) -> Mapping[str, Any] | None:
+    """What runs say unless they say otherwise, as it is written; None where it is wrong."""
+    data = sheet.data.get("defaults")
+    if data is None:
+        return {}
+    return data if sheet.read(RunDefaults, ("defaults",)) is not None else None
+
+
+def _check_runs(sheet: Sheet, path: DocumentPath, spec: TestSpec) -> None:
+    alone = not isinstance(sheet.at((*path, "runs")), list)
+    for place, runs in enumerate(spec.runs):
+        base = (*path, "runs") if alone else (*path, "runs", place)
+        for inner, text in impossible(runs):
+            sheet.error((*base, *inner), text)
 
 
 def _expected(sheet: Sheet, config: Config, path: DocumentPath, one: Expectation) -> ExpectedAlert | ExpectedMessage:

@@ -109,8 +109,8 @@ class _Stage:
     async def open(cls, test: RuleTest, config: Config, store: Store) -> "_Stage":
         """Everything in its place, at the beginning."""
         looks = looks_of(test.spec)
-        paths = {(one.source, one.project): None for one in test.spec.runs}
-        paths |= {(one.source, one.project): None for one in test.spec.deployments}
+        given = (*test.spec.runs, *test.spec.deployments, *test.spec.schedules)
+        paths = dict.fromkeys((one.source, one.project) for one in given)
         projects = tuple(_project(source, path, test.spec.start) for source, path in paths)
         config = replace(config, sources=_sources(config, {source for source, _ in paths}))
         board = make_board(config, METRICS)

@@ -17,15 +17,14 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-import aiohttp
-
 from k2alert.collect.http import Time
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.model import LogEntry, Refused, Retry, Sent, Telling
-from k2alert.notify.delivery import WITHIN, Delivered, deliver, shuts
+from k2alert.notify.delivery import Delivered, deliver, shuts
 from k2alert.notify.history import telling_of
 from k2alert.notify.message import Message
 from k2alert.notify.outcome import record_outcome, record_try
+from k2alert.notify.pace import Wire
 from k2alert.notify.plan import Due
 from k2alert.notify.unreached import Who, mended, set_anew
 from k2alert.record.store import Store, StoreError
@@ -54,20 +53,18 @@ class Desks:
         self,
         *,
         store: Store,
-        session: aiohttp.ClientSession,
+        wire: Wire,
         self_metrics: SelfMetrics,
         time: Time,
         plan: Callable[[], Sequence[Due]],
         compose: Callable[[Due], Awaitable[Message]],
-        within: timedelta = WITHIN,
     ) -> None:
         self._store = store
-        self._session = session
+        self._wire = wire
         self._self_metrics = self_metrics
         self._time = time
         self._plan = plan
         self._compose = compose
-        self._within = within
         self._log: dict[Key, LogEntry] = {}
         self._unsaved: dict[Key, LogEntry] = {}  # told, but the store was down
         self._untold: list[Telling] = []
@@ -227,7 +224,7 @@ class Desks:
     async def _tell(self, who: Who, due: Due) -> None:
         message = await self._compose(due)
         await self._store_try(due)
-        tried = await deliver(due, message, session=self._session, monotonic=self._time.monotonic, within=self._within)
+        tried = await deliver(due, message, wire=self._wire, monotonic=self._time.monotonic)
         now, delivery = self._time.now(), tried.delivery
         after = record_outcome(due, delivery, now=now, chance=self._time.random())
         if shuts(delivery):

@@ -8,13 +8,12 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
-import aiohttp
-
 from k2alert.collect.http import Time
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.model import Refused, Retry
-from k2alert.notify.delivery import WITHIN, deliver
+from k2alert.notify.delivery import deliver
 from k2alert.notify.message import Message
+from k2alert.notify.pace import Wire
 from k2alert.notify.plan import Due
 from k2alert.notify.push import PUSH_EVERY
 
@@ -34,19 +33,17 @@ class Pushes:
     def __init__(
         self,
         *,
-        session: aiohttp.ClientSession,
+        wire: Wire,
         self_metrics: SelfMetrics,
         time: Time,
         plan: Callable[[], Sequence[Due]],
         compose: Callable[[Due], Awaitable[Message]],
-        within: timedelta = WITHIN,
     ) -> None:
-        self._session = session
+        self._wire = wire
         self._self_metrics = self_metrics
         self._time = time
         self._plan = plan
         self._compose = compose
-        self._within = within
         self._busy: dict[Who, asyncio.Task[None]] = {}
         self._next: dict[Who, float] = {}  # when to push again at the latest, on the monotonic clock
         self._failed: dict[Who, str] = {}
@@ -77,7 +74,7 @@ class Pushes:
 
     async def _push(self, who: Who, due: Due) -> None:
         message = await self._compose(due)
-        tried = await deliver(due, message, session=self._session, monotonic=self._time.monotonic, within=self._within)
+        tried = await deliver(due, message, wire=self._wire, monotonic=self._time.monotonic)
         failed = tried.delivery if isinstance(tried.delivery, Retry | Refused) else None
         reason = failed.reason if failed is not None else None
         self._self_metrics.notified(due.receiver, due.integration.kind, took=tried.took, reason=reason)

@@ -43,6 +43,7 @@ from k2alert.notify.digest import awaited_by_digests, open_digests
 from k2alert.notify.hush import hushes
 from k2alert.notify.message import Message, shown
 from k2alert.notify.outcome import finished, in_flight, settled
+from k2alert.notify.pace import Pace, Wire
 from k2alert.notify.plan import Due
 from k2alert.notify.push import pushes, remembered
 from k2alert.notify.text import clean
@@ -113,17 +114,16 @@ class Rounds:
         self._metrics = metrics
         self._store = store
         self._projects = projects
+        wire = Wire(session, Pace(time.monotonic, time.sleep))
         self._desks = Desks(
             store=store,
-            session=session,
+            wire=wire,
             self_metrics=self_metrics,
             time=time,
             plan=self._due,
             compose=self._compose,
         )
-        self._pushes = Pushes(
-            session=session, self_metrics=self_metrics, time=time, plan=self._pushed, compose=self._compose
-        )
+        self._pushes = Pushes(wire=wire, self_metrics=self_metrics, time=time, plan=self._pushed, compose=self._compose)
         self._self_metrics = self_metrics
         self._time = time
         self._started_at = started_at

@@ -156,6 +156,7 @@ async def test_what_cannot_be_read_any_more_is_unknown_and_all_is_well_again_whe
             ward.run(HEALTHY, "failed")
             await until_seen(running, alerts("firing", 1))
             assert await held(running) == {"": False, HEALTHY: False, "k2/page": True}
+            await until(lambda: len(titles(slack)) == 3, "all that fires to be told")
             assert titles(slack)[:1] == ["main_is_red · k2/page"]
             assert sorted(titles(slack)[1:]) == ["K2AlertSourceStale · gitlab", f"main_is_red · {HEALTHY}"]
             assert slack.thread() == []  # nothing has ended
@@ -169,6 +170,7 @@ async def test_what_cannot_be_read_any_more_is_unknown_and_all_is_well_again_whe
             )
             await until_seen(running, alerts("firing", 2))
             assert set(await gauges(running)) == set(ALL)
+            await until(lambda: len(titles(slack)) == 4 and len(slack.thread()) == 2, "all of it to be told")
         assert sorted(re.findall(r"\*(Resolved:)\* ([^:]+)", "\n".join(slack.thread()))) == [
             ("Resolved:", "K2AlertSourceStale · gitlab"),
             ("Resolved:", "main_is_red · k2/page"),

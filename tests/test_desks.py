@@ -176,6 +176,7 @@ async def test_a_receiver_that_asks_to_wait_is_asked_nothing_until_then(tmp_path
             await office.told(29 * SECOND)
             assert slack.hooked == []  # a second call would have been taken
             office.world.now += SECOND
+            office.waits.now += 30
             await office.desks.look()
             await office.quiet()
             assert len(slack.hooked) == 4

@@ -22,6 +22,7 @@ from k2alert.notify.push import pushes, remembered
 from k2alert.notify.route import Integration, Receiver, Route
 from tests.support.notified import HOUR, MINUTE, T0, alert, ended, item
 from tests.support.posts import PASSWORD, Posts, taking_posts
+from tests.support.wires import a_wire
 from tests.test_notify_text import HOSTILE
 
 PROGRAM = shutil.which("prometheus-alertmanager")
@@ -56,7 +57,7 @@ async def push(
     )
     items = [item(of) for of in shown(due, alertmanager.SHOWS)]
     message = compose(due, items, now=now, external_url="https://k2alert.test")
-    return await alertmanager.send(to, message, session=session, render=str, within=timedelta(seconds=5))
+    return await alertmanager.send(to, message, wire=a_wire(session), render=str)
 
 
 async def test_firing_alerts_end_by_themselves_unless_they_are_pushed_again(

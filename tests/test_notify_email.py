@@ -18,6 +18,7 @@ from k2alert.notify.message import Item, compose, shown
 from tests.support.gallery import rate_chart
 from tests.support.notified import HOUR, MINUTE, Told, World, alert, item, receivers, run
 from tests.support.smtp import PASSWORD, USER, MailServer, mail_server
+from tests.support.wires import a_wire
 from tests.test_notify_text import HOSTILE
 
 TO = ("devops@k2.test", "qa@k2.test")
@@ -59,9 +60,8 @@ class Mailbox:
             outcome = await integration.send(
                 self.settings,
                 message,
-                session=None,
+                wire=a_wire(None),  # it speaks no HTTP
                 render=lambda text: text.replace("{{ labels.team }}", "pay"),
-                within=timedelta(seconds=5),
             )
             found.append(outcome)
         self.world.now -= after

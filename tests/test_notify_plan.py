@@ -205,6 +205,14 @@ def test_a_server_that_asks_for_more_time_gets_it() -> None:
     assert world.tick(SECOND) == ["firing"]
 
 
+def test_a_message_is_not_given_up_for_how_often_it_came_too_soon() -> None:
+    world = World()
+    world.fire()
+    for _ in range(500):
+        world.tick(MINUTE, lambda _: Retry("429", after=SECOND, reason="rateLimited"))
+    assert world.tick(MINUTE) == ["firing"]
+
+
 def test_a_server_that_asks_for_less_is_asked_again_sooner() -> None:
     world = World()
     world.fire()

@@ -17,6 +17,7 @@ from k2alert.notify.message import Item, compose, shown
 from k2alert.notify.plan import Due
 from tests.support.notified import HOUR, MINUTE, T0, Told, World, alert, item, receivers, run
 from tests.support.slack import HOOK, TOKEN, Scripted, Slack, all_blocks, stand_in_slack, texts, texts_of
+from tests.support.wires import Waits, a_wire
 from tests.test_notify_text import HOSTILE
 
 SECRET = HOOK.rsplit("/", 1)[-1]
@@ -48,7 +49,8 @@ class Channel:
     """A world whose only receiver is told through Slack."""
 
     def __init__(self, settings: integration.Settings, session: aiohttp.ClientSession) -> None:
-        self.settings, self.session = settings, session
+        self.settings, self.waits = settings, Waits()
+        self.wire = a_wire(session, waits=self.waits)
         self.world = World(receivers=receivers(Told(edits=settings.edits)))
         self.deliveries: list[Delivery] = []
 
@@ -62,13 +64,13 @@ class Channel:
         return await integration.send(
             self.settings,
             message,
-            session=self.session,
+            wire=self.wire,
             render=lambda text: text.replace("{{ labels.team }}", "pay"),
-            within=timedelta(seconds=5),
         )
 
     async def tick(self, after: timedelta = MINUTE, items: Sequence[Item] | None = None) -> list[Delivery]:
         self.world.now += after
+        self.waits.now += after.total_seconds()
         found = []
         for due in self.world.due():
             found.append(await self.send(due, items))
@@ -325,7 +327,7 @@ async def test_slack_that_hangs_is_tried_again(slack: Slack, session: aiohttp.Cl
     (due,) = channel.world.due()
     message = compose(due, [], now=channel.world.now)
     delivery = await integration.send(
-        channel.settings, message, session=session, render=str, within=timedelta(microseconds=1)
+        channel.settings, message, wire=a_wire(session, timedelta(microseconds=1)), render=str
     )
     assert delivery == Retry("Slack did not answer in time", reason="contextDeadlineExceeded", maybe=True)
 
@@ -340,6 +342,76 @@ async def test_no_secret_is_logged_even_at_debug(
             await channel.tick()
     ours = [record for record in caplog.records if not record.name.startswith("aiohttp.access")]  # the stand-in's own
     assert not [record for record in ours if SECRET in record.getMessage() or TOKEN in record.getMessage()]
+
+
+# ---------------------------------------------------------------------------------------------- pace
+
+
+async def test_a_channel_hears_one_message_a_second_threads_too(slack: Slack, session: aiohttp.ClientSession) -> None:
+    channel = Channel(bot(slack), session)
+    reds = [channel.world.fire(f"k2/{number}") for number in range(3)]
+    await channel.tick()
+    assert channel.waits.slept == [1, 1]
+    for red in reds:
+        channel.world.end(red)
+    await channel.tick(5 * MINUTE)
+    assert [method for method, _ in slack.calls][3:] == ["chat.update", "chat.postMessage"] * 3
+    assert channel.waits.slept == [1, 1, 1, 1]
+
+
+async def test_channels_and_tokens_do_not_wait_for_each_other(slack: Slack, session: aiohttp.ClientSession) -> None:
+    channel = Channel(bot(slack, "#ci", "#qa"), session)
+    other = Channel(hook(slack), session)
+    other.wire = channel.wire
+    for one in (channel, other):
+        one.world.fire()
+        assert isinstance((await one.tick())[0], Sent)
+    assert (len(slack.posts), len(slack.hooked), channel.waits.slept) == (2, 1, [])
+
+
+async def test_two_receivers_that_speak_to_one_channel_take_turns(slack: Slack, session: aiohttp.ClientSession) -> None:
+    channel, other = Channel(bot(slack), session), Channel(bot(slack), session)
+    other.wire = channel.wire
+    for one in (channel, other):
+        one.world.fire()
+        one.world.now += MINUTE
+        await one.send(one.world.due()[0])
+    assert channel.waits.slept == [1]
+
+
+async def test_all_edits_together_stay_within_what_slack_allows(slack: Slack, session: aiohttp.ClientSession) -> None:
+    channel = Channel(bot(slack), session)
+    red = channel.world.fire()
+    await channel.tick()
+    channel.world.end(red, EndReason.RULE_CHANGED)  # nothing is said in the thread
+    channel.world.now += 5 * MINUTE
+    channel.waits.now += 300
+    (due,) = channel.world.due()
+    outcomes = [await channel.send(due) for _ in range(51)]
+    assert all(isinstance(one, Sent) for one in outcomes[:50])
+    assert outcomes[50] == Retry(
+        "Slack takes no more messages there for now", timedelta(minutes=1), "rateLimited", local=True
+    )
+    channel.waits.now += 60
+    assert isinstance(await channel.send(due), Sent)
+
+
+async def test_a_channel_that_asked_to_wait_is_left_alone_and_the_others_are_not(
+    slack: Slack, session: aiohttp.ClientSession
+) -> None:
+    channel, other = Channel(bot(slack), session), Channel(bot(slack, "#qa"), session)
+    other.wire = channel.wire
+    slack.script = [Scripted(status=429, body='{"ok":false,"error":"ratelimited"}', headers={"Retry-After": "30"})]
+    for number in range(2):
+        channel.world.fire(f"k2/{number}")
+    first, second = await channel.tick()
+    assert first == Retry("Slack answered 429 ratelimited", timedelta(seconds=30), "rateLimited", local=True)
+    assert second == replace(first, error="Slack takes no more messages there for now")
+    assert len(slack.calls) == 1
+    other.world.fire()
+    assert isinstance((await other.tick(MINUTE))[0], Sent)
+    channel.waits.now += 30
+    assert [type(one) for one in await channel.tick(MINUTE)] == [Sent, Sent]
 
 
 # ----------------------------------------------------------------------------------- limits, escapes

@@ -20,6 +20,7 @@ from k2alert.notify.message import compose, shown
 from k2alert.notify.plan import Due
 from tests.support.notified import HOUR, MINUTE, T0, Told, World, alert, item, receivers
 from tests.support.posts import PASSWORD, Posts, taking_posts
+from tests.support.wires import a_wire
 from tests.test_notify_text import HOSTILE
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -51,7 +52,7 @@ class Hook:
     async def send(self, due: Due) -> Delivery:
         items = [item(of) for of in shown(due, webhook.SHOWS)]
         message = compose(due, items, now=self.world.now, external_url="https://k2alert.test/")
-        return await webhook.send(self.settings, message, session=self.session, render=str, within=timedelta(seconds=5))
+        return await webhook.send(self.settings, message, wire=a_wire(self.session), render=str)
 
     async def tick(self, after: timedelta = MINUTE) -> list[Delivery]:
         self.world.now += after
@@ -219,9 +220,8 @@ async def test_a_server_that_says_nothing_is_left_in_time(session: aiohttp.Clien
         delivery = await webhook.send(
             settings(str(server.make_url("/"))),
             message,
-            session=session,
+            wire=a_wire(session, timedelta(milliseconds=50)),
             render=str,
-            within=timedelta(milliseconds=50),
         )
         over.set()
     assert delivery == Retry("the webhook did not answer in time", reason="contextDeadlineExceeded", maybe=True)

@@ -18,6 +18,7 @@ from k2alert.notify.route import Integration, Receiver
 from k2alert.notify.webhook import Settings
 from k2alert.pushes import Pushes
 from tests.support.notified import MINUTE, SECOND, Told, World, item
+from tests.support.wires import a_wire
 
 
 def am(settings: object = Told()) -> dict[str, Receiver]:
@@ -91,12 +92,11 @@ async def test_it_is_pushed_at_once_then_every_minute_and_soon_after_a_failure(
         self_metrics = SelfMetrics("test")
         self_metrics.declare(rules=(), sources=(), receivers=[("team", "webhook")])
         loop = Pushes(
-            session=session,
+            wire=a_wire(session, timedelta(seconds=10)),
             self_metrics=self_metrics,
             time=Time(lambda: world.now, lambda: clock[0], asyncio.sleep, lambda: 1.0),
             plan=lambda: pushes(alerts=world.alerts.values(), ended={}, route=world.route, receivers=world.receivers),
             compose=words,
-            within=timedelta(seconds=10),
         )
         for at, told in ((0, 1), (9, 1), (10, 2), (69, 2), (70, 3), (71, 3)):
             clock[0] = at

@@ -186,7 +186,7 @@ class Retry:
     """It did not work this time; try again, not before `after` where the receiver said so.
 
     `handle` is not empty where some of the addresses did take it: they must not be told again. `maybe`: no answer
-    came, so nobody knows whether it was taken.
+    came, so nobody knows whether it was taken. `local`: it concerns this address alone, others may be told.
     """
 
     error: str
@@ -194,6 +194,7 @@ class Retry:
     reason: str = "other"  # label of k2alert_notifications_failed_total, Alertmanager's words
     handle: Mapping[str, str] = field(default_factory=dict)
     maybe: bool = False
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

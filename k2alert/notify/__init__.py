@@ -6,15 +6,14 @@ test, and a line in `INTEGRATIONS`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Protocol
 
-import aiohttp
 from pydantic import BaseModel
 
 from k2alert.model import Delivery
 from k2alert.notify import alertmanager, email, slack, webhook
 from k2alert.notify.message import Message
+from k2alert.notify.pace import Wire
 
 __all__ = ["INTEGRATIONS", "IntegrationKind", "Send"]
 
@@ -27,11 +26,10 @@ class Send(Protocol):
         settings: Any,
         message: Message,
         *,
-        session: aiohttp.ClientSession,
+        wire: Wire,
         render: Callable[[str], str],
-        within: timedelta,
     ) -> Delivery:
-        """`render` fills in addresses that are templates; `within` is how long one call may take."""
+        """`render` fills in addresses that are templates."""
         ...
 
 

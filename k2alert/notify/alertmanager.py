@@ -8,16 +8,16 @@ https://prometheus.io/docs/alerting/latest/alerts_api/
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any
 
-import aiohttp
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from k2alert.model import Alert, Delivery, Refused, Retry, Sent
 from k2alert.notify import joint
 from k2alert.notify.alert_json import annotations_of, generator_url, instant, starts_at
 from k2alert.notify.message import Message
+from k2alert.notify.pace import Wire
 from k2alert.notify.posting import post_json
 from k2alert.notify.push import PUSH_EVERY
 from k2alert.notify.text import clean
@@ -98,11 +98,10 @@ async def send(
     settings: Settings,
     message: Message,
     *,
-    session: aiohttp.ClientSession,
+    wire: Wire,
     render: Callable[[str], str],
-    within: timedelta,
 ) -> Delivery:
-    """Pushes the alerts to every Alertmanager at once; `within` is the time for each."""
+    """Pushes the alerts to every Alertmanager at once."""
     body = build(message)
 
     async def push(number: int, url: str) -> Delivery:
@@ -112,9 +111,9 @@ async def send(
             body,
             who=who,
             ca_file=settings.ca_file,
-            session=session,
+            session=wire.session,
             now=message.now,
-            within=within,
+            within=wire.within,
         )
 
     pushed = await asyncio.gather(*(push(n, url.get_secret_value()) for n, url in enumerate(settings.url, start=1)))

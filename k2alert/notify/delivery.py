@@ -8,20 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-import aiohttp
-
 from k2alert.model import Alert, Delivery, Retry
 from k2alert.notify import INTEGRATIONS
 from k2alert.notify.address import render_address
 from k2alert.notify.message import Message
+from k2alert.notify.pace import Wire
 from k2alert.notify.plan import Due
 
-__all__ = ["WITHIN", "Delivered", "deliver", "due_alerts", "shuts"]
+__all__ = ["Delivered", "deliver", "due_alerts", "shuts"]
 
 _LOG = logging.getLogger(__name__)
-
-WITHIN = timedelta(seconds=30)
-"""How long one call of a receiver may take. Nobody else waits for it; what answers later counts as not answered."""
 
 _SHUTTING = frozenset({"rateLimited", "contextDeadlineExceeded"})
 
@@ -40,9 +36,8 @@ async def deliver(
     due: Due,
     message: Message,
     *,
-    session: aiohttp.ClientSession,
+    wire: Wire,
     monotonic: Callable[[], float],
-    within: timedelta = WITHIN,
 ) -> Delivered:
     """Delivers a message. A bug met in telling is logged and tried again: it must not silence the others."""
     kind = INTEGRATIONS[due.integration.kind]
@@ -52,9 +47,8 @@ async def deliver(
         delivery = await kind.send(
             due.integration.settings,
             message,
-            session=session,
+            wire=wire,
             render=render_address(due_alerts(due)),
-            within=within,
         )
     except Exception as error:
         _LOG.exception("telling met a bug", extra={"receiver": due.receiver, "integration": due.integration.name})
@@ -63,8 +57,10 @@ async def deliver(
 
 
 def shuts(delivery: Delivery) -> bool:
-    """Whether the whole integration is left alone for a while: nobody answered, or it asked to wait."""
-    return isinstance(delivery, Retry) and not delivery.handle and delivery.reason in _SHUTTING
+    """Whether the whole integration is left alone for a while: nobody answered, or it asked to wait, all of it."""
+    if not isinstance(delivery, Retry) or delivery.handle or delivery.local:
+        return False
+    return delivery.reason in _SHUTTING
 
 
 def due_alerts(due: Due) -> tuple[Alert, ...]:

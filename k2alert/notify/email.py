@@ -25,6 +25,7 @@ from k2alert.notify import joint
 from k2alert.notify.chart import png_of
 from k2alert.notify.mail_page import escape_html, html_of, text_of
 from k2alert.notify.message import Message, heading, stem
+from k2alert.notify.pace import Wire
 from k2alert.notify.posting import trust
 from k2alert.notify.text import clean, cut
 
@@ -212,14 +213,12 @@ async def send(
     settings: Settings,
     message: Message,
     *,
-    session: object,
+    wire: Wire,
     render: Callable[[str], str],
-    within: timedelta,
 ) -> Delivery:
     """Sends the mail to everyone who does not have it yet.
 
-    `render` fills in addresses that are templates, `within` is the time for the whole conversation. `session` is
-    for integrations that speak HTTP.
+    `render` fills in addresses that are templates. The time for a call is that for the whole conversation.
     """
     everyone = _recipients(settings, message, render)
     bad = {address: Refused(f"not a mail address: {clean(address, 80)!r}") for address in everyone[1]}
@@ -227,7 +226,7 @@ async def send(
     done: dict[str, Delivery] = {name: Sent({name: message.mark}) for name in everyone[0] if name not in waiting}
     if not waiting:
         return joint.join(done | bad)
-    sent = await _submit(settings, message, everyone[0], waiting, within)
+    sent = await _submit(settings, message, everyone[0], waiting, wire.within)
     return joint.join({**done, **bad, "": sent})
 
 

@@ -42,8 +42,8 @@ def join(deliveries: Mapping[str, Delivery]) -> Delivery:
         handle.update({} if isinstance(one, Refused) else one.handle)
     retries = [one for one in deliveries.values() if isinstance(one, Retry)]
     if retries:
-        maybe = any(one.maybe for one in retries)
-        return Retry(retries[0].error, _longest_wait(retries), retries[0].reason, handle, maybe)
+        maybe, local = any(one.maybe for one in retries), all(one.local for one in retries)
+        return Retry(retries[0].error, _longest_wait(retries), retries[0].reason, handle, maybe, local)
     refusals = [one for one in deliveries.values() if isinstance(one, Refused)]
     error = "; ".join(one.error for one in deliveries.values() if one.error)
     if refusals and len(refusals) == len(deliveries):

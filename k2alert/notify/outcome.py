@@ -110,7 +110,9 @@ def _put_off(part: Part, list_id: str, delivery: Retry, now: datetime, chance: f
     entry = part.entry
     asked = delivery.after  # who says when to come again knows best
     wait = backoff(entry.failures + 1, chance) if asked is None else min(max(asked, SHORTEST_WAIT), GIVE_UP_AFTER)
-    failed = replace(entry, failures=entry.failures + 1, error=delivery.error, retry_at=now + wait)
+    # Who is only asked too often works, and is not given up for how often that happens.
+    counts = delivery.reason != "rateLimited" or wait >= backoff(entry.failures + 1) or entry.failures == 0
+    failed = replace(entry, failures=entry.failures + counts, error=delivery.error, retry_at=now + wait)
     if not delivery.handle:
         return failed
     # Some addresses took it, or may have: they have been told, and the others still will be, at `retry_at`.

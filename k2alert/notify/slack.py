@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from k2alert.model import Delivery, Refused, Retry, Sent
 from k2alert.notify import joint
 from k2alert.notify.message import Message
+from k2alert.notify.pace import Limit, Wire
 from k2alert.notify.slack_blocks import build, build_reply, escape
 from k2alert.notify.slack_preview import preview_of
 from k2alert.notify.text import clean
@@ -73,6 +74,14 @@ def files(settings: Settings, message: Message, render: Callable[[str], str]) ->
     return {".json": sent.encode(), ".html": preview_of(payload).encode(), ".txt": f"{payload['text']}\n".encode()}
 
 
+# ------------------------------------------------------------------------------------------ limits
+
+# https://docs.slack.dev/apis/web-api/rate-limits: a message a second and channel, threads and webhooks too; edits are
+# of tier 3, at least 50 a minute for an app in a workspace, in bursts where they are rare.
+_POSTS = Limit(1, timedelta(seconds=1))
+_EDITS = Limit(50, timedelta(minutes=1))
+_UNSAID = timedelta(seconds=1)  # how long to wait where Slack does not say
+
 # ------------------------------------------------------------------------------------------ read
 
 _UNREADABLE = "no usable answer"
@@ -102,12 +111,17 @@ class Answer(NamedTuple):
         """Whether it was taken."""
         return 200 <= self.status < 300 and not self.error
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there were too many before it."""
+        return self.status == 429 or self.error in _LIMITED
+
 
 def read(answer: Answer, *, now: datetime) -> Delivery:
     """What an answer means: taken, to be tried again (429, 5xx, passing errors), or refused for good."""
     text = f"Slack answered {answer.status} {answer.error}".strip()
-    if answer.status == 429 or answer.error in _LIMITED:
-        return Retry(text, joint.retry_after(answer.retry_after, now=now), "rateLimited")
+    if answer.is_limited:
+        return Retry(text, joint.retry_after(answer.retry_after, now=now), "rateLimited", local=True)
     if answer.status >= 500 or answer.error in _PASSING:
         maybe = answer.error in _UNSURE or joint.may_have_taken(answer.status)
         return Retry(text, joint.retry_after(answer.retry_after, now=now), "serverError", maybe=maybe)
@@ -147,29 +161,22 @@ async def send(
     settings: Settings,
     message: Message,
     *,
-    session: aiohttp.ClientSession,
+    wire: Wire,
     render: Callable[[str], str],
-    within: timedelta,
 ) -> Delivery:
-    """Tells Slack. `render` fills in channels that are templates; `within` is the time for each call."""
+    """Tells Slack. `render` fills in channels that are templates."""
     if settings.bot_token is not None:
-        bot = _Bot(settings, settings.bot_token, session, within)
+        bot = _Bot(settings, settings.bot_token, wire)
         known = {name: _place(word) for name, word in message.handle.items() if _place(word)}
         # Who has heard of it hears the end, nobody else does.
         wanted = () if message.is_over and known else addresses(settings, render)
         return joint.join({name: await bot.tell(name, message) for name in dict.fromkeys((*known, *wanted))})
-    return await _send_webhook(settings, message, session, addresses(settings, render), within)
+    return await _send_webhook(settings, message, addresses(settings, render), wire)
 
 
-async def _send_webhook(
-    settings: Settings,
-    message: Message,
-    session: aiohttp.ClientSession,
-    channels: tuple[str, ...],
-    within: timedelta,
-) -> Delivery:
+async def _send_webhook(settings: Settings, message: Message, channels: tuple[str, ...], wire: Wire) -> Delivery:
     url = settings.webhook_url.get_secret_value() if settings.webhook_url is not None else ""
-    client = AsyncWebhookClient(url, session=session, retry_handlers=[], logger=_SILENT)
+    client = AsyncWebhookClient(url, session=wire.session, retry_handlers=[], logger=_SILENT)
     # A webhook of a Slack app ignores the channel; older ones, and servers that speak the same, honour it.
     body = build(message) | ({"channel": channels[0]} if len(channels) == 1 else {})
 
@@ -177,7 +184,7 @@ async def _send_webhook(
         response = await client.send_dict(body)
         return _read_webhook(response.status_code, response.headers, response.body)
 
-    answer = await _ask(post, within)
+    answer = await _in_turn(post, wire, (url, *channels), _POSTS, message.now)
     delivery = read(answer, now=message.now) if isinstance(answer, Answer) else answer
     return Sent({_WEBHOOK: message.mark}) if isinstance(delivery, Sent) else delivery
 
@@ -185,15 +192,16 @@ async def _send_webhook(
 class _Bot:
     """The Web API with a bot token: post, edit, reply."""
 
-    def __init__(self, settings: Settings, token: SecretStr, session: aiohttp.ClientSession, within: timedelta) -> None:
+    def __init__(self, settings: Settings, token: SecretStr, wire: Wire) -> None:
         self._client = AsyncWebClient(
             token.get_secret_value(),
             base_url=settings.api_url or AsyncWebClient.BASE_URL,
-            session=session,
+            session=wire.session,
             retry_handlers=[],
             logger=_SILENT,
         )
-        self._within = within
+        self._token = token.get_secret_value()
+        self._wire = wire
 
     async def tell(self, channel: str, message: Message) -> Delivery:
         """Posts the first message to a channel, or edits it and says what changed in its thread."""
@@ -206,31 +214,38 @@ class _Bot:
         return await self._edit(channel, place, message)
 
     async def _post(self, channel: str, message: Message) -> Delivery:
-        answer = await self._call("chat.postMessage", build(message) | {"channel": channel})
+        answer = await self._say(build(message) | {"channel": channel}, channel, message.now)
         return _delivery(answer, channel, message)
 
     async def _edit(self, channel: str, place: tuple[str, str], message: Message) -> Delivery:
         where, ts = place
-        answer = await self._call("chat.update", build(message) | {"channel": where, "ts": ts})
+        answer = await self._update(build(message) | {"channel": where, "ts": ts}, message.now)
         if isinstance(answer, Answer) and answer.error in _MESSAGE_GONE:
             return await self._post(channel, message)
         reply = build_reply(message)
         if reply is None or not _is_good(answer):
             return _delivery(answer, channel, message)
-        said = await self._call("chat.postMessage", reply | {"channel": where, "thread_ts": ts})
+        said = await self._say(reply | {"channel": where, "thread_ts": ts}, channel, message.now)
         return _delivery(answer if _is_good(said) else said, channel, message)
 
-    async def _call(self, method: str, body: Mapping[str, Any]) -> Answer | Retry | Refused:
-        async def call() -> Answer:
-            try:
-                response = await self._client.api_call(method, json=dict(body))
-            except SlackApiError as error:
-                return _read_error(error.response)
-            except AttributeError:  # what slack-sdk raises on a 200 that is plain text
-                return Answer(200, _UNREADABLE)
-            return _read_api(response.status_code, response.headers, response.data)
+    async def _say(self, body: Mapping[str, Any], channel: str, now: datetime) -> Answer | Retry | Refused:
+        """Posts to a channel or to a thread in it: Slack counts by channel."""
+        whom = (self._token, channel)
+        return await _in_turn(lambda: self._call("chat.postMessage", body), self._wire, whom, _POSTS, now)
 
-        return await _ask(call, self._within)
+    async def _update(self, body: Mapping[str, Any], now: datetime) -> Answer | Retry | Refused:
+        """Edits: Slack counts all edits of an app."""
+        whom = (self._token, "chat.update")
+        return await _in_turn(lambda: self._call("chat.update", body), self._wire, whom, _EDITS, now)
+
+    async def _call(self, method: str, body: Mapping[str, Any]) -> Answer:
+        try:
+            response = await self._client.api_call(method, json=dict(body))
+        except SlackApiError as error:
+            return _read_error(error.response)
+        except AttributeError:  # what slack-sdk raises on a 200 that is plain text
+            return Answer(200, _UNREADABLE)
+        return _read_api(response.status_code, response.headers, response.data)
 
 
 def _read_error(response: Any) -> Answer:
@@ -256,6 +271,19 @@ def _place(word: str) -> tuple[str, str] | None:
     """Channel and ts of the message that a handle remembers; None for what a webhook left."""
     words = word.split(" ")
     return (words[0], words[1]) if len(words) == 3 else None
+
+
+async def _in_turn(
+    call: Callable[[], Awaitable[Answer]], wire: Wire, whom: Hashable, limit: Limit, now: datetime
+) -> Answer | Retry | Refused:
+    """Asks when it is time to; who is told to wait keeps everyone from asking there meanwhile."""
+    wait = await wire.pace.turn(whom, limit)
+    if wait is not None:
+        return Retry("Slack takes no more messages there for now", wait, "rateLimited", local=True)
+    answer = await _ask(call, wire.within)
+    if isinstance(answer, Answer) and answer.is_limited:
+        wire.pace.hold(whom, joint.retry_after(answer.retry_after, now=now) or _UNSAID)
+    return answer
 
 
 async def _ask(call: Callable[[], Awaitable[Answer]], within: timedelta) -> Answer | Retry | Refused:

@@ -6,15 +6,14 @@ stands. The format: https://prometheus.io/docs/alerting/latest/configuration/#we
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
 from typing import Any
 
-import aiohttp
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from k2alert.model import Alert, Delivery, Sent
 from k2alert.notify.alert_json import annotations_of, generator_url, instant, starts_at
 from k2alert.notify.message import Message
+from k2alert.notify.pace import Wire
 from k2alert.notify.posting import post_json
 from k2alert.notify.text import clean
 
@@ -109,18 +108,17 @@ async def send(
     settings: Settings,
     message: Message,
     *,
-    session: aiohttp.ClientSession,
+    wire: Wire,
     render: Callable[[str], str],
-    within: timedelta,
 ) -> Delivery:
-    """Posts the message; `within` is the time for it."""
+    """Posts the message."""
     delivery = await post_json(
         settings.url.get_secret_value(),
         build(message),
         who="the webhook",
         ca_file=settings.ca_file,
-        session=session,
+        session=wire.session,
         now=message.now,
-        within=within,
+        within=wire.within,
     )
     return Sent({_TAKEN: message.mark}) if isinstance(delivery, Sent) else delivery

@@ -18,6 +18,7 @@ from k2alert.notify.plan import Due
 from k2alert.notify.route import Receiver
 from k2alert.record import Store, open_store
 from tests.support.notified import MINUTE, World, item
+from tests.support.wires import Waits, a_wire
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Office:
     desks: Desks
     store: Store
     self_metrics: SelfMetrics
+    waits: Waits
 
     def due(self) -> tuple[Due, ...]:
         self.world.log = {entry.key: entry for entry in self.desks.log}
@@ -70,10 +72,11 @@ async def an_office(
         sources=(),
         receivers=[(one.name, kind.kind) for one in receivers.values() for kind in one.integrations],
     )
+    waits = Waits()
     async with aiohttp.ClientSession() as session:
         desks = Desks(
             store=store,
-            session=session,
+            wire=a_wire(session, within, waits),
             self_metrics=self_metrics,
             time=Time(
                 now=lambda: world.now,
@@ -83,9 +86,8 @@ async def an_office(
             ),
             plan=lambda: office.due(),
             compose=words,
-            within=within,
         )
-        office = Office(world, desks, store, self_metrics)
+        office = Office(world, desks, store, self_metrics, waits)
         try:
             yield office
         finally:

@@ -7,6 +7,7 @@ is a bug in a metric; the cycle makes the finding unknown.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from k2alert.judge.compiled import Compiled
 from k2alert.judge.condition import Condition
 from k2alert.judge.scope import Scope
 from k2alert.labels import Labels
@@ -48,19 +49,26 @@ def judge(
 
 
 def truth_at(
-    rule: Rule, *, identity: Labels, labels: Labels, measures: Measuring, metrics: Mapping[str, Metric]
+    rule: Rule,
+    *,
+    identity: Labels,
+    labels: Labels,
+    measures: Measuring,
+    metrics: Mapping[str, Metric],
+    holds: Compiled | None = None,
 ) -> Callable[[int], Truth]:
     """A function that gives the truth alone that `judge` comes to at a time (ms); unknown where a metric has a bug.
 
-    For who asks about many times.
+    For who asks about many times. With `holds` it is that of a part of the rule's condition.
     """
     scope = Scope(rule, identity=identity, labels=labels, measures=measures, metrics=metrics, at=0)
     condition: Condition = rule.condition
+    evaluate = holds or condition.evaluate
 
     def truth(at: int) -> Truth:
         scope.move(at)
         try:
-            return _TRUTHS[condition.evaluate(scope)]
+            return _TRUTHS[evaluate(scope)]
         except Exception:  # `cycle` says more of it, when it judges the rule
             return Truth.UNKNOWN
 

@@ -256,6 +256,8 @@ class FactBoard:
         """See `Board.moments`."""
         table = self._tables[kind][selection]
         ledger = table.ledgers.get(labels.only(table.by - table.test_labels), table.nothing)
+        if kind is Kind.SCHEDULE:
+            return Schedules(ledger, self._schedules, self.runs).moments()
         return [entry.finished for entry in ledger.entries]
 
     # ------------------------------------------------------------------------------------ tests by name

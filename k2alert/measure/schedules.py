@@ -60,6 +60,10 @@ class ScheduledRuns:
             created, workflow, _ = starts[index]
             yield created, workflow
 
+    def starts(self, branch: Branch) -> list[int]:
+        """When all runs of a branch were created, in order."""
+        return [created for created, _, _ in self._starts.get(branch, [])]
+
     def _of(self, labels: Mapping[str, str]) -> list[Start] | None:
         if labels.get("event") != Event.SCHEDULE.value:
             return None
@@ -82,6 +86,15 @@ class Schedules:
         if due is None:
             return None
         return at - due if due + schedule.delay <= at else 0
+
+    def moments(self) -> list[int]:
+        """The instants at which the last start of a schedule may change; in between they only become more overdue."""
+        found: list[int] = []
+        for schedule in self.ledger.entries:
+            info = self.ledger.info(schedule)
+            found += (schedule.finished, *(() if schedule.last_run is None else (schedule.last_run,)))
+            found += self.runs.starts((info.place, info.branch))
+        return found
 
     def _started(self, schedule: ScheduleEntry, at: int) -> int | None:
         """When it last started a run, as far as is known."""

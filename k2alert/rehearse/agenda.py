@@ -2,14 +2,16 @@
 
 A value over a window changes only where a fact enters the window (when it finished, or was superseded) or leaves it (as
 much later as the window is long); an offset moves both. Between two such instants a finding stays what it is. Ages and
-overdue schedules alone move by themselves: their rules are judged at every instant. Pure.
+overdue schedules alone move by themselves; but they only grow, so a comparison of one turns once at most. Pure.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from k2alert.judge.compiled import Compiled, compile_tree
 from k2alert.judge.condition import Condition
+from k2alert.judge.drift import drifting
 from k2alert.judge.grammar import Use
 from k2alert.labels import Labels
 from k2alert.measure.board import Board
@@ -17,7 +19,10 @@ from k2alert.measure.catalogue import METRICS
 from k2alert.model import Kind, Needs, Rule
 from k2alert.times import from_ms, to_ms
 
-__all__ = ["Grid", "covered_from", "is_of_now", "is_restless", "kinds_of", "moments_of"]
+__all__ = ["AGES", "Grid", "covered_from", "is_of_now", "is_restless", "kinds_of", "moments_of", "turning"]
+
+AGES = frozenset(name for name, metric in METRICS.items() if metric.needs is Needs.AGE)
+"""The metrics that change by themselves. From one fact to the next they never fall."""
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -33,6 +38,10 @@ class Grid:
     def at(self, number: int) -> datetime:
         """An instant."""
         return self.start + number * self.step
+
+    def at_ms(self, number: int) -> int:
+        """The same in milliseconds."""
+        return to_ms(self.start) + number * (self.step // _MILLISECOND)
 
     def first(self, at: datetime) -> int:
         """The number of the first instant at or after a time; those before the start are 0."""
@@ -59,8 +68,17 @@ def kinds_of(rule: Rule, *, clear: bool = True) -> frozenset[Kind]:
 
 def is_restless(rule: Rule) -> bool:
     """Whether its finding may change without any fact."""
-    metrics = [METRICS[use.metric] for use in _uses(rule)]
-    return any(metric.needs is Needs.AGE or metric.kind is Kind.SCHEDULE for metric in metrics)
+    return any(use.metric in AGES for use in _uses(rule))
+
+
+def turning(rule: Rule) -> tuple[Compiled, ...] | None:
+    """The parts of its condition that may turn without any fact, each at most once from one fact to the next.
+
+    None: the condition may change at any time.
+    """
+    condition: Condition = rule.condition
+    found = drifting(condition.tree, AGES)
+    return None if found is None else tuple(map(compile_tree, found))
 
 
 def is_of_now(rule: Rule) -> bool:

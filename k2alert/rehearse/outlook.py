@@ -7,25 +7,23 @@ what is measured. Pure.
 """
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
+from itertools import pairwise
 
 from k2alert.cycle import Scene
 from k2alert.judge.judge import truth_at
 from k2alert.labels import Labels
 from k2alert.measure.board import Board
 from k2alert.model import Measured, NoDataPolicy, Rule, Selection, Truth, Window
-from k2alert.rehearse.agenda import Grid, is_restless, kinds_of, moments_of
-from k2alert.times import to_ms
+from k2alert.rehearse.agenda import Grid, is_restless, kinds_of, moments_of, turning
 from k2alert.universe import Target
 
 __all__ = ["Case", "Outlook", "is_target", "look_ahead"]
-
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +81,48 @@ class _OneSeries:
         return formula(window, at)
 
 
-@dataclass(slots=True)
 class _View:
-    """A case that is looked through: the truth at a time, and whether it was a target at the time before."""
+    """A case, to be looked through in the order of time."""
 
-    case: Case
-    outlook: Outlook
-    truth: Callable[[int], Truth]
-    quiet: frozenset[Truth]
-    was_target: bool | None = None
+    def __init__(self, scene: Scene, board: Board, series: _OneSeries, case: Case, outlook: Outlook) -> None:
+        rule, target = case.rule, case.target
+        self.case = case
+        self._board = board
+        self._outlook = outlook
+        self._truth_at = partial(
+            truth_at,
+            rule,
+            identity=target.identity,
+            labels=target.labels,
+            measures=series,
+            metrics=scene.metrics,
+        )
+        self._truth = self._truth_at()
+        quiet = {Truth.FALSE} if rule.no_data is NoDataPolicy.ALERT else {Truth.FALSE, Truth.NO_DATA}
+        self._quiet = frozenset(quiet)
+        self._was_target: bool | None = None
 
-    def look(self, board: Board, instant: int, at: int) -> None:
+    def instants(self, grid: Grid) -> Iterable[int]:
+        """Where the condition may change: at the first instant at which it is known, with facts, or by itself."""
+        case = self.case
+        if case.complete_from is None:
+            return ()
+        first = grid.first(case.complete_from)
+        parts = turning(case.rule)
+        if parts is None:
+            return range(first, grid.count)
+        numbers = grid.numbers(moments_of(self._board, case.rule, case.target.identity))
+        found = sorted({first, *(number for number in numbers if number > first)})
+        turns = (turn for part in parts for turn in _turns(self._truth_at(holds=part), found, grid))
+        return {*found, *turns} if first < grid.count else ()
+
+    def look(self, instant: int, at: int) -> None:
         """Notes whether an inactive alert must be judged at this instant."""
-        target = self.case.is_fixed or is_target(board, self.case, at)
-        stirs = target is not self.was_target or (target and self.truth(at) not in self.quiet)
-        self.was_target = target
-        self.outlook.instants.append(instant)
-        self.outlook.stirs.append(stirs)
+        target = self.case.is_fixed or is_target(self._board, self.case, at)
+        stirs = target is not self._was_target or (target and self._truth(at) not in self._quiet)
+        self._was_target = target
+        self._outlook.instants.append(instant)
+        self._outlook.stirs.append(stirs)
 
 
 def look_ahead(scene: Scene, board: Board, grid: Grid, cases: Sequence[Case]) -> list[Outlook]:
@@ -110,33 +133,22 @@ def look_ahead(scene: Scene, board: Board, grid: Grid, cases: Sequence[Case]) ->
         together[case.rule.selection, case.target.identity].append((case, outlook))
     for (selection, labels), here in together.items():
         series = _OneSeries(board, selection, labels)
-        _look_through([_view(scene, series, case, outlook) for case, outlook in here], board, grid)
+        _look_through([_View(scene, board, series, *one) for one in here], grid)
     return found
 
 
-def _view(scene: Scene, series: _OneSeries, case: Case, outlook: Outlook) -> _View:
-    rule, target = case.rule, case.target
-    truth = truth_at(rule, identity=target.identity, labels=target.labels, measures=series, metrics=scene.metrics)
-    quiet = {Truth.FALSE} if rule.no_data is NoDataPolicy.ALERT else {Truth.FALSE, Truth.NO_DATA}
-    return _View(case, outlook, truth, frozenset(quiet))
-
-
-def _look_through(views: Sequence[_View], board: Board, grid: Grid) -> None:
+def _look_through(views: Sequence[_View], grid: Grid) -> None:
     """Looks through the cases of one series, in the order of time."""
-    todo = sorted(
-        (instant, number) for number, view in enumerate(views) for instant in _instants(board, grid, view.case)
-    )
-    start, step = to_ms(grid.start), grid.step // _MILLISECOND
+    todo = sorted((instant, number) for number, view in enumerate(views) for instant in view.instants(grid))
+    start, step = grid.at_ms(0), grid.at_ms(1) - grid.at_ms(0)
     for instant, number in todo:
-        views[number].look(board, instant, start + instant * step)
+        views[number].look(instant, start + instant * step)
 
 
-def _instants(board: Board, grid: Grid, case: Case) -> Iterable[int]:
-    """Where the finding may change: at the first instant at which it is known, and with facts or by itself later."""
-    if case.complete_from is None:
-        return ()
-    first = grid.first(case.complete_from)
-    if is_restless(case.rule):
-        return range(first, grid.count)
-    numbers = grid.numbers(moments_of(board, case.rule, case.target.identity))
-    return {number for number in numbers if number > first} | {first}
+def _turns(truth: Callable[[int], Truth], facts: Sequence[int], grid: Grid) -> Iterator[int]:
+    """The instants between facts at which something turns that turns at most once between two of them."""
+    for low, following in pairwise([*facts, grid.count]):
+        before = truth(grid.at_ms(low))
+        between = range(low, following)
+        if len(between) > 1 and truth(grid.at_ms(between[-1])) is not before:
+            yield between[bisect_left(between, True, key=lambda number: truth(grid.at_ms(number)) is not before)]

@@ -9,7 +9,7 @@ from k2alert.cycle import Scene
 from k2alert.labels import Labels
 from k2alert.measure.board import Board
 from k2alert.measure.catalogue import METRICS
-from k2alert.model import RESULTS, Entry, Kind, Project, Result, Stream, Transition
+from k2alert.model import RESULTS, Entry, Event, Kind, Project, Result, ScheduleEntry, Stream, Transition
 from k2alert.recall import make_board
 from k2alert.rehearse.agenda import Grid
 from k2alert.rehearse.backtest import in_history
@@ -43,6 +43,7 @@ class Ran(NamedTuple):
     branch: str
     attempts: tuple[tuple[int, Result], ...]
     minutes: int = 5
+    event: Event = Event.PUSH
 
 
 class Heard(NamedTuple):
@@ -55,20 +56,29 @@ class Heard(NamedTuple):
     alerts: tuple[str, ...]
 
 
-def scene_of(folder: Path, rules: str, ran: Sequence[Ran], grid: Grid, main: str = MAIN) -> tuple[Scene, Board]:
-    """The scene with everything that ran, known and complete."""
+def scene_of(
+    folder: Path,
+    rules: str,
+    ran: Sequence[Ran],
+    grid: Grid,
+    main: str = MAIN,
+    *,
+    schedules: Sequence[ScheduleEntry] = (),
+) -> tuple[Scene, Board]:
+    """The scene with everything that ran, known and complete. Schedules are those of k2/app's main."""
     loaded = load_text(folder, main, rules=rules)
     assert loaded.config is not None, loaded.problems
     config = loaded.config
     board = make_board(config, METRICS)
-    places = sorted({(one.project, one.branch) for one in ran})
-    board.add_streams(_stream(number, *place) for number, place in enumerate(places))
+    places = sorted({_place(one) for one in ran})
+    board.add_streams(_stream(number, Kind.RUN, *place) for number, place in enumerate(places))
+    board.add_streams([_stream(0, Kind.SCHEDULE, "k2/app", "main", Event.SCHEDULE)])
     entries = sorted(_entries(ran, places), key=lambda entry: (entry.finished, entry.ref))
     board.load(Kind.RUN, entries)
     board.load(Kind.JOB, ())
     for kind in Kind:
         if not kind.of_runs:
-            board.load_facts(kind, ())
+            board.load_facts(kind, schedules if kind is Kind.SCHEDULE else ())
     projects = [_project(path, grid) for path in PROJECTS]
     return (
         Scene(
@@ -109,17 +119,21 @@ def heard(told: Iterable[Told]) -> list[Heard]:
     ]
 
 
-def _stream(number: int, project: str, branch: str) -> Stream:
-    labels = {"source": "gitlab", "project": project, "ref_type": "default", "branch": branch, "event": "push"}
-    return Stream(number, Kind.RUN, Labels(labels))
+def _place(one: Ran) -> tuple[str, str, Event]:
+    return one.project, one.branch, one.event
 
 
-def _entries(ran: Sequence[Ran], places: Sequence[tuple[str, str]]) -> Iterable[Entry]:
+def _stream(number: int, kind: Kind, project: str, branch: str, event: Event) -> Stream:
+    labels = {"source": "gitlab", "project": project, "ref_type": "default", "branch": branch, "event": event.value}
+    return Stream(number, kind, Labels(labels))
+
+
+def _entries(ran: Sequence[Ran], places: Sequence[tuple[str, str, Event]]) -> Iterable[Entry]:
     for number, one in enumerate(ran):
         ends = [to_ms(T0 + timedelta(minutes=minute)) for minute, _ in one.attempts]
         for place, (finished, (_, result)) in enumerate(zip(ends, one.attempts, strict=True)):
             yield Entry(
-                stream=places.index((one.project, one.branch)),
+                stream=places.index(_place(one)),
                 ref=number * 10 + place,
                 created=ends[0] - one.minutes * 60_000,
                 finished=finished,

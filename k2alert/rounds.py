@@ -280,6 +280,7 @@ class Rounds:
             ended=self._memory.ended,
             route=config.route,
             receivers=config.receivers,
+            now=self._time.now(),
             hushed=self._hushed(alerts),
         )
 

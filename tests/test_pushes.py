@@ -11,13 +11,15 @@ from aiohttp.test_utils import TestServer
 
 from k2alert.collect.http import Time
 from k2alert.expose.selfmetrics import SelfMetrics
+from k2alert.intervals import Interval, Range, Span
 from k2alert.model import Alert
 from k2alert.notify.message import Message, compose
+from k2alert.notify.plan import Due
 from k2alert.notify.push import RESOLVED_FOR, pushes, remembered
-from k2alert.notify.route import Integration, Receiver
+from k2alert.notify.route import Integration, Receiver, Route
 from k2alert.notify.webhook import Settings
 from k2alert.pushes import Pushes
-from tests.support.notified import MINUTE, SECOND, Told, World, item
+from tests.support.notified import MINUTE, SECOND, T0, Told, World, item
 from tests.support.wires import a_wire
 
 
@@ -26,7 +28,14 @@ def am(settings: object = Told()) -> dict[str, Receiver]:
 
 
 def pushed(world: World, ended: Mapping[str, Alert] | None = None, **more: frozenset[str]) -> list[list[str]]:
-    dues = pushes(alerts=world.alerts.values(), ended=ended or {}, route=world.route, receivers=world.receivers, **more)
+    dues = pushes(
+        alerts=world.alerts.values(),
+        ended=ended or {},
+        route=world.route,
+        receivers=world.receivers,
+        now=world.now,
+        **more,
+    )
     return [[str(one.labels["project"]) for part in due.parts for one in part.alerts] for due in dues]
 
 
@@ -42,6 +51,45 @@ def test_all_that_fires_is_pushed_and_what_is_hushed_is_not() -> None:
     quiet = world.fire("k2/quiet")
     world.fire("k2/loud")
     assert pushed(world, hushed=frozenset({quiet.key})) == [["k2/loud"]]
+
+
+NIGHT = Interval("night", (Span(times=(Range(22 * 60, 24 * 60), Range(0, 6 * 60))),))
+OFFICE = Interval("office", (Span(times=(Range(9 * 60, 17 * 60),)),))
+
+
+@pytest.mark.parametrize(
+    ("mute", "active", "silent"),
+    [
+        pytest.param((NIGHT,), (), {23}, id="mute at night"),
+        pytest.param((), (OFFICE,), {20, 23}, id="active in office hours"),
+    ],
+)
+def test_a_route_that_is_mute_pushes_nothing(
+    mute: tuple[Interval, ...], active: tuple[Interval, ...], silent: set[int]
+) -> None:
+    world = World(route=Route(name="root", receiver="team", mute=mute, active=active), receivers=am())
+    world.fire()
+    for hour in (10, 20, 23):
+        world.now = T0.replace(hour=hour)
+        assert pushed(world) == ([] if hour in silent else [["k2/app"]])
+
+
+def test_an_end_is_not_pushed_by_a_mute_route_either() -> None:
+    world = World(route=Route(name="root", receiver="team", mute=(NIGHT,)), receivers=am(), now=T0.replace(hour=21))
+    red = world.fire()
+    world.now = T0.replace(hour=22)
+    world.end(red)
+    assert pushed(world, remembered({}, world.alerts.values(), now=world.now)) == []
+
+
+def test_one_route_that_is_not_mute_is_enough() -> None:
+    routes = (
+        Route(name="quiet", receiver="team", mute=(NIGHT,), continues=True),
+        Route(name="loud", receiver="team"),
+    )
+    world = World(route=Route(name="root", receiver="team", routes=routes), receivers=am(), now=T0.replace(hour=23))
+    world.fire()
+    assert pushed(world) == [["k2/app"]]
 
 
 def test_an_ended_alert_is_pushed_for_a_while_after_it_has_been_forgotten() -> None:
@@ -85,8 +133,17 @@ async def test_it_is_pushed_at_once_then_every_minute_and_soon_after_a_failure(
         world.fire()
         clock = [0.0]
 
+        def planned() -> tuple[Due, ...]:
+            return pushes(
+                alerts=world.alerts.values(),
+                ended={},
+                route=world.route,
+                receivers=world.receivers,
+                now=world.now,
+            )
+
         async def words(due: object) -> Message:
-            (one,) = pushes(alerts=world.alerts.values(), ended={}, route=world.route, receivers=world.receivers)
+            (one,) = planned()
             return compose(one, [item(alert) for alert in one.parts[0].alerts], now=world.now)
 
         self_metrics = SelfMetrics("test")
@@ -95,7 +152,7 @@ async def test_it_is_pushed_at_once_then_every_minute_and_soon_after_a_failure(
             wire=a_wire(session, timedelta(seconds=10)),
             self_metrics=self_metrics,
             time=Time(lambda: world.now, lambda: clock[0], asyncio.sleep, lambda: 1.0),
-            plan=lambda: pushes(alerts=world.alerts.values(), ended={}, route=world.route, receivers=world.receivers),
+            plan=planned,
             compose=words,
         )
         for at, told in ((0, 1), (9, 1), (10, 2), (69, 2), (70, 3), (71, 3)):

@@ -37,16 +37,21 @@ def pushes(
     ended: Mapping[str, Alert],
     route: Route | None,
     receivers: Mapping[str, Receiver],
+    now: datetime,
     hushed: Collection[str] = frozenset(),
 ) -> tuple[Due, ...]:
-    """What is to be pushed to whom: to each integration that pushes, alerts or none. `hushed` ones are left out."""
+    """What is to be pushed to whom: to each integration that pushes, alerts or none.
+
+    `hushed` ones are left out, and what comes by routes that are mute now, as Alertmanager does for every receiver.
+    """
     who = {receiver.name for receiver in receivers.values() for one in receiver.integrations if one.pushes}
     if not who or route is None:
         return ()
     firing = {alert.key: alert for alert in alerts if alert.state is AlertState.FIRING and alert.key not in hushed}
+    muted = {one.name: bool(one.muted_by(now)) for one in route.tree()}
     heard: dict[str, list[Alert]] = {name: [] for name in who}
     for alert in (dict(ended) | firing).values():
-        for name in {one.receiver for one in routes_for(route, alert.labels)} & who:
+        for name in {one.receiver for one in routes_for(route, alert.labels) if not muted[one.name]} & who:
             heard[name].append(alert)
     return tuple(due for name, mine in sorted(heard.items()) for due in _dues(receivers[name], tuple(mine)))
 

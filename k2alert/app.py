@@ -177,7 +177,7 @@ class _Daemon:
             stats=self._collector.stats,
             now=options.time.now,
         )
-        self._counted: dict[tuple[str, str], int] = {}
+        self._counted: dict[tuple[str, str, str], int] = {}
 
     # --------------------------------------------------------------------------------------- life
 
@@ -293,13 +293,17 @@ class _Daemon:
     def _count_sources(self) -> None:
         for source, stats in self._collector.stats().items():
             for code, number in requests_by_code(stats).items():
-                before = self._counted.get((source, code), 0)
-                # A reconfigured source counts from zero again.
-                self._self_metrics.count_requests(source, code, number - before if number >= before else number)
-                self._counted[source, code] = number
+                self._self_metrics.count_requests(source, code, self._more(source, "code", code, number))
+            for reason, number in stats.refused.items():
+                self._self_metrics.count_refused(source, reason, self._more(source, "refused", reason, number))
             self._self_metrics.set_source(
                 source, remaining=stats.asked.rate_limit_remaining, success_at=stats.last_success
             )
+
+    def _more(self, source: str, kind: str, word: str, number: int) -> int:
+        """How many more there are of something than when it was last asked; a reconfigured source counts from zero."""
+        before, self._counted[source, kind, word] = self._counted.get((source, kind, word), 0), number
+        return number - before if number >= before else number
 
     # --------------------------------------------------------------------------------------- configuration
 

@@ -79,17 +79,9 @@ def test_the_seed_is_a_rule_file_whose_notifications_are_unused(tmp_path: Path, 
 def test_everything_that_the_contract_shows_is_read(tmp_path: Path) -> None:
     loaded = load_text(tmp_path, FULL, {"TOKEN": TOKEN}, rules=RULES)
 
-    assert {problem.code for problem in loaded.problems} == {"not-built", "unowned", "unset"}
+    assert {problem.code for problem in loaded.problems} == {"unowned", "unset"}
     assert said(loaded, "unset") == ['ca_file: there is no file "/etc/ssl/corp.pem"']
     assert loaded.config is not None
-
-
-def test_what_this_release_does_not_act_on_is_said(tmp_path: Path) -> None:
-    loaded = load_text(tmp_path, FULL, {"TOKEN": TOKEN}, rules=RULES)
-
-    assert {text.partition(":")[0] for text in said(loaded, "not-built")} == {
-        "reports",
-    }
 
 
 def test_a_rule_has_its_own_keys_over_the_defaults_of_its_file(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ go on.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -40,11 +40,15 @@ async def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class SourceStats:
-    """One source in numbers: what was asked of it, when it last gave a usable answer, how many looks met a bug."""
+    """One source in numbers: what was asked of it, when it last gave a usable answer, how many looks met a bug.
+
+    `refused` are report files that were not read, by reason.
+    """
 
     asked: Stats
     last_success: datetime | None
     bugs: int
+    refused: Mapping[str, int] = field(default_factory=dict)
 
 
 class Collector:
@@ -239,7 +243,7 @@ class Collector:
     def _stats_of(self, source: Source) -> SourceStats:
         heard = [self._projects[source.name, key].success_at for key in source.places]
         last = max((at for at in heard if at is not None), default=None)
-        return SourceStats(source.client.stats(), last, source.bugs)
+        return SourceStats(source.client.stats(), last, source.bugs, dict(source.refused))
 
     # ------------------------------------------------------------------------------------------- the timetable
 

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any, BinaryIO, Literal
 
 from k2alert.collect.hooks import Hooks
+from k2alert.collect.settings import ReportSettings
 from k2alert.model import Fact, Kind, KnownRun, PipelineRun, Project
 
 Reason = Literal["auth", "forbidden", "not_found", "rate_limited", "server", "body", "timeout", "network", "client"]
@@ -78,6 +79,17 @@ Answer = Response | Failure
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A report file that was not read, and why: `reason` is a word for counting, `line` one line for people."""
+
+    reason: str
+    run: str
+    job: str
+    file: str  # "" where it is all of the job's artifacts
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Facts to record now, so that what was read before a failure is kept."""
 
@@ -85,6 +97,7 @@ class Batch:
     done: int = 0  # runs read so far in this look, for a progress bar
     total: int | None = None  # runs to read in this look, where the forge says
     facts: tuple[Fact, ...] = ()  # reports, deployments and schedules; the runs that they are of came before
+    refusals: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +123,8 @@ class Ask:
     GitHub those of the last 30 days), by run id. `first`: this is a backfill. `sweep`: look for re-runs of old
     runs too. `wants` are the kinds of facts that rules need, where reading them costs requests. `memory` is what the
     last look at the same source returned (such as: GraphQL is refused), `bookmarks` what the last look at the same
-    project did (such as: the ETags of its lists); both are lost with the process.
+    project did (such as: the ETags of its lists); both are lost with the process. `reports` are the report files to
+    read from job artifacts.
     """
 
     project: Project
@@ -122,6 +136,7 @@ class Ask:
     wants: frozenset[Kind] = frozenset()
     memory: Mapping[str, Any] = field(default_factory=dict)
     bookmarks: Mapping[str, Any] = field(default_factory=dict)
+    reports: ReportSettings = field(default_factory=ReportSettings)
 
 
 @dataclass(frozen=True, slots=True)

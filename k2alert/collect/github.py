@@ -21,7 +21,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
+from k2alert.collect.artifacts import with_artifacts
 from k2alert.collect.flow import Ask, Batch, Failure, Flow, Forge, Look, Request, Response
+from k2alert.collect.github_artifacts import list_archives
 from k2alert.collect.github_hooks import HOOKS
 from k2alert.collect.github_lists import MOST_PAGES, SEARCH_LIMIT, RunPage, Span, days, read_list
 from k2alert.collect.github_owners import list_owner
@@ -63,7 +65,7 @@ def look(ask: Ask) -> Flow:
 
 
 FORGE = Forge(
-    look=look,
+    look=with_artifacts(look, list_archives),
     default_url="https://api.github.com",
     api_path="",
     headers={"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"},

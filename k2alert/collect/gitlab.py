@@ -6,7 +6,9 @@ In comes an `Ask`; out go batches of runs and, at the end, a `Look`. What REST a
 
 from dataclasses import replace
 
+from k2alert.collect.artifacts import scan_with_artifacts, with_artifacts
 from k2alert.collect.flow import Ask, Failure, Flow, Forge
+from k2alert.collect.gitlab_artifacts import list_archives
 from k2alert.collect.gitlab_facts import end_look
 from k2alert.collect.gitlab_graphql import read_graphql
 from k2alert.collect.gitlab_groups import list_group
@@ -32,8 +34,8 @@ def look(ask: Ask) -> Flow:
 
 
 FORGE = Forge(
-    look=look,
-    scan=scan,
+    look=with_artifacts(look, list_archives),
+    scan=scan_with_artifacts(scan),
     most_scanned=MOST_SCANNED,
     default_url="https://gitlab.com",
     api_path="/api",  # GraphQL does not live below /api/v4

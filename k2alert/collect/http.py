@@ -310,8 +310,8 @@ def _redirect(request: Request, url: URL, status: int, location: str) -> _Moved 
 
 
 def _of_elsewhere(answer: Answer) -> Answer:
-    """The answer of a storage: what it refuses says nothing of the token, or of the forge's limits."""
-    if isinstance(answer, Failure) and answer.reason in ("auth", "forbidden", "rate_limited"):
+    """The answer of a storage: what goes wrong there says nothing of the forge, the token or the forge's limits."""
+    if isinstance(answer, Failure) and answer.reason not in ("not_found", "body"):
         return Failure("server", f"the storage of downloads says {answer.detail}", answer.status)
     return answer
 

@@ -11,7 +11,7 @@ from k2alert.collect.flow import Answer, Ask, Batch, Look, Request, Response
 from k2alert.collect.http import Time, drive
 from k2alert.collect.schedule import known_since, needs_backfill, read_since, settle, sweep_due
 from k2alert.collect.timetable import Source
-from k2alert.collect.troubles import tell_look
+from k2alert.collect.troubles import tell_look, tell_refusals
 from k2alert.model import Fact, Kind, KnownRun, PipelineRun, Project, Saved
 
 __all__ = ["CannotRecord", "Looker", "Store"]
@@ -70,6 +70,7 @@ class Looker:
         async def record(batch: Batch) -> None:
             nonlocal done
             await self._record(batch)
+            tell_refusals(source, key, batch.refusals)
             done = batch.done
             if ask.first:
                 self.on_progress(self.projects[source.name, key], done, batch.total)
@@ -118,6 +119,7 @@ class Looker:
             wants=self.wants(),
             memory=source.memory,
             bookmarks=source.places[project.key].bookmarks,
+            reports=source.settings.reports,
         )
 
     async def _ask(self, source: Source, key: str, request: Request) -> Answer:

@@ -1,5 +1,6 @@
 """Who is read at each source, and whose turn it is."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -45,6 +46,8 @@ class Source:
     told: str = ""  # why its groups cannot be read, as last logged
     limited_until: datetime = EPOCH  # until then its forge's limit is known to be reached, and was told
     bugs: int = 0
+    refused: Counter[str] = field(default_factory=Counter)  # report files that were not read, by reason
+    refusals_told: set[tuple[str, str, str, str]] = field(default_factory=set)  # project, job, file and reason
     traced: set[str] = field(default_factory=set)  # where the bugs were that have been logged with their trace
 
     @property

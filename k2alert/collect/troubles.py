@@ -2,17 +2,19 @@
 
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from k2alert.collect.flow import Failure
+from k2alert.collect.answers import one_line
+from k2alert.collect.flow import Failure, Refusal
 from k2alert.collect.timetable import Source
 from k2alert.model import Project
 
-__all__ = ["name_bug", "tell_bug", "tell_groups", "tell_look"]
+__all__ = ["name_bug", "tell_bug", "tell_groups", "tell_look", "tell_refusals"]
 
 _LOG = logging.getLogger(__name__)
+_MOST_TOLD = 10_000  # files remembered as told; who breaks so many hears of them again
 
 
 def tell_look(source: Source, before: Project, failure: Failure | None, *, now: datetime) -> None:
@@ -52,6 +54,28 @@ def tell_groups(source: Source, failure: Failure | None) -> None:
     if failure is None and source.told:
         _LOG.info("the groups of source %s can be read again", source.name)
     source.told = reason
+
+
+def tell_refusals(source: Source, key: str, refusals: Iterable[Refusal]) -> None:
+    """Counts report files that were not read, and logs each file of a job once for each reason."""
+    for refusal in refusals:
+        source.refused[refusal.reason] += 1
+        told = (key, refusal.job, refusal.file, refusal.reason)
+        if told in source.refusals_told:
+            continue
+        if len(source.refusals_told) >= _MOST_TOLD:
+            source.refusals_told.clear()
+        source.refusals_told.add(told)
+        what = f"{refusal.file} of {refusal.job}" if refusal.file else f"the artifacts of {refusal.job}"
+        _LOG.warning(
+            "project %s of source %s: %s in run %s cannot be read: %s",
+            key,
+            source.name,
+            one_line(what),
+            refusal.run,
+            one_line(refusal.line),
+            extra={"source": source.name, "project": key, "reason": refusal.reason},
+        )
 
 
 def name_bug(error: Exception) -> str:

@@ -104,7 +104,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "condition: benchmark_regressions > 0",
             "Wait for a release that does.",
         ),
-        "not-built": Code("A key is known, and this release does not act on it.", "groups: [k2]", "Leave it out."),
+        "not-built": Code(
+            "A key is known, and this release does not act on it.",
+            "store: postgresql://k2alert@db/k2alert",
+            "Leave it out.",
+        ),
         "silent": Code(
             "Nothing can come of the configuration: no rules, no sources, or nobody to tell.",
             "alert_rules: []",

@@ -34,9 +34,6 @@ __all__ = [
 ]
 
 _SOURCES: Mapping[str, type[SourceSettings]] = {"gitlab": GitlabSource, "github": GithubSource}
-_UNBUILT_OF_SOURCE = {
-    "reports": "it reads no reports",
-}
 
 
 def read_sources(sheet: Sheet) -> tuple[SourceSettings, ...]:
@@ -55,9 +52,6 @@ def read_sources(sheet: Sheet) -> tuple[SourceSettings, ...]:
 
 
 def _warn_of_source(sheet: Sheet, path: DocumentPath, written: Mapping[str, Any], source: SourceSettings) -> None:
-    for key, text in _UNBUILT_OF_SOURCE.items():
-        if written.get(key):
-            _unbuilt(sheet, (*path, key), text)
     known = not any(unset[: len(path) + 1] == (*path, "app") for unset in sheet.unset)
     if source.app is not None and known and (problem := app_problem(source.app)):
         sheet.warn((*path, "app"), f"app: {problem}", "key")
@@ -128,7 +122,3 @@ def read_inhibit_rules(sheet: Sheet) -> tuple[Inhibition, ...]:
         if rule is not None:
             found.append(Inhibition(rule.source_matchers, rule.target_matchers, rule.equal))
     return tuple(found)
-
-
-def _unbuilt(sheet: Sheet, path: DocumentPath, meaning: str) -> None:
-    sheet.warn(path, f"{path[-1]}: this release does not act on it; {meaning}", "not-built")

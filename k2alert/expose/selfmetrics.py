@@ -10,6 +10,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from k2alert.formats import Reason
 from k2alert.model import ProjectState
 
 __all__ = ["REASONS", "WEBHOOK_OUTCOMES", "SelfMetrics"]
@@ -24,6 +25,9 @@ REASONS = (
     "other",
 )
 """Why a notification failed, in Alertmanager's words."""
+
+REFUSALS = tuple(reason.value for reason in Reason)
+"""Why a report file is not read."""
 
 WEBHOOK_OUTCOMES = ("accepted", "duplicate", "ignored", "refused", "bug")
 """What becomes of a webhook."""
@@ -87,6 +91,12 @@ class SelfMetrics:
             "k2alert_source_last_success_timestamp_seconds",
             "When a look at a project of the source last reached its end.",
             ["source"],
+            registry=registry,
+        )
+        self._refused = Counter(
+            "k2alert_reports_refused",
+            "Report files in job artifacts that were not read, by reason.",
+            ["source", "reason"],
             registry=registry,
         )
         self._webhook_at = Gauge(
@@ -182,6 +192,8 @@ class SelfMetrics:
             for outcome in WEBHOOK_OUTCOMES:
                 self._webhooks.labels(*name, outcome)
             self._requests.labels(*name, "200")
+            for reason in REFUSALS:
+                self._refused.labels(*name, reason)
             for state in _STATES:
                 self._projects.labels(*name, state)
 
@@ -196,7 +208,7 @@ class SelfMetrics:
         else:
             self._source_success.remove(*name)
             self._webhook_at.remove(*name)
-            for metric in (self._requests, self._projects, self._remaining, self._webhooks):
+            for metric in (self._requests, self._projects, self._remaining, self._webhooks, self._refused):
                 metric.remove_by_labels({"source": name[0]})
 
     def config_loaded(self, text_hash: str, *, now: datetime) -> None:
@@ -219,6 +231,11 @@ class SelfMetrics:
         """More requests were made of a source."""
         if (source,) in self._declared["source"]:
             self._requests.labels(source, code).inc(number)
+
+    def count_refused(self, source: str, reason: str, number: int) -> None:
+        """More report files of a source were not read."""
+        if (source,) in self._declared["source"]:
+            self._refused.labels(source, reason).inc(number)
 
     def set_source(self, source: str, *, remaining: int | None, success_at: datetime | None) -> None:
         """What a source said of its limit (None: nothing), and when a look last reached its end."""

@@ -50,7 +50,10 @@ def read_tests(chunks: Chunks, caps: Caps | None = None) -> Tests | Unreadable:
     """The tests of a report file."""
     caps = caps or Caps()
     reader = _Reader(caps)
-    _, whole = peek(chunks)
+    try:
+        _, whole = peek(chunks)
+    except Stop as stop:
+        return stop.why
     trouble = walk(whole, reader, caps)
     return trouble if trouble is not None else reader.tests()
 

@@ -53,7 +53,7 @@ class _Text:
 
     def _read(self) -> bool:
         """Reads on, and says whether there was anything."""
-        chunk = next(self._chunks, b"")
+        chunk = next((chunk for chunk in self._chunks if chunk), b"")
         self._size += len(chunk)
         if self._size > self._caps.size:
             raise too_large(f"it is larger than {self._caps.size // 2**20} MiB")

@@ -75,7 +75,8 @@ class StandinGitLab:
 
     `token` None lets everyone in. With `graphql` off, GraphQL answers 404. `unknown_fields` ("Pipeline.name") are
     those that this instance is too old to have, `complexity_limit` what a query may cost. Nobody may see the pipelines
-    of a project that is `shut` (by path). `requests` counts by kind: project, pipelines, pipeline, jobs, graphql, page.
+    of a project that is `shut` (by path). `storage` is where it sends those who want artifacts ("" for nowhere: they
+    come from here). `requests` counts by kind: project, pipelines, pipeline, jobs, artifacts, graphql, page.
     """
 
     clock: Callable[[], datetime]
@@ -84,6 +85,7 @@ class StandinGitLab:
     unknown_fields: frozenset[str] = frozenset()
     complexity_limit: int = 250
     shut: set[str] = field(default_factory=set)
+    storage: str = ""
     requests: Counter[str] = field(default_factory=Counter)
     _shelves: dict[str, _Shelf] = field(default_factory=dict)
 
@@ -121,6 +123,7 @@ class StandinGitLab:
         app.router.add_get(project + "/pipelines", self._list_pipelines)
         app.router.add_get(project + "/pipelines/{pipeline}", self._show_pipeline)
         app.router.add_get(project + "/pipelines/{pipeline}/jobs", self._list_jobs)
+        app.router.add_get(project + "/jobs/{job}/artifacts", self._give_artifacts)
         app.router.add_post("/api/graphql", self._answer_graphql)
         app.router.add_get(r"/{path:.+}/-/{kind:pipelines|jobs}/{number:\d+}", self._show_page)
         return app
@@ -179,6 +182,17 @@ class StandinGitLab:
         scopes = request.query.getall("scope[]", [])
         jobs = [job for job in jobs if not job.bridge and (not scopes or status_at(job, now) in scopes)]
         return _page(request, jobs, lambda job: as_job(shelf.project, pipeline, job, now, url))
+
+    async def _give_artifacts(self, request: web.Request) -> web.Response:
+        self.requests["artifacts"] += 1
+        wanted, now = request.match_info["job"], self.clock()
+        jobs = (job for run in self._find(request).by_id.values() for job in run.jobs if str(job.id) == wanted)
+        job = next(jobs, None)
+        if job is None or not job.artifacts or job.finished_at is None or job.finished_at > now:
+            raise _error(web.HTTPNotFound, "404 Not Found")
+        if self.storage:
+            raise web.HTTPFound(f"{self.storage}/{job.id}.zip?signature=of%2Fit")
+        return web.Response(body=job.artifacts, content_type="application/octet-stream")
 
     async def _answer_graphql(self, request: web.Request) -> web.Response:
         self.requests["graphql"] += 1

@@ -51,6 +51,17 @@ class StandinAttempt:
 
 
 @dataclass
+class StandinArtifact:
+    """An artifact of a run: an archive, there from `created_at` on."""
+
+    id: int
+    name: str
+    created_at: datetime
+    archive: bytes = field(repr=False)
+    expired: bool = False
+
+
+@dataclass
 class StandinRun:
     """A workflow run. `owner` is that of a fork where the run is for a fork's pull request."""
 
@@ -65,6 +76,7 @@ class StandinRun:
     title: str = "Make it work"
     pull_requests: tuple[int, ...] = ()
     owner: str = ""
+    artifacts: list[StandinArtifact] = field(default_factory=list)
 
     def attempt_at(self, now: datetime) -> StandinAttempt | None:
         """The attempt that GitHub shows for the run at this time."""
@@ -97,7 +109,7 @@ class StandinGitHub:
     """GitHub. `token` "" lets everyone in; after `remaining` requests the primary rate limit is reached.
 
     `asked` holds the path and query of every request that came in, `billed` of those that count against the limit: all
-    but those answered with 304.
+    but those answered with 304. `storage` is where it sends those who want an artifact's archive.
     """
 
     clock: Callable[[], datetime]
@@ -106,6 +118,7 @@ class StandinGitHub:
     remaining: int = 1_000_000
     asked: list[str] = field(default_factory=list)
     billed: list[str] = field(default_factory=list)
+    storage: str = "http://127.0.0.1:9"
 
     def make_app(self, middlewares: Iterable[Any] = ()) -> web.Application:
         """The application that serves it; `middlewares` see the answers as a client does."""
@@ -164,6 +177,8 @@ class StandinGitHub:
                 return self._list_runs(repository, query)
             case ["actions", "runs", number, *rest] if number.isdigit():
                 return self._get_run(repository, int(number), rest, query)
+            case ["actions", "artifacts", number, "zip"] if number.isdigit():
+                return self._give_artifact(repository, int(number))
         return _error(404, "Not Found")
 
     def _get_commit(self, repository: StandinRepository, ref: str) -> Reply:
@@ -198,6 +213,9 @@ class StandinGitHub:
                 return Reply(200, _run(repository, run, latest, now=now))
             case ["jobs"]:
                 return self._list_jobs(repository, run, begun if query.get("filter") == "all" else begun[-1:], query)
+            case ["artifacts"]:
+                shown = [one for one in run.artifacts if one.created_at <= now]
+                return _page(query, "artifacts", shown, lambda one: _artifact(repository, run, one), total=len(shown))
             case ["attempts", wanted, *more] if more in ([], ["jobs"]):
                 found = [each for each in begun if str(each.number) == wanted and not each.gone]
                 if found and more:
@@ -205,6 +223,15 @@ class StandinGitHub:
                 if found:
                     return Reply(200, _run(repository, run, found[0], now=now))
         return _error(404, "Not Found")
+
+    def _give_artifact(self, repository: StandinRepository, number: int) -> Reply:
+        here = [one for run in repository.runs for one in run.artifacts if one.created_at <= self.clock()]
+        found = next((one for one in here if one.id == number), None)
+        if found is None:
+            return _error(404, "Not Found")
+        if found.expired:
+            return _error(410, "Artifact has expired")
+        return Reply(302, None, {"Location": f"{self.storage}/{found.id}.zip?sig=a%2Bb%3D"})
 
     def _list_jobs(
         self, repository: StandinRepository, run: StandinRun, attempts: list[StandinAttempt], query: Query
@@ -393,6 +420,23 @@ def _job(
         "runner_name": "runner" if begun else None,
         "runner_group_id": 1 if begun else None,
         "runner_group_name": "Default" if begun else None,
+    }
+
+
+def _artifact(repository: StandinRepository, run: StandinRun, artifact: StandinArtifact) -> dict[str, Any]:
+    url = f"{API}/repos/{repository.full_name}/actions/artifacts/{artifact.id}"
+    return {
+        "id": artifact.id,
+        "node_id": "MDg6QXJ0aWZhY3Q",
+        "name": artifact.name,
+        "size_in_bytes": len(artifact.archive),
+        "url": url,
+        "archive_download_url": f"{url}/zip",
+        "expired": artifact.expired,
+        "created_at": iso(artifact.created_at),
+        "expires_at": iso(artifact.created_at + timedelta(days=90)),
+        "updated_at": iso(artifact.created_at),
+        "workflow_run": {"id": run.id, "head_branch": run.head_branch, "head_sha": run.head_sha},
     }
 
 

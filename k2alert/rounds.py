@@ -45,6 +45,7 @@ from k2alert.notify.message import Message, shown
 from k2alert.notify.outcome import finished, in_flight, settled
 from k2alert.notify.pace import Pace, Wire
 from k2alert.notify.plan import Due
+from k2alert.notify.plan import Kind as Why
 from k2alert.notify.push import pushes, remembered
 from k2alert.notify.text import clean
 from k2alert.notify.unreached import Who, able, changed_settings, last_words
@@ -290,13 +291,9 @@ class Rounds:
     async def _compose(self, due: Due) -> Message:
         scene, rules = self._picture.scene, self._picture.rules
         alerts, now = shown(due, INTEGRATIONS[due.integration.kind].shows), self._time.now()
-        evidence = await self._evidence(scene, alerts, rules, now)
+        ended = due.kind is Why.DIGEST  # the only message that tells of what is over for the first time
+        evidence = await grounds_of(scene, self._store, alerts, rules, now=now, ended=ended)
         return message_of(scene, due, alerts, rules, evidence, now=now)
-
-    async def _evidence(
-        self, scene: Scene, alerts: Iterable[Alert], rules: Mapping[str, Rule], now: datetime
-    ) -> dict[str, Evidence]:
-        return await grounds_of(scene, self._store, alerts, rules, now=now)
 
     # --------------------------------------------------------------------------------------- tidy
 
@@ -380,9 +377,8 @@ class Rounds:
         """What the rules say of the open alerts, with the evidence where they speak of it."""
         states = (AlertState.PENDING, AlertState.FIRING)
         spoken = [alert for alert in self._memory.alerts.values() if alert.state in states and alert.rule in rules]
-        evidence = await self._evidence(
-            scene, [alert for alert in spoken if _shows_evidence(rules[alert.rule])], rules, now
-        )
+        shown_by = [alert for alert in spoken if _shows_evidence(rules[alert.rule])]
+        evidence = await grounds_of(scene, self._store, shown_by, rules, now=now)
         messages: dict[str, str] = {}
         annotations: dict[str, Mapping[str, str]] = {}
         for alert in spoken:

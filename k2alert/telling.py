@@ -67,14 +67,15 @@ class Words:
 
 
 def wanted(
-    scene: Scene, alerts: Iterable[Alert], rules: Mapping[str, Rule], *, now: datetime
+    scene: Scene, alerts: Iterable[Alert], rules: Mapping[str, Rule], *, now: datetime, ended: bool = False
 ) -> dict[str, EvidenceRefs]:
-    """The rows behind the firing alerts' values, by `Alert.key`."""
+    """The rows behind the firing alerts' values, by `Alert.key`; with `ended`, behind the others' as they began."""
     found = {}
     for alert in alerts:
         rule = rules.get(alert.rule)
-        if alert.state is AlertState.FIRING and rule is not None and rule.condition is not None:
-            found[alert.key] = _refs(scene, rule, alert.identity, now)
+        at = now if alert.state is AlertState.FIRING else alert.fired_at if ended else None
+        if at is not None and rule is not None and rule.condition is not None:
+            found[alert.key] = _refs(scene, rule, alert.identity, at)
     return found
 
 

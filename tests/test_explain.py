@@ -257,6 +257,19 @@ def test_what_would_be_said_is_of_a_firing_alert_with_the_values_of_now(tmp_path
     assert kept.labels["team"] == "payments"
 
 
+def test_the_value_before_the_changes_and_the_owner_are_said(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, rule_text("success_rate < 0.5"), "pay/api main +++-")
+    one = explained(bench.scene)
+    evidence = Evidence(compare_url="https://forge.example/compare/a...b", owner="payments\u202e")
+    figures = tuple(replace(figure, evidence=evidence, before="97.4%") for figure in one.figures)
+
+    text = as_text(Explanations((replace(one, figures=figures),)), message=False)
+
+    assert "      before: 97.4%, over the window before this one\n" in text
+    assert "      changes between them: https://forge.example/compare/a...b\n" in text
+    assert "      owner: payments\n" in text
+
+
 def test_what_is_behind_several_values_is_listed_once(tmp_path: Path) -> None:
     bench = Bench(tmp_path, rule_text('success_rate < 0.5 and upper("success_rate") < 0.9'), "pay/api main +++-")
     one = explained(bench.scene)

@@ -119,7 +119,12 @@ def test_a_digest_says_what_fires_and_what_ended(files: tuple[Preview, ...]) -> 
     assert lines[0] == "alerts for team: 3 firing, 2 resolved, 1 closed"
     assert [line.split()[0] for line in lines[2:8]] == ["FIRING"] * 3 + ["RESOLVED", "RESOLVED", "CLOSED"]
     (payload,) = of(files, "digest-team-slack", ".json")
-    assert json.loads(payload.content)["text"].startswith("*[DIGEST]* alerts for team: 3 firing")
+    said = json.loads(payload.content)
+    assert said["text"].startswith("*[DIGEST]* alerts for team: 3 firing")
+    failed = "#7 <https://gitlab.test/k2/app/-/pipelines/1007> (test 3/20), #6"
+    assert all(failed in line and line.endswith("and 10 more") for line in lines[2:8])
+    link = "<https://gitlab.test/k2/app/-/pipelines/1007|#7> (test 3/20), <"
+    assert sum(link in line for block in all_blocks(said) for text in texts_of(block) for line in [text["text"]])
 
 
 def test_links_lead_to_the_pages_of_k2alert(files: tuple[Preview, ...]) -> None:

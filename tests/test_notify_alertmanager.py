@@ -54,6 +54,7 @@ async def push(
         ended=remembered({}, alerts, now=now),
         route=Route(name="root", receiver="team"),
         receivers={"team": receiver},
+        now=now,
     )
     items = [item(of) for of in shown(due, alertmanager.SHOWS)]
     message = compose(due, items, now=now, external_url="https://k2alert.test")

@@ -11,12 +11,12 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from k2alert.labels import Labels
-from k2alert.model import Delivery, EndReason, Evidence, Refused, Retry, Sent
+from k2alert.model import Delivery, EndReason, Evidence, LogEntry, Refused, Retry, Sent
 from k2alert.notify import slack as integration
 from k2alert.notify.message import Item, compose, shown
-from k2alert.notify.plan import Due
+from k2alert.notify.plan import Due, Kind, Part
 from tests.support.notified import HOUR, MINUTE, T0, Told, World, alert, item, receivers, run
-from tests.support.slack import HOOK, TOKEN, Scripted, Slack, all_blocks, stand_in_slack, texts, texts_of
+from tests.support.slack import HOOK, TOKEN, Scripted, Slack, all_blocks, stand_in_slack, texts, texts_of, wrong_payload
 from tests.support.wires import Waits, a_wire
 from tests.test_notify_text import HOSTILE
 
@@ -342,6 +342,21 @@ async def test_no_secret_is_logged_even_at_debug(
             await channel.tick()
     ours = [record for record in caplog.records if not record.name.startswith("aiohttp.access")]  # the stand-in's own
     assert not [record for record in ours if SECRET in record.getMessage() or TOKEN in record.getMessage()]
+
+
+async def test_a_long_digest_leaves_out_evidence_before_it_leaves_out_alerts() -> None:
+    failed = tuple(run(number, jobs=(), web_url=f"https://gitlab.test/{'x' * 80}/{number}") for number in range(3))
+    alerts = tuple(alert(project=f"k2/app-{number:02}") for number in range(30))
+    entry = LogEntry(incident="d", group="d:digest", group_labels=Labels(), receiver="team", integration="slack[0]")
+    told = {one.key: one.state for one in alerts}
+    part = Part(kind=Kind.DIGEST, entry=entry, alerts=alerts, news=alerts, told=told)
+    due = Due(kind=Kind.DIGEST, receiver="team", integration=receivers()["team"].integrations[0], parts=(part,))
+    items = [item(one, evidence=Evidence(runs=failed, faults=3, samples=9), owner="ann") for one in alerts]
+    payload = integration.build(compose(due, items, now=T0))
+    said = texts(payload)
+    assert wrong_payload(payload) == ""
+    assert all(one.labels["project"] in said for one in alerts)
+    assert 5 < said.count("owner ann") < 30
 
 
 # ---------------------------------------------------------------------------------------------- pace

@@ -28,7 +28,7 @@ from k2alert.model import (
 from k2alert.notify.text import clean
 from k2alert.recall import behind
 from k2alert.record.store import Reader, StoreError
-from k2alert.telling import evidence_of, words_of
+from k2alert.telling import evidence_of, value_text, words_of
 from k2alert.times import EPOCH
 from k2alert.trend import with_past
 
@@ -190,4 +190,4 @@ def _grounded(
     if condition.first is not None and figure.metric == condition.first.metric:
         labels = as_if_firing(one).labels
         evidence = with_past(scene, one.rule, one.target.identity, labels, evidence, now=one.at)
-    return replace(figure, evidence=evidence)
+    return replace(figure, evidence=evidence, before=value_text(evidence.before, scene.metrics[figure.metric]))

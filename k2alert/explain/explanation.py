@@ -24,7 +24,7 @@ class Figure:
     """One metric or metric call of the condition, as written.
 
     `value` None is no data, and `missing` says why. `window` says over what, in words (`24h, 7d ago`); `refs` number
-    the rows behind it, and `evidence` is what the store knows of those.
+    the rows behind it, and `evidence` is what the store knows of those. `before` is its value before that, in words.
     """
 
     text: str
@@ -37,6 +37,7 @@ class Figure:
     missing: Reason | None
     refs: EvidenceRefs | None = None
     evidence: Evidence = field(default_factory=Evidence)
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

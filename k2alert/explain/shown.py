@@ -35,6 +35,8 @@ def _lines(one: Explanation, message: bool) -> Iterator[str]:
     yield "  values"
     for place, figure in enumerate(one.figures):
         yield _figure(figure)
+        if figure.before:
+            yield f"      before: {figure.before}, over the window before this one"
         if not any(figure.refs == earlier.refs for earlier in one.figures[:place]):  # said once is enough
             yield from _evidence(figure.evidence)
     yield from (f"  quiet      {clean(reason.text, 1000)}" for reason in one.quiet)
@@ -99,6 +101,10 @@ def _evidence(evidence: Evidence) -> Iterator[str]:
         yield f"      first failing: {_commit(evidence.first_failing)}"
     if evidence.last_green is not None:
         yield f"      last green: {_commit(evidence.last_green)}"
+    if evidence.compare_url:
+        yield f"      changes between them: {safe_url(evidence.compare_url)}"
+    if evidence.owner:
+        yield f"      owner: {clean(evidence.owner)}"
 
 
 def _facts(evidence: Evidence) -> list[str]:

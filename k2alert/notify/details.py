@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from k2alert import links
 from k2alert.model import DeploymentEvidence, Evidence, JobEvidence, RunEvidence, TestEvidence
-from k2alert.notify.message import Item, Line, Message, Span
+from k2alert.notify.message import Item, Line, Message, Span, headline
 from k2alert.notify.text import safe_url
 
-__all__ = ["culprits", "details", "links_of", "turn", "ways"]
+__all__ = ["culprits", "details", "digest_line", "links_of", "turn", "ways"]
 
 _JOBS = 5  # of one run: the first failed jobs say enough, the run is linked
+_NAMED = 3  # of what failed, in a line of a digest
 _SAYS = 160  # of what a test says: its first line tells, the job is linked
 
 
@@ -23,6 +24,30 @@ def culprits(evidence: Evidence) -> tuple[Line, ...]:
     found = [*map(_test, evidence.tests), *map(_deployment, evidence.deployments)] or [*map(_run, evidence.runs)]
     more = [(Span(f"and {evidence.more} more"),)] if found and evidence.more else []
     return (*found, *more)
+
+
+def digest_line(item: Item, message: Message) -> Line:
+    """One alert of a digest: its headline, the first that failed by name, and its owner."""
+    evidence = item.evidence
+    found = [*map(_test_name, evidence.tests), *map(_deployment_name, evidence.deployments)]
+    found = found or [*map(_run_name, evidence.runs)]
+    more = max(0, len(found) - _NAMED) + evidence.more
+    names = [span for place, line in enumerate(found[:_NAMED]) for span in ((Span(", "),) if place else ()) + line]
+    failed = (Span(" – "), *names, Span(f" and {more} more" if more > 0 else "")) if names else ()
+    return (*headline(item, message), *failed, Span(f" · owner {item.owner}" if item.owner else ""))
+
+
+def _run_name(run: RunEvidence) -> Line:
+    jobs = ", ".join(job.name for job in run.jobs[:_NAMED])
+    return (Span(f"#{run.number or run.id}", run.web_url), Span(f" ({jobs})" if jobs else ""))
+
+
+def _test_name(test: TestEvidence) -> Line:
+    return (Span(test.test or test.suite, test.web_url),)
+
+
+def _deployment_name(deployment: DeploymentEvidence) -> Line:
+    return (Span(f"{deployment.environment} #{deployment.id}", deployment.web_url),)
 
 
 def _run(run: RunEvidence) -> Line:

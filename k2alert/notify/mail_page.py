@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from k2alert.model import Severity
 from k2alert.notify.chart import Chart
-from k2alert.notify.details import culprits, details, links_of, turn, ways
+from k2alert.notify.details import culprits, details, digest_line, links_of, turn, ways
 from k2alert.notify.message import (
     Item,
     Line,
@@ -25,6 +25,7 @@ from k2alert.notify.message import (
     summary,
 )
 from k2alert.notify.plain import plain_line
+from k2alert.notify.plan import Kind
 from k2alert.notify.text import clean, safe_url, spaced
 
 __all__ = ["escape_html", "html_of", "text_of"]
@@ -70,8 +71,7 @@ def text_of(message: Message) -> str:
 
 def _text_item(item: Item, message: Message) -> Iterator[str]:
     is_list = message.is_list
-    line = list_line(item, message) if is_list else headline(item, message)
-    yield f"{message.states[item.alert.key].upper()} {plain_line(line)}"
+    yield f"{message.states[item.alert.key].upper()} {plain_line(_line(item, message))}"
     if is_list:
         return
     if item.text.strip():
@@ -80,6 +80,13 @@ def _text_item(item: Item, message: Message) -> Iterator[str]:
         yield f"- owner: {clean(item.owner)}"
     for one in details(item):
         yield f"- {plain_line(one)}"
+
+
+def _line(item: Item, message: Message) -> Line:
+    """One alert among others, in a line."""
+    if message.kind is Kind.DIGEST:
+        return digest_line(item, message)
+    return list_line(item, message) if message.is_list else headline(item, message)
 
 
 # -------------------------------------------------------------------------------------------- HTML
@@ -133,7 +140,7 @@ def _one_of(item: Item, message: Message) -> Iterator[str]:
     state = message.states[item.alert.key]
     size = "margin:0 0 8px;font-size:15px" if is_list else "margin:0 0 20px"
     yield f'<div style="border-left:4px solid {_COLOURS[state]};padding-left:12px;{size}">'
-    yield f"<b>{state.upper()}</b> {_html_line(list_line(item, message) if is_list else headline(item, message))}"
+    yield f"<b>{state.upper()}</b> {_html_line(_line(item, message))}"
     if not is_list:
         if item.html.strip():
             yield f'<p style="margin:8px 0;white-space:pre-line">{item.html.strip()}</p>'

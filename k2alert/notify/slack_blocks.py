@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from k2alert.model import Severity
-from k2alert.notify.details import details, ways
+from k2alert.notify.details import details, digest_line, ways
 from k2alert.notify.message import (
     Item,
     Line,
@@ -38,6 +38,7 @@ _FIELD = 400
 _HEADER = 150
 _BLOCKS = 45  # of Slack's 50: the header and the last two are ours
 _TOTAL = 11_000
+_LISTED = 10_000  # of them, what the lines of a list may take
 _REPLY_LINES = 10
 _COLOURS = {Severity.CRITICAL: "#d00000", Severity.WARNING: "#e8a317", Severity.INFO: "#3a86c8"}
 _SIGNS = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟠", Severity.INFO: "🔵"}
@@ -111,7 +112,7 @@ def _title(message: Message) -> str:
 
 def _body(message: Message) -> Iterator[dict[str, Any]]:
     if message.is_list:
-        lines = [f"• *{message.states[item.alert.key]}* {_markup(list_line(item, message))}" for item in message.items]
+        lines = _list_lines(message)
         counts = [escape(rule_counts(message))] if message.unshown else []
         yield from map(_section, _packed([f"*{_markup(summary(message))}*", *counts, *lines]))
     else:
@@ -119,6 +120,24 @@ def _body(message: Message) -> Iterator[dict[str, Any]]:
             yield from _item(item, message)
     if message.more:
         yield _section(f"and {message.more:,} more alerts")
+
+
+def _list_lines(message: Message) -> list[str]:
+    """A line for each alert; in a digest with what failed, as far as that fits."""
+
+    def line(item: Item, shown: Line) -> str:
+        return f"• *{message.states[item.alert.key]}* {_markup(shown)}"
+
+    lines = [line(item, list_line(item, message)) for item in message.items]
+    if message.kind is not Kind.DIGEST:
+        return lines
+    left = _LISTED - sum(map(len, lines))
+    for place, item in enumerate(message.items):
+        whole = line(item, digest_line(item, message))
+        if len(whole) - len(lines[place]) <= left:
+            left -= len(whole) - len(lines[place])
+            lines[place] = whole
+    return lines
 
 
 def _item(item: Item, message: Message) -> Iterator[dict[str, Any]]:

@@ -26,11 +26,14 @@ from k2alert.model import RESULTS, Entry, Kind, Result
 from k2alert.record import Store, open_store
 from k2alert.rehearse import gitlab_standin as gitlab
 from tests.support import github_standin as github
+from tests.support.archives import archive, junit, storage
 from tests.support.fake_time import T0, FakeTime
+from tests.support.faults import FaultyServer
 from tests.support.openapi import OpenApi, validating
 
 MINUTE = timedelta(minutes=1)
 MANY = 120  # more than a page
+REPORTED: dict[str, Any] = {"wants": frozenset({Kind.TEST}), "reports": {"junit": ["*.xml"]}}
 
 
 @dataclass
@@ -41,6 +44,7 @@ class Desk:
     store_url: str
     fake: FakeTime
     asked: Counter[tuple[str, str]]
+    wants: frozenset[Kind] = frozenset()
     store: Store | None = None
     collector: Collector | None = None
 
@@ -53,6 +57,7 @@ class Desk:
             time=self.fake.time,
             depth=lambda: timedelta(days=7),
             version="1",
+            wants=lambda: self.wants,
             on_saved=lambda _: None,
         )
         await self.collector.load()
@@ -76,12 +81,14 @@ class Desk:
 
 
 @asynccontextmanager
-async def collecting(app: web.Application, folder: Path, fake: FakeTime, **source: Any) -> AsyncIterator[Desk]:
+async def collecting(
+    app: web.Application, folder: Path, fake: FakeTime, wants: frozenset[Kind] = frozenset(), **source: Any
+) -> AsyncIterator[Desk]:
     async with TestServer(app) as server:
         url = str(server.make_url(""))
         wish = {"name": "forge", "url": url, "token": "s3cret", "projects": ["k2/app", "k2/gone"]}
         settings = SourceSettings.model_validate(wish | source)
-        desk = Desk(settings, f"sqlite:///{folder}/k2alert.db", fake, Counter())
+        desk = Desk(settings, f"sqlite:///{folder}/k2alert.db", fake, Counter(), wants)
         await desk.open()
         try:
             yield desk
@@ -164,6 +171,22 @@ async def test_a_gitlab_source_keeps_to_the_document(gitlab_document: OpenApi, t
     assert kinds == ({"graphql", "jobs"} if graphql else {"project", "pipelines", "pipeline", "jobs"})
 
 
+async def test_artifacts_of_gitlab_are_asked_for_as_the_document_says(gitlab_document: OpenApi, tmp_path: Path) -> None:
+    fake, problems = FakeTime(), list[str]()
+    forge = gitlab.StandinGitLab(lambda: fake.now, token="s3cret")
+    forge.add_project("k2/app", id=42)
+    jobs = (
+        gitlab_job(1, -20, -15, artifacts=archive({"junit.xml": junit("+-")})),
+        gitlab_job(2, -20, -15, name="lint"),
+    )
+    forge.put("k2/app", pipeline(1, -20, -10, jobs=jobs))
+    app = forge.app(middlewares=[validating(gitlab_document, problems)])
+    async with collecting(app, tmp_path, fake, **REPORTED, type="gitlab") as desk:
+        assert await desk.look() is None
+    assert problems == []
+    assert {(kind, code) for kind, code in desk.asked if kind == "artifacts"} == {("artifacts", "200")}
+
+
 # ---------------------------------------------------------------------------------------------------- GitHub
 
 
@@ -242,3 +265,18 @@ async def test_a_github_source_keeps_to_the_document(github_document: OpenApi, t
     }
     kinds = {kind for kind, code in desk.asked if code == "200"}
     assert kinds == {"project", "workflow_runs", "run", "jobs", "attempt", "ref"}
+
+
+async def test_artifacts_of_github_are_asked_for_as_the_document_says(github_document: OpenApi, tmp_path: Path) -> None:
+    fake, problems = FakeTime(), list[str]()
+    packed = archive({"junit.xml": junit("+-")})
+    written = github.StandinArtifact(9, "unit", T0 - 12 * MINUTE, packed)
+    repository = github.StandinRepository("k2/app", [run(1, attempt(1, -20, -10), artifacts=[written])])
+    async with FaultyServer(storage({"9": packed})) as stored:
+        forge = github.StandinGitHub(lambda: fake.now, [repository], token="s3cret", storage=stored.url)
+        app = forge.make_app([validating(github_document, problems)])
+        async with collecting(app, tmp_path, fake, **REPORTED, type="github") as desk:
+            assert await desk.look() is None
+    assert problems == []
+    assert {code for kind, code in desk.asked if kind == "artifacts"} == {"302", "200"}
+    assert [seen.raw_path for seen in stored.seen] == ["/9.zip?sig=a%2Bb%3D"]

@@ -192,7 +192,7 @@ class StandinGitLab:
             raise _error(web.HTTPNotFound, "404 Not Found")
         if self.storage:
             raise web.HTTPFound(f"{self.storage}/{job.id}.zip?signature=of%2Fit")
-        return web.Response(body=job.artifacts, content_type="application/octet-stream")
+        return web.Response(body=job.artifacts, content_type="application/zip")
 
     async def _answer_graphql(self, request: web.Request) -> web.Response:
         self.requests["graphql"] += 1

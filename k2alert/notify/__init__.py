@@ -14,6 +14,8 @@ from k2alert.model import Delivery
 from k2alert.notify import alertmanager, email, slack, webhook
 from k2alert.notify.message import Message
 from k2alert.notify.pace import Wire
+from k2alert.notify.posting import no_addresses
+from k2alert.notify.text import clean
 
 __all__ = ["INTEGRATIONS", "IntegrationKind", "Send"]
 
@@ -65,13 +67,11 @@ INTEGRATIONS: Mapping[str, IntegrationKind] = {
     "email": IntegrationKind(
         email.Settings, email.escape, email.addresses, email.send, email.files, email.escape_html, charts=True
     ),
-    "webhook": IntegrationKind(
-        webhook.Settings, webhook.escape, webhook.addresses, webhook.send, webhook.files, shows=webhook.SHOWS
-    ),
+    "webhook": IntegrationKind(webhook.Settings, clean, no_addresses, webhook.send, webhook.files, shows=webhook.SHOWS),
     "alertmanager": IntegrationKind(
         alertmanager.Settings,
-        alertmanager.escape,
-        alertmanager.addresses,
+        clean,
+        no_addresses,
         alertmanager.send,
         alertmanager.files,
         shows=alertmanager.SHOWS,

@@ -6,21 +6,19 @@ https://prometheus.io/docs/alerting/latest/alerts_api/
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 
 from k2alert.model import Alert, Delivery, Refused, Retry, Sent
 from k2alert.notify import joint
 from k2alert.notify.alert_json import annotations_of, generator_url, instant, starts_at
 from k2alert.notify.message import Message
 from k2alert.notify.pace import Wire
-from k2alert.notify.posting import post_json
+from k2alert.notify.posting import PostSettings, as_file, post_json
 from k2alert.notify.push import PUSH_EVERY
-from k2alert.notify.text import clean
 
 # ------------------------------------------------------------------------------------------ settings
 
@@ -29,24 +27,10 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
-class Settings(BaseModel):
+class Settings(PostSettings):
     """`alertmanager:` of a receiver (contract §1). A URL may hold a password, so none is ever shown."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
     url: Annotated[tuple[SecretStr, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
-    ca_file: str | None = None
-    send_resolved: bool = True
-
-    @property
-    def edits(self) -> bool:
-        """Whether a message can be edited once it is sent."""
-        return False
-
-
-def addresses(settings: Settings, render: Callable[[str], str]) -> tuple[str, ...]:
-    """Nowhere that may be shown: the addresses may be secrets."""
-    return ()
 
 
 # ------------------------------------------------------------------------------------------ build
@@ -56,11 +40,6 @@ SHOWS = 500
 
 _HOLDS_FOR = 4 * PUSH_EVERY
 """An alert that is pushed no more ends by itself after so long; Prometheus waits for four pushes too."""
-
-
-def escape(text: str) -> str:
-    """Text of others in an annotation: one line of visible characters. Markup is up to whoever shows it."""
-    return clean(text)
 
 
 def build(message: Message) -> list[dict[str, Any]]:
@@ -88,7 +67,7 @@ def _ends_at(alert: Alert, message: Message) -> datetime:
 
 def files(settings: Settings, message: Message, render: Callable[[str], str]) -> dict[str, bytes]:
     """What is posted, as a file."""
-    return {".json": json.dumps(build(message), indent=2, ensure_ascii=False).encode()}
+    return as_file(build(message))
 
 
 # ------------------------------------------------------------------------------------------ send

@@ -1,21 +1,47 @@
 """JSON posted to a server that answers with nothing but a status: what webhooks and Alertmanagers have in common.
 
-No error says where it went: the address may hold a password.
+Nothing says where it goes, no error either: the address may hold a password.
 """
 
 import asyncio
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
+from pydantic import BaseModel, ConfigDict
 
 from k2alert.model import Delivery, Refused, Retry, Sent
 from k2alert.notify import joint
 
-__all__ = ["post_json", "read_status", "trust"]
+__all__ = ["PostSettings", "as_file", "no_addresses", "post_json", "read_status", "trust"]
+
+
+class PostSettings(BaseModel):
+    """What their settings have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    ca_file: str | None = None
+    send_resolved: bool = True
+
+    @property
+    def edits(self) -> bool:
+        """Whether a message can be edited once it is sent."""
+        return False
+
+
+def no_addresses(settings: PostSettings, render: Callable[[str], str]) -> tuple[str, ...]:
+    """Nowhere that may be shown: an address may be a secret, and is no template."""
+    return ()
+
+
+def as_file(body: Mapping[str, Any] | list[Any]) -> dict[str, bytes]:
+    """What is posted, as a file."""
+    return {".json": json.dumps(body, indent=2, ensure_ascii=False).encode()}
+
 
 # RFC 9110, 15.5: the server was slow, or is overtaxed; 425 is early data refused (RFC 8470). Trying again may help.
 _PASSING = frozenset({408, 425, 429})

@@ -4,40 +4,24 @@ A `Message` comes in, a `Delivery` goes out. Each change of an incident is one P
 stands. The format: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import SecretStr
 
 from k2alert.model import Alert, Delivery, Sent
 from k2alert.notify.alert_json import annotations_of, generator_url, instant, starts_at
 from k2alert.notify.message import Message
 from k2alert.notify.pace import Wire
-from k2alert.notify.posting import post_json
-from k2alert.notify.text import clean
+from k2alert.notify.posting import PostSettings, as_file, post_json
 
 # ------------------------------------------------------------------------------------------ settings
 
 
-class Settings(BaseModel):
+class Settings(PostSettings):
     """`webhook:` of a receiver (contract §1). The URL may hold a password, so it is never shown."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
     url: SecretStr
-    ca_file: str | None = None
-    send_resolved: bool = True
-
-    @property
-    def edits(self) -> bool:
-        """Whether a message can be edited once it is sent."""
-        return False
-
-
-def addresses(settings: Settings, render: Callable[[str], str]) -> tuple[str, ...]:
-    """Nowhere that may be shown: there is but one address, and it may be a secret."""
-    return ()
 
 
 # ------------------------------------------------------------------------------------------ build
@@ -46,11 +30,6 @@ SHOWS = 500
 """So many alerts go with their annotations; what a message is about beyond them goes with its labels only."""
 
 _NEVER = "0001-01-01T00:00:00Z"  # Go's zero time: how Alertmanager writes the end of what has not ended
-
-
-def escape(text: str) -> str:
-    """Text of others in an annotation: one line of visible characters. Markup is up to whoever shows it."""
-    return clean(text)
 
 
 def build(message: Message) -> dict[str, Any]:
@@ -96,7 +75,7 @@ def _common(all_pairs: Iterable[Mapping[str, str]]) -> dict[str, str]:
 
 def files(settings: Settings, message: Message, render: Callable[[str], str]) -> dict[str, bytes]:
     """What is posted, as a file."""
-    return {".json": json.dumps(build(message), indent=2, ensure_ascii=False).encode()}
+    return as_file(build(message))
 
 
 # ------------------------------------------------------------------------------------------ send

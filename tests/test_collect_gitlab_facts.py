@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ from k2alert.collect.gitlab import look
 from k2alert.collect.gitlab_facts_parse import parse_deployment, parse_schedules, parse_tests
 from k2alert.collect.gitlab_parse import Malformed, parse_jobs, parse_run
 from k2alert.model import (
+    CoverageKind,
+    CoverageReport,
     Deployment,
     Fact,
     Kind,
+    KnownRun,
     NameOfTest,
     PipelineRun,
     Project,
@@ -77,8 +81,10 @@ def run(*jobs: Mapping[str, Any]) -> PipelineRun:
     return made
 
 
-def looked(wants: frozenset[Kind] = ALL, **instead: Any) -> Drive:
-    """A look over REST; `instead` are other answers, by the last part of a path."""
+def looked(
+    wants: frozenset[Kind] = ALL, bookmarks: Mapping[str, Any] | None = None, given: Any = None, **instead: Any
+) -> Drive:
+    """A look over REST; `instead` are other answers, by the last part of a path, `given` what else it is given."""
     said = {
         f"{API}": {"id": 42, "path_with_namespace": "k2/app", "default_branch": "main"},
         f"{API}/pipelines": [PIPELINE],
@@ -94,9 +100,12 @@ def looked(wants: frozenset[Kind] = ALL, **instead: Any) -> Drive:
         given = instead.get(request.path.rpartition("/")[2], said.get(request.path))
         if isinstance(given, Failure):
             return given
+        if callable(given):
+            given = given(dict(request.params))
         return Failure("not_found", "404", 404) if given is None else Response(200, {}, given)
 
     asked = Ask(PROJECT, T0 - timedelta(days=7), T0, wants=wants, memory={"graphql_refused": "no"})
+    asked = replace(asked, bookmarks=bookmarks or {}, **(given or {}))
     return replay(look(asked), answer)
 
 
@@ -115,7 +124,7 @@ def test_a_look_reads_what_rules_want_after_the_runs_and_nothing_else() -> None:
     assert seen.batches[0].runs
     assert not seen.batches[0].facts
     assert kinds(looked(frozenset())) == set()
-    assert kinds(looked(frozenset({Kind.RUN, Kind.SCHEDULE}))) == {"schedules"}
+    assert kinds(looked(frozenset({Kind.RUN, Kind.SCHEDULE, Kind.COVERAGE}))) == {"schedules"}
     assert kinds(looked(frozenset({Kind.TEST}))) == {"test_report_summary", "test_report"}
 
 
@@ -154,6 +163,119 @@ def test_a_limit_ends_the_look_and_keeps_what_was_read() -> None:
     assert seen.look is not None
     assert seen.look.failure is not None
     assert [type(fact) for fact in facts(seen)] == [TestReport]
+
+
+# ------------------------------------------------------------------------------------------- what is due
+
+KNOWN = {"7": KnownRun(datetime(2026, 1, 5, 11, 30, tzinfo=UTC), 1, RunState.FINISHED)}
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+
+
+def then(seen: Drive, after: timedelta, **more: Any) -> dict[str, Any]:
+    """The next look, so long after this one, at a project of which nothing is new."""
+    assert seen.look is not None
+    return {"bookmarks": seen.look.bookmarks, "given": {"now": T0 + after, "known": KNOWN, **more}}
+
+
+def test_a_project_in_which_nothing_happened_is_not_asked_for_facts_again() -> None:
+    first = looked()
+    assert kinds(looked(**then(first, 59 * MINUTE))) == set()
+    assert kinds(looked(**then(first, HOUR))) == {"deployments", "schedules"}
+
+
+@pytest.mark.parametrize("reason", ["server", "timeout", "body"])
+@pytest.mark.parametrize("path", ["test_report_summary", "test_report"])
+def test_reports_that_could_not_be_read_are_asked_for_in_the_next_look(path: str, reason: Any) -> None:
+    first = looked(**{path: Failure(reason, "no")})
+    assert first.look is not None
+    assert first.look.failure is None
+    again = looked(**then(first, MINUTE))
+    assert [fact.named for fact in facts(again) if isinstance(fact, TestReport)] == [True]
+    assert kinds(looked(**then(again, 2 * MINUTE))) == set()
+
+
+def test_reports_whose_look_broke_off_are_asked_for_after_a_restart_too() -> None:
+    broken = looked(test_report_summary=Failure("rate_limited", "slow down", 429))
+    assert broken.look is not None
+    assert broken.look.failure is not None
+    assert broken.runs  # they are recorded, and known to the next look
+    for bookmarks in (broken.look.bookmarks, {}):
+        again = looked(bookmarks=bookmarks, given={"known": KNOWN})
+        assert [type(fact) for fact in facts(again)] == [TestReport, Deployment, Schedules]
+
+
+def test_what_the_token_may_not_read_is_asked_for_once_an_hour() -> None:
+    no = Failure("forbidden", "403", 403)
+    first = looked(deployments=no, pipeline_schedules=no, test_report_summary=no)
+    assert kinds(looked(**then(first, 59 * MINUTE))) == set()
+    assert kinds(looked(**then(first, HOUR))) == {"deployments", "schedules"}
+
+
+def test_deployments_are_read_when_a_pipeline_came_to_its_end_and_since_they_were_last_read() -> None:
+    since: list[str] = []
+
+    def note(params: dict[str, str]) -> list[Any]:
+        since.append(params["updated_after"])
+        return []
+
+    first = looked(deployments=note)
+    ended = then(first, 30 * MINUTE, since=T0 + 20 * MINUTE)
+    later = {**PIPELINE, "updated_at": "2026-01-05T12:29:00Z", "finished_at": "2026-01-05T12:29:00Z"}
+    looked(**ended, deployments=note, pipelines=[later], **{"7": later})
+    looked(given={"since": T0, "known": KNOWN}, deployments=note)  # a restart: nobody knows when they were read
+    assert since == ["2025-12-29T11:00:00Z", "2026-01-05T11:55:00Z", "2026-01-05T11:00:00Z"]
+
+
+def test_where_deployments_are_made_without_pipelines_they_are_read_every_five_minutes() -> None:
+    first = looked(deployments=[DEPLOYMENT | {"deployable": None}])
+    assert kinds(looked(**then(first, 4 * MINUTE))) == set()
+    assert kinds(looked(**then(first, 5 * MINUTE))) == {"deployments"}
+
+
+def test_a_schedule_is_read_anew_when_it_should_have_run() -> None:
+    first = looked(pipeline_schedules=[SCHEDULE | {"next_run_at": "2026-01-05T12:20:00Z"}])
+    assert kinds(looked(**then(first, 24 * MINUTE))) == set()
+    again = looked(**then(first, 25 * MINUTE), pipeline_schedules=[SCHEDULE | {"next_run_at": "2026-01-05T12:20:00Z"}])
+    assert kinds(again) == {"schedules"}
+    assert kinds(looked(**then(again, 29 * MINUTE))) == set()  # though its worker is late
+    assert kinds(looked(**then(again, 30 * MINUTE))) == {"schedules"}
+
+
+def test_the_tier_of_an_environment_is_asked_for_once_and_guessed_by_its_name_where_it_is_not_told() -> None:
+    names = {1: "eu", 2: "review/x", 3: "gone-live"}
+    rows = [DEPLOYMENT | {"id": number, "environment": {"name": name}} for number, name in names.items()]
+
+    def tell(params: dict[str, str]) -> list[Any]:
+        return [{"name": "eu", "tier": "production"}] if params["name"] == "eu" else []
+
+    first = looked(deployments=rows, environments=tell)
+    found = [fact for fact in facts(first) if isinstance(fact, Deployment)]
+    assert [fact.tier for fact in found] == ["production", "development", "production"]
+    assert [request.kind for request in first.requests].count("environments") == 3
+    again = looked(**then(first, HOUR), deployments=rows, environments=tell)
+    assert "environments" not in kinds(again)
+    assert [fact.tier for fact in facts(again) if isinstance(fact, Deployment)] == [fact.tier for fact in found]
+    refused = looked(deployments=rows, environments=Failure("forbidden", "403", 403))
+    assert [fact.tier for fact in facts(refused) if isinstance(fact, Deployment)] == [
+        "other",
+        "development",
+        "production",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "percent"),
+    [
+        *(("68.49", "success", 68.49), (70, "success", 70), ("68.49", "failed", None)),
+        *((junk, "success", None) for junk in ("x", None, True, "101", "nan")),
+    ],
+)
+def test_gitlabs_coverage_is_that_of_a_pipeline_that_succeeded(said: Any, status: str, percent: float | None) -> None:
+    ended = {**PIPELINE, "status": status, "coverage": said}
+    (*found,) = facts(looked(frozenset({Kind.COVERAGE}), **{"7": ended}))
+    assert [(fact.kind, fact.percent) for fact in found if isinstance(fact, CoverageReport)] == (
+        [] if percent is None else [(CoverageKind.FORGE, percent)]
+    )
 
 
 def test_a_full_report_names_every_test_of_the_execution_that_the_summary_names() -> None:

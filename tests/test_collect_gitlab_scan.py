@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from k2alert.collect.flow import Answer, Ask, Failure, Request, Response, Scan
 from k2alert.collect.gitlab import FORGE, look, scan
 from k2alert.collect.gitlab_parse import RESULTS, STATES
-from k2alert.model import KnownRun, PipelineRun, Project, Result, RunState
-from k2alert.rehearse.gitlab_standin import StandinGitLab, StandinJob, StandinPipeline, StandinProject
+from k2alert.model import CoverageReport, Kind, KnownRun, PipelineRun, Project, Result, RunState, TestReport
+from k2alert.rehearse.gitlab_standin import StandinGitLab, StandinJob, StandinPipeline, StandinProject, StandinSuite
 from k2alert.rehearse.gitlab_standin_graphql import answer_query
 from k2alert.rehearse.gitlab_standin_json import as_basic, as_detail, as_job, as_project, changed_at
 from k2alert.times import parse_instant
@@ -115,6 +115,43 @@ async def test_more_than_a_page_of_pipelines_is_read_on(gitlab, watch):
     assert [request.kind for request in seen.requests] == ["scan", "graphql", "graphql", "graphql"]
     assert {path: len(ids) for path, ids in of(seen.runs).items()} == {"k2/p3": 45, "k2/p4": 25}
     assert len(ended.looks) == 2
+
+
+async def test_tests_and_coverage_come_along_and_cost_what_a_query_may(gitlab, watch):
+    green = StandinSuite("test", (100,), (("a", "fine", "success"),))
+    red = StandinSuite("test", (200,), (("a", "fine", "success"), ("a", "bad", "failed")))
+    gitlab.put("k2/p3", pipeline(1, coverage=81.5, suites=(green,)), pipeline(2, coverage=80.0, suites=(red,)))
+    gitlab.put("k2/p4", pipeline(3, start=-60, end=None, status="running"))
+    wants = frozenset({Kind.TEST, Kind.COVERAGE})
+    known = {"3": KnownRun(T0 - 60 * MINUTE, 0, RunState.RUNNING)}
+    asks = [replace(each, wants=wants, known=known if each.project.key == "k2/p4" else {}) for each in ALL]
+    ended, seen = await watch(asks)
+    assert [request.kind for request in seen.requests] == ["scan", "test_report"]
+    found = [fact for batch in seen.batches for fact in batch.facts]
+    assert sorted(fact.percent for fact in found if isinstance(fact, CoverageReport)) == [80.0, 81.5]
+    assert [(fact.total, fact.failed, fact.named) for fact in found if isinstance(fact, TestReport)] == [
+        (2, 1, True),
+        (1, 0, False),
+    ]
+    # What is known and told is not told again; what GitLab counts after the end is.
+    gitlab.put("k2/p3", pipeline(1, coverage=82.5, suites=(green,)))
+    known = {run.id: KnownRun(run.seen, 1, run.state) for run in seen.runs.values()}
+    again = [replace(each, known=known, bookmarks=ended.looks[each.project.key].bookmarks) for each in asks]
+    _, seen = await watch(again)
+    assert len(seen.requests) == 1
+    assert [fact.percent for batch in seen.batches for fact in batch.facts if isinstance(fact, CoverageReport)] == [
+        82.5
+    ]
+
+
+@pytest.mark.parametrize("lacks", ["Pipeline.testReportSummary", "TestSuiteSummary.buildIds"])
+async def test_an_instance_without_summaries_of_tests_in_graphql_is_asked_for_them_by_rest(gitlab, watch, lacks):
+    gitlab.unknown_fields = frozenset({lacks, "Pipeline.coverage"})
+    green = StandinSuite("test", (100,), (("a", "fine", "success"),))
+    gitlab.put("k2/p3", pipeline(1, suites=(green,)))
+    _, seen = await watch([replace(each, wants=frozenset({Kind.TEST})) for each in ALL])
+    assert [request.kind for request in seen.requests] == ["scan", "scan", "test_report_summary"]
+    assert [fact.total for batch in seen.batches for fact in batch.facts] == [1]
 
 
 async def test_a_renamed_project_is_found_by_its_number(gitlab, watch):

@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -101,8 +101,9 @@ async def collecting(
 
 @pytest.fixture(scope="module")
 def gitlab_document(shared_data: Path) -> OpenApi:
-    """GitLab's document, which says nothing of `GET /projects/:id`."""
-    return OpenApi(shared_data / "api/gitlab-ci-openapi.json", prefix="/api/v4", beyond=["/projects/[^/]+"])
+    """GitLab's document, which says nothing of `GET /projects/:id` and of pipeline schedules."""
+    beyond = ["/projects/[^/]+", "/projects/[^/]+/pipeline_schedules"]
+    return OpenApi(shared_data / "api/gitlab-ci-openapi.json", prefix="/api/v4", beyond=beyond)
 
 
 def pipeline(number: int, start: float, end: float | None, status: str = "success", **more: Any) -> Any:
@@ -185,6 +186,51 @@ async def test_artifacts_of_gitlab_are_asked_for_as_the_document_says(gitlab_doc
         assert await desk.look() is None
     assert problems == []
     assert {(kind, code) for kind, code in desk.asked if kind == "artifacts"} == {("artifacts", "200")}
+
+
+@pytest.mark.parametrize("graphql", [False, True])
+async def test_what_a_gitlab_source_reads_beside_pipelines_keeps_to_the_document(
+    gitlab_document: OpenApi, tmp_path: Path, graphql: bool
+) -> None:
+    fake, problems = FakeTime(), list[str]()
+    forge = gitlab.StandinGitLab(lambda: fake.now, token="s3cret", graphql=graphql)
+    forge.add_project("k2/app", id=42)
+    red = gitlab.StandinSuite(
+        "test", (1000,), (("a", "fine", "success"), ("a", "bad", "failed"), ("a", "x", "skipped"))
+    )
+    green = gitlab.StandinSuite("test", (2000,), (("a", "fine", "success"), ("a", "bad", "success")))
+    deploy = gitlab_job(5, -70, -65, name="deploy")
+    forge.put(
+        "k2/app",
+        pipeline(1, -90, -80, "failed", suites=(red,)),
+        pipeline(2, -80, -60, suites=(green,), coverage=81.25, jobs=(gitlab_job(2000, -80, -75), deploy)),
+        pipeline(3, 5, 10, coverage=79.0, suites=(replace(green, build_ids=(3000,)),)),
+    )
+    shipped = gitlab.StandinDeployment(
+        id=1, environment="eu", created_at=deploy.created_at, finished_at=deploy.finished_at, pipeline=2, job=5
+    )
+    many = (replace(shipped, id=2 + n, environment="dev", job=None, pipeline=None) for n in range(MANY))
+    forge.deploy("k2/app", shipped, *many, tiers={"eu": "production", "dev": "development"})
+    forge.schedule(
+        "k2/app",
+        gitlab.StandinSchedule(id=1, description="n", cron="0 2 * * *", next_run_at=T0 + 12 * MINUTE, updated_at=T0),
+    )
+    app = forge.app(middlewares=[validating(gitlab_document, problems)])
+    async with collecting(app, tmp_path, fake, type="gitlab") as desk:
+        desk.wants = frozenset({Kind.TEST, Kind.COVERAGE, Kind.DEPLOYMENT, Kind.SCHEDULE})
+        for _ in range(3):
+            assert await desk.look() is None
+            fake.advance(20 * MINUTE)
+        assert desk.store is not None
+        facts = [fact async for batch in desk.store.facts(Kind.COVERAGE) for fact in batch]
+        deployments = [fact async for batch in desk.store.facts(Kind.DEPLOYMENT) for fact in batch]
+        tests = [fact async for batch in desk.store.facts(Kind.TEST) for fact in batch]
+    assert problems == []
+    assert sorted(fact.percent for fact in facts) == [79.0, 81.25]
+    assert (len(deployments), len(tests)) == (MANY + 1, 3)
+    kinds = {kind for kind, code in desk.asked if code == "200"}
+    assert kinds >= {"test_report", "deployments", "environments", "schedules"}
+    assert ("test_report_summary" in kinds) is not graphql
 
 
 # ---------------------------------------------------------------------------------------------------- GitHub

@@ -1,24 +1,30 @@
-"""Reads what GitLab says beside pipelines: test reports, deployments and pipeline schedules, over REST v4.
+"""Reads what GitLab says of a project beside its pipelines: deployments and pipeline schedules, over REST v4.
 
-Only what a rule needs is asked for. Test reports belong to the runs that a look found finished: the summary of each,
-and the full report, which may be megabytes, where a test failed or a job was retried. Deployments and schedules are
-asked for once in every look.
+Only what a rule needs is asked for, and not in every look: deployments when a pipeline has come to its end, schedules
+when one should have run; both once an hour besides. What was read when is in the project's bookmarks.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from k2alert.collect.flow import Answer, Batch, Failure, Look, Request
-from k2alert.collect.gitlab_facts_parse import parse_deployment, parse_schedules, parse_tests
-from k2alert.collect.gitlab_reading import Reading, Steps, fetch
-from k2alert.model import Fact, Kind, PipelineRun, RunState
+from k2alert.collect.gitlab_facts_parse import environment_of, next_runs, parse_deployment, parse_schedules, tier_named
+from k2alert.collect.gitlab_reading import FATAL, Reading, Steps, fetch
+from k2alert.collect.schedule import OVERLAP
+from k2alert.model import Fact, Kind
+from k2alert.times import iso
 
 __all__ = ["end_look", "read_facts"]
 
 _PAGE = 100
 _MOST_PAGES = 100  # of deployments in one look
-_FATAL = frozenset({"auth", "rate_limited", "network"})
-"""Failures that say something of the source, and not of one report or of what this token may read."""
+_MOST_ENVIRONMENTS = 20  # whose tier is asked for at once; a backfill may meet hundreds of review apps
+
+_EVERY = timedelta(hours=1)
+_SOON = timedelta(minutes=5)
+"""How often deployments are read where some are made without a pipeline, and how long after a schedule should have run
+it is read anew: whoever switched it off since then must not hear that it is overdue."""
 
 
 def end_look(reading: Reading, failure: Failure | None) -> Steps[Look]:
@@ -31,65 +37,91 @@ def end_look(reading: Reading, failure: Failure | None) -> Steps[Look]:
     if failure is None and reading.malformed:
         more = len(reading.malformed) - 1
         failure = Failure("body", reading.malformed[0] + (f" (and {more} more such items)" if more else ""))
-    return Look(reading.project, failure, memory=reading.memory, bookmarks=reading.bookmarks)
+    return reading.close(failure)
 
 
 def read_facts(reading: Reading) -> Steps[Failure | None]:
-    """What the rules need of this project, once its runs are recorded."""
-    wanted = reading.ask.wants
-    steps: list[tuple[Kind, Callable[[Reading], Steps[Failure | None]]]] = [
-        (Kind.TEST, _read_tests),
-        (Kind.DEPLOYMENT, _read_deployments),
-        (Kind.SCHEDULE, _read_schedules),
+    """What the rules need of this project and is due, once its runs are recorded."""
+    steps: list[tuple[Kind, bool, Callable[[Reading], Steps[Failure | None]]]] = [
+        (Kind.DEPLOYMENT, reading.ended or _is_due(reading, Kind.DEPLOYMENT), _read_deployments),
+        (Kind.SCHEDULE, _is_due(reading, Kind.SCHEDULE), _read_schedules),
     ]
-    for kind, read in steps:
-        failure = (yield from read(reading)) if kind in wanted else None
-        if failure is not None and failure.reason in _FATAL:
+    for kind, due, read in steps:
+        failure = (yield from read(reading)) if due and kind in reading.ask.wants else None
+        if failure is not None and failure.reason in FATAL:
             return failure
+        if failure is not None and failure.reason in ("forbidden", "not_found"):
+            _read_again(reading, kind, reading.ask.now + _EVERY)  # nothing to read, or not for this token
     return None
 
 
-def _read_tests(reading: Reading) -> Steps[Failure | None]:
-    if reading.ask.reports.junit:  # its files say more: `flakyFailure`, and each execution of a retried job
-        return None
-    for run in reading.runs:
-        if run.state is not RunState.FINISHED or not run.jobs:
-            continue
-        failure = yield from _read_tests_of(reading, run)
-        if failure is not None and failure.reason in _FATAL:
-            return failure
-    return None
+def _is_due(reading: Reading, kind: Kind) -> bool:
+    at: datetime | None = reading.bookmarks.get(f"{kind}_due")
+    return at is None or at <= reading.ask.now
 
 
-def _read_tests_of(reading: Reading, run: PipelineRun) -> Steps[Failure | None]:
-    path = f"{reading.api}/pipelines/{run.id}"
-    summary = yield from fetch(Request(f"{path}/test_report_summary", kind="test_report_summary"))
-    if isinstance(summary, Failure):
-        return summary
-    reports = parse_tests(summary.data, None, run)
-    if reports and (any(report.failed for report in reports) or any(job.attempt > 1 for job in run.jobs)):
-        full = yield from fetch(Request(f"{path}/test_report", kind="test_report"))
-        if isinstance(full, Failure):
-            yield _facts(reading, reports)
-            return full
-        reports = parse_tests(summary.data, full.data, run)
-    yield _facts(reading, reports)
-    return None
+def _read_again(reading: Reading, kind: Kind, at: datetime) -> None:
+    reading.bookmarks[f"{kind}_due"] = at
+
+
+# --------------------------------------------------------------------------------------------- deployments
 
 
 def _read_deployments(reading: Reading) -> Steps[Failure | None]:
     # GitLab takes `updated_after` only in this order (app/finders/deployments_finder.rb).
-    order = (("updated_after", reading.since), ("order_by", "updated_at"), ("sort", "asc"), ("per_page", str(_PAGE)))
+    order = (("updated_after", _since(reading)), ("order_by", "updated_at"), ("sort", "asc"), ("per_page", str(_PAGE)))
+    apart = False
     for page in range(1, _MOST_PAGES + 1):
         request = Request(f"{reading.api}/deployments", (*order, ("page", str(page))), kind="deployments")
         items = _items((yield from fetch(request)))
         if isinstance(items, Failure):
             return items
-        found = (parse_deployment(item, reading.project) for item in items)
+        failure = yield from _read_tiers(reading, items)
+        found = (parse_deployment(item, reading.project, _tiers(reading)) for item in items)
         yield _facts(reading, [each for each in found if each is not None])
+        if failure is not None:
+            return failure
+        apart = apart or any(item.get("deployable") is None for item in items)
         if len(items) < _PAGE:
             break
+    reading.bookmarks["deployments_read"] = reading.ask.now
+    reading.bookmarks["deployments_apart"] = apart or reading.bookmarks.get("deployments_apart", False)
+    often = reading.bookmarks["deployments_apart"]
+    _read_again(reading, Kind.DEPLOYMENT, reading.ask.now + (_SOON if often else _EVERY))
     return None
+
+
+def _since(reading: Reading) -> str:
+    """From when on deployments may have changed unread: since the last reading, which a restart forgets."""
+    read: datetime | None = reading.bookmarks.get("deployments_read")
+    after = reading.ask.since - (timedelta(0) if reading.ask.first else _EVERY) if read is None else read - OVERLAP
+    return iso(min(after, reading.ask.since).replace(microsecond=0))
+
+
+def _tiers(reading: Reading) -> dict[str, str]:
+    tiers: dict[str, str] = reading.bookmarks.setdefault("tiers", {})
+    return tiers
+
+
+def _read_tiers(reading: Reading, items: Sequence[Mapping[str, Any]]) -> Steps[Failure | None]:
+    """Asks for the tiers of environments not met before; where they are not told, the name says which is likely."""
+    named = dict(environment_of(item) for item in items)
+    new = [name for name, tier in named.items() if name and not tier and name not in _tiers(reading)]
+    failure: Failure | None = None
+    for name in new[:_MOST_ENVIRONMENTS]:
+        params = (("name", name), ("per_page", "1"))
+        listed = _items((yield from fetch(Request(f"{reading.api}/environments", params, kind="environments"))))
+        if isinstance(listed, Failure):
+            failure = listed if listed.reason in FATAL else None
+            break
+        told = [tier for item in listed if (tier := environment_of({"environment": item})[1])]
+        _tiers(reading)[name] = told[0] if told else tier_named(name)
+    missing = {name: tier_named(name) for name in new if name not in _tiers(reading)}
+    reading.bookmarks["tiers"] = {**missing, **_tiers(reading)}
+    return failure
+
+
+# ----------------------------------------------------------------------------------------------- schedules
 
 
 def _read_schedules(reading: Reading) -> Steps[Failure | None]:
@@ -102,7 +134,9 @@ def _read_schedules(reading: Reading) -> Steps[Failure | None]:
         items += listed
         if len(listed) < _PAGE:
             break
-    yield _facts(reading, [parse_schedules(items, reading.project, seen=reading.ask.now)])
+    now = reading.ask.now
+    yield _facts(reading, [parse_schedules(items, reading.project, seen=now)])
+    _read_again(reading, Kind.SCHEDULE, max(now + _SOON, min([now + _EVERY, *(at + _SOON for at in next_runs(items))])))
     return None
 
 

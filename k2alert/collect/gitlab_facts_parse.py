@@ -12,12 +12,15 @@ from typing import Any
 
 from k2alert.collect.gitlab_parse import RESULTS, STATES, id_of, instant, link, text
 from k2alert.model import (
+    CoverageKind,
+    CoverageReport,
     Deployment,
     Execution,
     NameOfTest,
     PipelineRun,
     Project,
     RefType,
+    Result,
     RunState,
     Schedule,
     Schedules,
@@ -28,6 +31,13 @@ from k2alert.model import (
 _LONGEST_MESSAGE = 1000
 _MOST_TESTS = 10**9
 _FAILED = ("failed", "error")
+_TIERS = {
+    "development": ("dev", "review", "trunk"),
+    "testing": ("test", "tst", "int", "accept", "acpt", "qa", "qc", "control", "quality"),
+    "staging": ("stag", "stg", "model", "modl", "pre", "demo", "non"),
+    "production": ("prod", "prd", "live"),
+}
+"""Parts of an environment's name, by the tier that it has for them."""
 
 
 def parse_tests(summary: Any, full: Any, run: PipelineRun) -> list[TestReport]:
@@ -45,8 +55,38 @@ def parse_tests(summary: Any, full: Any, run: PipelineRun) -> list[TestReport]:
     return reports
 
 
-def parse_deployment(item: Mapping[str, Any], project: Project) -> Deployment | None:
-    """An item of `GET /projects/:id/deployments`; None where it lacks what makes it one."""
+def parse_coverage(item: Mapping[str, Any], run: PipelineRun) -> CoverageReport | None:
+    """GitLab's coverage of a pipeline, the mean over its jobs' numbers; text in REST, a number in GraphQL.
+
+    Of pipelines that succeeded only: in another a job that should have reported may not have, and the mean is of fewer.
+    """
+    percent = _percent(item.get("coverage"))
+    outcome = run.outcomes[-1] if run.outcomes else None
+    if percent is None or outcome is None or outcome.result is not Result.SUCCESS:
+        return None
+    by = Execution(source=run.source, project=run.project, run=run.id, finished_at=outcome.finished_at)
+    return CoverageReport(by=by, kind=CoverageKind.FORGE, percent=percent)
+
+
+def environment_of(item: Mapping[str, Any]) -> tuple[str, str]:
+    """The name and the tier of a deployment's environment; GitLab's list of deployments leaves the tier out."""
+    environment = _map(item, "environment")
+    return text(environment, "name"), text(environment, "tier")
+
+
+def tier_named(environment: str) -> str:
+    """The tier that an environment of this name has unless somebody chose another.
+
+    https://docs.gitlab.com/ci/environments/#deployment-tier-of-environments
+    """
+    name = environment.lower()
+    return next((tier for tier, parts in _TIERS.items() if any(part in name for part in parts)), "other")
+
+
+def parse_deployment(
+    item: Mapping[str, Any], project: Project, tiers: Mapping[str, str] | None = None
+) -> Deployment | None:
+    """An item of `GET /projects/:id/deployments`; None where it lacks what makes it one. `tiers` are by environment."""
     environment, job = _map(item, "environment"), _map(item, "deployable")
     created_at, status, name = instant(item, "created_at"), text(item, "status"), text(environment, "name")
     if created_at is None or not (id_of(item) and status and name):
@@ -59,7 +99,7 @@ def parse_deployment(item: Mapping[str, Any], project: Project) -> Deployment | 
         project=project.path,
         id=id_of(item),
         environment=name,
-        tier=text(environment, "tier"),
+        tier=text(environment, "tier") or (tiers or {}).get(name, ""),
         state=state,
         result=RESULTS[status] if state is RunState.FINISHED else None,
         sha=text(item, "sha"),
@@ -81,6 +121,12 @@ def parse_schedules(items: Sequence[Mapping[str, Any]], project: Project, *, see
     return Schedules(source=project.source, project=project.path, seen=seen, schedules=schedules)
 
 
+def next_runs(items: Sequence[Mapping[str, Any]]) -> list[datetime]:
+    """When those of the schedules that are on should run next."""
+    due = (instant(item, "next_run_at") for item in items if item.get("active") is not False)
+    return [at for at in due if at is not None]
+
+
 def _schedule(item: Mapping[str, Any], project: Project) -> Schedule | None:
     since = instant(item, "updated_at") or instant(item, "created_at")
     if since is None or not (id_of(item) and text(item, "cron")):
@@ -95,6 +141,7 @@ def _schedule(item: Mapping[str, Any], project: Project) -> Schedule | None:
         branch=branch,
         ref_type=RefType.TAG if ref.startswith("refs/tags/") else _ref_type(branch, project),
         active=item.get("active") is not False,
+        web_url=f"{project.web_url}/-/pipeline_schedules" if project.web_url else "",
         since=since,
     )
 
@@ -177,6 +224,14 @@ def _list(item: Any, key: str) -> list[Mapping[str, Any]]:
 def _count(item: Mapping[str, Any], key: str) -> int:
     value = item.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TESTS else 0
+
+
+def _percent(value: Any) -> float | None:
+    try:
+        percent = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+    except ValueError:
+        return None
+    return percent if percent is not None and 0 <= percent <= 100 else None
 
 
 def _length(value: Any) -> timedelta | None:

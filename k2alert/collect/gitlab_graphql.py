@@ -13,8 +13,10 @@ from k2alert.collect.flow import Failure, Request
 from k2alert.collect.gitlab_parse import id_of, text, title_of
 from k2alert.collect.gitlab_queries import Refused, TooMuch, Unknown, drop, dropped, hear, write_query
 from k2alert.collect.gitlab_reading import Reading, Steps, fetch
+from k2alert.collect.gitlab_reports import read_reports
 from k2alert.collect.gitlab_rest import read_jobs, unless_gone
 from k2alert.collect.gitlab_sizes import PAGE
+from k2alert.collect.gitlab_words import connection, job_words, pipeline_words
 from k2alert.model import PipelineRun
 
 __all__ = ["read_graphql", "read_on"]
@@ -73,7 +75,8 @@ def _fetch_project(
     while True:
         size = PAGE.at(reading.memory, reading.ask.now)
         variables = {"path": reading.project.path, "first": size, "after": after}
-        variables |= {"counted": reading.ask.first and after is None, **condition}
+        variables |= {"counted": reading.ask.first and after is None, "tests": reading.wants_summaries}
+        variables |= condition
         body = {"query": write_query(dropped(reading.memory)), "variables": variables}
         heard = hear((yield from fetch(Request("/graphql", body=body, kind="graphql"))), "project")
         refused: Refused | None = None
@@ -121,7 +124,7 @@ def _name_project(reading: Reading, project: Mapping[str, Any]) -> None:
 
 
 def _as_page(listing: Any, met: Collection[str]) -> _Page | Refused:
-    nodes, info = _connection(listing)
+    nodes, info = connection(listing)
     if nodes is None:
         return Refused("no pipelines in the answer", lasting=False)
     if info.get("hasNextPage") is not True:
@@ -132,12 +135,6 @@ def _as_page(listing: Any, met: Collection[str]) -> _Page | Refused:
     return _Page(nodes, cursor)
 
 
-def _connection(value: Any) -> tuple[list[Any] | None, Mapping[str, Any]]:
-    fields = value if isinstance(value, Mapping) else {}
-    nodes, info = fields.get("nodes"), fields.get("pageInfo")
-    return nodes if isinstance(nodes, list) else None, info if isinstance(info, Mapping) else {}
-
-
 def _count(project: Mapping[str, Any]) -> int | None:
     listing = project.get("pipelines")
     count = listing.get("count") if isinstance(listing, Mapping) else None
@@ -145,10 +142,11 @@ def _count(project: Mapping[str, Any]) -> int | None:
 
 
 def _read_nodes(reading: Reading, nodes: Sequence[Any]) -> Steps[Failure | None]:
-    runs = []
+    runs: list[PipelineRun] = []
+    items: dict[str, Any] = {}
     failure = None
     for node in nodes:
-        item = _pipeline_words(node if isinstance(node, Mapping) else {}, reading.project.web_url)
+        item = pipeline_words(node if isinstance(node, Mapping) else {}, reading.project.web_url)
         if not reading.takes(item):
             continue
         run = yield from _read_run(reading, node, item)
@@ -157,62 +155,19 @@ def _read_nodes(reading: Reading, nodes: Sequence[Any]) -> Steps[Failure | None]
             break
         if run is not None:
             runs.append(run)
+            items[run.id] = item
     yield reading.batch(runs)
-    return failure
+    return failure or (yield from read_reports(reading, runs, items))
 
 
 def _read_run(
     reading: Reading, node: Mapping[str, Any], item: Mapping[str, Any]
 ) -> Steps[PipelineRun | Failure | None]:
-    nodes, info = _connection(node.get("jobs"))
+    nodes, info = connection(node.get("jobs"))
     if nodes is not None and item["status"] != "failed" and info.get("hasNextPage") is not True:
-        words = (_job_words(job, reading.project.web_url) for job in nodes)
+        words = (job_words(job, reading.project.web_url) for job in nodes)
         return reading.make_run(item, [job for job in words if job is not None])
     jobs = yield from read_jobs(reading, id_of(item))
     if isinstance(jobs, Failure):
         return (yield from unless_gone(reading, jobs))
     return reading.make_run(item, jobs, title=title_of(jobs))
-
-
-def _pipeline_words(node: Mapping[str, Any], web_url: str) -> dict[str, Any]:
-    """A pipeline in REST's words. Its `ref` names a merge request as REST does; only `refPath` tells tags apart."""
-    number = id_of(node)
-    return {
-        "id": number,
-        "iid": node.get("iid"),
-        "name": node.get("name"),
-        "status": text(node, "status").lower(),
-        "ref": node.get("ref"),
-        "tag": text(node, "refPath").startswith("refs/tags/"),
-        "sha": node.get("sha"),
-        "source": text(node, "source").lower(),
-        "created_at": node.get("createdAt"),
-        "updated_at": node.get("updatedAt"),
-        "started_at": node.get("startedAt"),
-        "finished_at": node.get("finishedAt"),
-        "duration": node.get("duration"),
-        "queued_duration": node.get("queuedDuration"),
-        "web_url": f"{web_url}/-/pipelines/{number}" if web_url else "",
-    }
-
-
-def _job_words(node: Any, web_url: str) -> dict[str, Any] | None:
-    """A job in REST's words; None for a trigger job (a bridge), which REST lists elsewhere."""
-    fields = node if isinstance(node, Mapping) else {}
-    if text(fields, "kind").upper() == "BRIDGE":
-        return None
-    number, stage = id_of(fields), fields.get("stage")
-    return {
-        "id": number,
-        "name": fields.get("name"),
-        "status": text(fields, "status").lower(),
-        "stage": stage.get("name") if isinstance(stage, Mapping) else "",
-        "allow_failure": fields.get("allowFailure"),
-        "created_at": fields.get("createdAt"),
-        "started_at": fields.get("startedAt"),
-        "finished_at": fields.get("finishedAt"),
-        "duration": fields.get("duration"),
-        "queued_duration": fields.get("queuedDuration"),
-        "tag_list": fields.get("tags"),
-        "web_url": f"{web_url}/-/jobs/{number}" if web_url else "",
-    }

@@ -28,12 +28,14 @@ __all__ = [
 # (without `refPath` a tag looks like a branch): such an instance is read over REST.
 _OPTIONAL = frozenset(
     {"PipelineConnection.count", "Pipeline.name", "Pipeline.queuedDuration", "CiJob.queuedDuration"}
-    | {"Query.queryComplexity", "QueryComplexity.score", "QueryComplexity.limit"}
+    | {"Query.queryComplexity", "QueryComplexity.score", "QueryComplexity.limit", "Pipeline.coverage"}
 )
+_SUMMARY = ("Pipeline.testReportSummary", "TestReportSummary.", "TestSuiteSummary.")  # REST has it too
 _PIPELINE = (
     *("id", "iid", "name", "status", "ref", "refPath", "sha", "source"),
-    *("createdAt", "updatedAt", "startedAt", "finishedAt", "duration", "queuedDuration"),
+    *("createdAt", "updatedAt", "startedAt", "finishedAt", "duration", "queuedDuration", "coverage"),
 )
+_SUITE = "name totalTime totalCount failedCount skippedCount errorCount buildIds"
 _JOB = (
     *("id", "name", "status", "kind", "allowFailure", "tags"),
     *("createdAt", "startedAt", "finishedAt", "duration", "queuedDuration"),
@@ -73,7 +75,7 @@ def write_query(without: frozenset[str] = frozenset()) -> str:
     count = "" if "PipelineConnection.count" in without else "count @include(if: $counted)"
     return (
         "query K2Pipelines($path: ID!, $since: Time, $status: PipelineStatusEnum, $first: Int!, $after: String,"
-        f" $counted: Boolean!) {{ project(fullPath: $path) {{ {_PROJECT}"
+        f" $counted: Boolean!, $tests: Boolean!) {{ project(fullPath: $path) {{ {_PROJECT}"
         " pipelines(updatedAfter: $since, status: $status, first: $first, after: $after) {"
         f" {count} {_page(without)} }} }} }}"
     )
@@ -83,20 +85,26 @@ def write_scan(without: frozenset[str] = frozenset()) -> str:
     """The query of what changed in several projects, and of what runs there."""
     named = [name for name in ("score", "limit") if f"QueryComplexity.{name}" not in without]
     cost = f"queryComplexity {{ {' '.join(named)} }}" if named and "Query.queryComplexity" not in without else ""
-    page = _page(without)
     return (
-        "query K2Scan($ids: [ID!], $projects: Int!, $since: Time, $first: Int!, $running: Boolean!) {"
+        "query K2Scan($ids: [ID!], $projects: Int!, $since: Time, $first: Int!, $running: Boolean!, $tests: Boolean!) {"
         f" {cost} projects(ids: $ids, first: $projects) {{ nodes {{ {_PROJECT}"
-        f" pipelines(updatedAfter: $since, first: $first) {{ {page} }}"
-        f" running: pipelines(status: RUNNING, first: $first) @include(if: $running) {{ {page} }} }} }} }}"
+        f" pipelines(updatedAfter: $since, first: $first) {{ {_page(without)} }}"
+        " running: pipelines(status: RUNNING, first: $first) @include(if: $running) {"
+        f" {_page(without, ended=False)} }} }} }} }}"
     )
 
 
-def _page(without: frozenset[str]) -> str:
+def _page(without: frozenset[str], *, ended: bool = True) -> str:
+    """A page of pipelines and their jobs; with the summary of their tests, unless none of them has `ended`."""
     pipeline = " ".join(name for name in _PIPELINE if f"Pipeline.{name}" not in without)
     job = " ".join(name for name in _JOB if f"CiJob.{name}" not in without)
+    summary = (
+        "testReportSummary @include(if: $tests) { testSuites(first: 50) { pageInfo { hasNextPage }"
+        f" nodes {{ {_SUITE} }} }} }}"
+    )
+    tests = summary if ended and _SUMMARY[0] not in without else ""
     return (
-        f"pageInfo {{ hasNextPage endCursor }} nodes {{ {pipeline}"
+        f"pageInfo {{ hasNextPage endCursor }} nodes {{ {pipeline} {tests}"
         f" jobs(first: 100) {{ pageInfo {{ hasNextPage }} nodes {{ {job} stage {{ name }} }} }} }}"
     )
 
@@ -108,9 +116,10 @@ def dropped(memory: Mapping[str, Any]) -> frozenset[str]:
 
 def drop(memory: dict[str, Any], unknown: Unknown) -> Refused | None:
     """Leaves these fields out from now on, in later looks too; or says that without them it is not to be read."""
-    if unknown.fields <= dropped(memory) or not unknown.fields <= _OPTIONAL:
+    fields = frozenset(_SUMMARY[0] if field.startswith(_SUMMARY) else field for field in unknown.fields)
+    if fields <= dropped(memory) or not fields <= _OPTIONAL | {_SUMMARY[0]}:
         return Refused(f"this instance does not know {', '.join(sorted(unknown.fields))}")
-    memory["graphql_dropped"] = tuple(sorted(dropped(memory) | unknown.fields))
+    memory["graphql_dropped"] = tuple(sorted(dropped(memory) | fields))
     return None
 
 

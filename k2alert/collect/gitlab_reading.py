@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from k2alert.collect.flow import Answer, Ask, Batch, Failure, Request
+from k2alert.collect.flow import Answer, Ask, Batch, Failure, Look, Request
 from k2alert.collect.gitlab_parse import Malformed, id_of, parse_jobs, parse_run, text
 from k2alert.model import Kind, PipelineRun, Project, RunState
 from k2alert.times import iso
@@ -19,11 +19,19 @@ Steps = Generator[Request | Batch, Answer | None, T]
 """A part of a flow that comes to a T."""
 
 
+_MARKS = "reports"
+_OF_RUNS = frozenset({Kind.TEST, Kind.COVERAGE})
+
+FATAL = frozenset({"auth", "rate_limited", "network"})
+"""Failures that say something of the source, and not of one report or of what this token may read."""
+
+
 @dataclass(slots=True)
 class Reading:
     """One look in progress. `done` of `total` runs are read; `handled` are those seen in any listing.
 
-    `runs` are those handed over, kept where their test reports are read after them.
+    `marks` say in which state each run's reports were read, by this look or the last: what has none, or another one,
+    is read again. `ended`: a run that was handed over has come to its end, or waits for somebody.
     """
 
     ask: Ask
@@ -33,16 +41,24 @@ class Reading:
     total: int | None = None
     handled: set[str] = field(default_factory=set)
     malformed: list[str] = field(default_factory=list)
-    runs: list[PipelineRun] = field(default_factory=list)
+    ended: bool = False
     bookmarks: dict[str, Any] = field(default_factory=dict)
+    marks: dict[str, Any] = field(default_factory=dict)
+    _listed: dict[str, Any] = field(default_factory=dict)  # the marks that listed pipelines would have
 
     def __post_init__(self) -> None:
         self.bookmarks = dict(self.ask.bookmarks)
+        self.marks = dict(self.bookmarks.get(_MARKS, {}))
 
     @property
     def since(self) -> str:
         """`Ask.since` as both APIs take it; `updated_after` includes its own second."""
         return iso(self.ask.since.replace(microsecond=0))
+
+    @property
+    def wants_summaries(self) -> bool:
+        """Whether GitLab's own reports of tests are read; report files say more, where those are."""
+        return Kind.TEST in self.ask.wants and not self.ask.reports.junit
 
     @property
     def api(self) -> str:
@@ -80,8 +96,10 @@ class Reading:
         if parsed.id in self.handled:
             return False
         self.handled.add(parsed.id)
+        self._listed[parsed.id] = mark = _mark(item)
+        is_reported = self.ask.wants.isdisjoint(_OF_RUNS) or self.marks.get(parsed.id) == mark
         # GitLab lists no child pipelines unless asked; they belong to their parent.
-        return text(item, "source") != "parent_pipeline" and not self._is_known(parsed)
+        return text(item, "source") != "parent_pipeline" and not (self._is_known(parsed) and is_reported)
 
     def make_run(self, item: Mapping[str, Any], jobs: Sequence[Any], *, title: str = "") -> PipelineRun | None:
         """The run that a pipeline and its jobs, both in REST's words, are; None, and remembered, if unreadable."""
@@ -97,14 +115,32 @@ class Reading:
 
     def batch(self, runs: Sequence[PipelineRun]) -> Batch:
         """These runs, with how far the look has come."""
-        if Kind.TEST in self.ask.wants:
-            self.runs += runs
+        self.ended = self.ended or any(self._has_ended(run) for run in runs)
         return Batch(tuple(runs), self.done, self.total)
+
+    def mark(self, run_id: str) -> None:
+        """Remembers that the reports of a listed pipeline were read as they are."""
+        self.marks[run_id] = self._listed[run_id]
+
+    def close(self, failure: Failure | None) -> Look:
+        """How the look ended; after a whole one only what it met is remembered, for only that may come up again."""
+        met = self.marks if failure is not None else {key: self.marks[key] for key in self.marks.keys() & self.handled}
+        return Look(self.project, failure, memory=self.memory, bookmarks={**self.bookmarks, _MARKS: met})
+
+    def _has_ended(self, run: PipelineRun) -> bool:
+        known = self.ask.known.get(run.id)
+        changed = known is None or known.seen < run.seen or known.state is not run.state
+        return changed and run.state in (RunState.FINISHED, RunState.BLOCKED)
 
     def _is_known(self, run: PipelineRun) -> bool:
         known = self.ask.known.get(run.id)
         finished = run.state is RunState.FINISHED
         return known is not None and finished and known.state is RunState.FINISHED and run.seen <= known.seen
+
+
+def _mark(item: Mapping[str, Any]) -> Any:
+    """What of a listed pipeline its reports may change with: GitLab counts tests and coverage after its end, too."""
+    return text(item, "updated_at"), item.get("coverage"), item.get("test_report_summary")
 
 
 def fetch(request: Request) -> Steps[Answer]:

@@ -12,6 +12,7 @@ from typing import Any
 from k2alert.collect.flow import Answer, Failure, Request
 from k2alert.collect.gitlab_parse import id_of, text, title_of
 from k2alert.collect.gitlab_reading import Reading, Steps, fetch
+from k2alert.collect.gitlab_reports import read_reports
 from k2alert.model import PipelineRun
 
 _PAGE = 100  # the most that GitLab gives
@@ -101,33 +102,40 @@ def _read_listing(reading: Reading, condition: tuple[str, str]) -> Steps[Failure
     return None
 
 
-def _read_chunk(reading: Reading, items: Sequence[Any]) -> Steps[Failure | None]:
-    runs = []
+def _read_chunk(reading: Reading, listed: Sequence[Any]) -> Steps[Failure | None]:
+    runs: list[PipelineRun] = []
+    items: dict[str, Any] = {}
     failure = None
-    for item in items:
-        if not reading.takes(item):
+    for each in listed:
+        if not reading.takes(each):
             continue
-        run = yield from _read_run(reading, item)
+        item = yield from _read_detail(reading, each)
+        run = (yield from _read_run(reading, item)) if not isinstance(item, Failure | None) else item
         if isinstance(run, Failure):
             failure = run
             break
         if run is not None:
             runs.append(run)
+            items[run.id] = item
     yield reading.batch(runs)
-    return failure
+    return failure or (yield from read_reports(reading, runs, items))
 
 
-def _read_run(reading: Reading, item: Mapping[str, Any]) -> Steps[PipelineRun | Failure | None]:
-    path = f"{reading.api}/pipelines/{id_of(item)}"
+def _read_detail(reading: Reading, listed: Mapping[str, Any]) -> Steps[Mapping[str, Any] | Failure | None]:
+    path = f"{reading.api}/pipelines/{id_of(listed)}"
     answer = yield from fetch(Request(path, kind="pipeline"))
     if isinstance(answer, Failure):
         return (yield from unless_gone(reading, answer))
     if not isinstance(answer.data, Mapping):
-        return Failure("body", f"pipeline {id_of(item)}: its detail is no object")
+        return Failure("body", f"pipeline {id_of(listed)}: its detail is no object")
+    return {**listed, **answer.data, "id": listed["id"]}
+
+
+def _read_run(reading: Reading, item: Mapping[str, Any]) -> Steps[PipelineRun | Failure | None]:
     jobs = yield from read_jobs(reading, id_of(item))
     if isinstance(jobs, Failure):
         return (yield from unless_gone(reading, jobs))
-    return reading.make_run({**item, **answer.data, "id": item["id"]}, jobs, title=title_of(jobs))
+    return reading.make_run(item, jobs, title=title_of(jobs))
 
 
 def _as_page(answer: Answer, before: _Page) -> _Page | Failure:

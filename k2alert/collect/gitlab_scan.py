@@ -41,7 +41,7 @@ def scan(asks: Sequence[Ask]) -> Steps[Scan]:
         chunk, rest = waiting[:size], waiting[size:]
         heard = yield from _ask(chunk, page)
         if isinstance(heard, Failure):
-            looks |= {each.ask.project.key: Look(each.project, heard, bookmarks=each.bookmarks) for each in waiting}
+            looks |= {each.ask.project.key: each.close(heard) for each in waiting}
             break
         if heard is None:
             continue
@@ -71,6 +71,7 @@ def _ask(chunk: Sequence[Reading], page: int) -> Steps[Mapping[str, Any] | Failu
         "projects": len(chunk),
         "since": iso(min(reading.ask.since for reading in chunk).replace(microsecond=0)),
         "first": page,
+        "tests": chunk[0].wants_summaries,
         "running": any(reading.leaves_running for reading in chunk),
     }
     body = {"query": write_scan(dropped(memory)), "variables": variables}

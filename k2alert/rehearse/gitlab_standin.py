@@ -6,10 +6,9 @@ then running, then finished, without anything here ever waiting. `k2alert demo` 
 HTTP exactly as from GitLab itself.
 """
 
-import json
 from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from html import escape
@@ -17,7 +16,18 @@ from typing import Any
 
 from aiohttp import web
 
+from k2alert.rehearse.gitlab_standin_facts import (
+    StandinDeployment,
+    StandinSchedule,
+    StandinSuite,
+    as_deployment,
+    as_environment,
+    as_report,
+    as_schedule,
+    as_summary,
+)
 from k2alert.rehearse.gitlab_standin_graphql import answer_query
+from k2alert.rehearse.gitlab_standin_http import checked, error, moment, page_of
 from k2alert.rehearse.gitlab_standin_json import (
     StandinJob,
     StandinPipeline,
@@ -29,9 +39,16 @@ from k2alert.rehearse.gitlab_standin_json import (
     changed_at,
     status_at,
 )
-from k2alert.times import parse_instant
 
-__all__ = ["StandinGitLab", "StandinJob", "StandinPipeline", "StandinProject"]
+__all__ = [
+    "StandinDeployment",
+    "StandinGitLab",
+    "StandinJob",
+    "StandinPipeline",
+    "StandinProject",
+    "StandinSchedule",
+    "StandinSuite",
+]
 
 _STATUSES = frozenset(
     {"created", "waiting_for_resource", "preparing", "waiting_for_callback", "pending", "running", "success"}
@@ -42,8 +59,6 @@ _SCOPES: Mapping[str, frozenset[str]] = {
     "pending": frozenset({"pending"}),
     "finished": frozenset({"success", "failed", "canceled"}),
 }
-_MOST = 100  # rows a page
-_UNCOUNTED = 10_000  # above so many rows GitLab leaves out the totals
 
 
 class _Shelf:
@@ -53,6 +68,9 @@ class _Shelf:
         self.project = project
         self.by_id: dict[int, StandinPipeline] = {}
         self.ids: list[int] = []
+        self.deployments: dict[int, StandinDeployment] = {}
+        self.tiers: dict[str, str] = {}  # of the environments, by name
+        self.schedules: dict[int, StandinSchedule] = {}
 
     def put(self, pipeline: StandinPipeline) -> None:
         if pipeline.id not in self.by_id:
@@ -114,6 +132,16 @@ class StandinGitLab:
         """Deletes a pipeline."""
         self._shelves[path].remove(pipeline_id)
 
+    def deploy(self, path: str, *deployments: StandinDeployment, tiers: Mapping[str, str] | None = None) -> None:
+        """Adds deployments to a project, or puts them in the place of those with their ids, and their environments."""
+        shelf = self._shelves[path]
+        shelf.deployments.update({each.id: each for each in deployments})
+        shelf.tiers.update({each.environment: "other" for each in deployments} | dict(tiers or {}))
+
+    def schedule(self, path: str, *schedules: StandinSchedule) -> None:
+        """Adds schedules to a project, or puts them in the place of those with their ids."""
+        self._shelves[path].schedules.update({each.id: each for each in schedules})
+
     def app(self, *, middlewares: Sequence[Any] = ()) -> web.Application:
         """The web application: REST below /api/v4, GraphQL, and the pages that links lead to."""
         app = web.Application(middlewares=[*middlewares, self._admit])
@@ -124,6 +152,11 @@ class StandinGitLab:
         app.router.add_get(project + "/pipelines/{pipeline}", self._show_pipeline)
         app.router.add_get(project + "/pipelines/{pipeline}/jobs", self._list_jobs)
         app.router.add_get(project + "/jobs/{job}/artifacts", self._give_artifacts)
+        app.router.add_get(project + "/pipelines/{pipeline}/test_report_summary", self._show_summary)
+        app.router.add_get(project + "/pipelines/{pipeline}/test_report", self._show_report)
+        app.router.add_get(project + "/deployments", self._list_deployments)
+        app.router.add_get(project + "/environments", self._list_environments)
+        app.router.add_get(project + "/pipeline_schedules", self._list_schedules)
         app.router.add_post("/api/graphql", self._answer_graphql)
         app.router.add_get(r"/{path:.+}/-/{kind:pipelines|jobs}/{number:\d+}", self._show_page)
         return app
@@ -136,7 +169,7 @@ class StandinGitLab:
             return answer
         if request.path == "/api/graphql":
             return web.json_response({"errors": [{"message": "Invalid token"}]}, status=401)
-        raise _error(web.HTTPUnauthorized, "401 Unauthorized")
+        raise error(web.HTTPUnauthorized, "401 Unauthorized")
 
     async def _show_project(self, request: web.Request) -> web.Response:
         self.requests["project"] += 1
@@ -148,13 +181,13 @@ class StandinGitLab:
         inside = f"{request.match_info['id']}/"
         projects = [shelf.project for shelf in self._shelves.values() if shelf.project.path.startswith(inside)]
         if not projects:
-            raise _error(web.HTTPNotFound, "404 Group Not Found")
+            raise error(web.HTTPNotFound, "404 Group Not Found")
         if request.query.get("include_subgroups") != "true":
             projects = [project for project in projects if "/" not in project.path.removeprefix(inside)]
         if request.query.get("archived") == "false":
             projects = [project for project in projects if not project.archived]
         projects.sort(key=lambda project: project.id, reverse=request.query.get("sort") != "asc")
-        return _page(request, projects, lambda project: as_project(project, str(request.url.origin())))
+        return page_of(request, projects, lambda project: as_project(project, str(request.url.origin())))
 
     async def _list_pipelines(self, request: web.Request) -> web.Response:
         self.requests["pipelines"] += 1
@@ -165,7 +198,7 @@ class StandinGitLab:
             rows.sort(key=lambda run: changed_at(run, now), reverse=True)
         if request.query.get("sort") == "asc":
             rows.reverse()
-        return _page(request, rows, lambda run: as_basic(shelf.project, run, now, url))
+        return page_of(request, rows, lambda run: as_basic(shelf.project, run, now, url))
 
     async def _show_pipeline(self, request: web.Request) -> web.Response:
         self.requests["pipeline"] += 1
@@ -181,7 +214,41 @@ class StandinGitLab:
             jobs = [job for job in jobs if latest[job.name] is job]
         scopes = request.query.getall("scope[]", [])
         jobs = [job for job in jobs if not job.bridge and (not scopes or status_at(job, now) in scopes)]
-        return _page(request, jobs, lambda job: as_job(shelf.project, pipeline, job, now, url))
+        return page_of(request, jobs, lambda job: as_job(shelf.project, pipeline, job, now, url))
+
+    async def _show_summary(self, request: web.Request) -> web.Response:
+        self.requests["test_report_summary"] += 1
+        return web.json_response(as_summary(self._find_pipeline(request)[1].suites_at(self.clock())))
+
+    async def _show_report(self, request: web.Request) -> web.Response:
+        self.requests["test_report"] += 1
+        return web.json_response(as_report(self._find_pipeline(request)[1].suites_at(self.clock())))
+
+    async def _list_deployments(self, request: web.Request) -> web.Response:
+        self.requests["deployments"] += 1
+        shelf, now, url = self._find(request), self.clock(), str(request.url.origin())
+        rows = [each for each in shelf.deployments.values() if each.created_at <= now]
+        by_change = request.query.get("order_by") == "updated_at"
+        if "updated_after" in request.query:
+            if not by_change:
+                raise error(web.HTTPBadRequest, "`updated_at` filter requires `updated_at` sort")
+            after = moment(request.query, "updated_after")
+            rows = [each for each in rows if each.changed_at(now) >= after]
+        rows.sort(key=lambda each: (each.changed_at(now), each.id) if by_change else (each.created_at, each.id))
+        if request.query.get("sort") == "desc":
+            rows.reverse()
+        return page_of(request, rows, lambda each: as_deployment(shelf.project, each, shelf.by_id, now, url))
+
+    async def _list_environments(self, request: web.Request) -> web.Response:
+        self.requests["environments"] += 1
+        shelf, name = self._find(request), request.query.get("name")
+        rows = [each for each in enumerate(sorted(shelf.tiers.items()), 1) if name in (None, each[1][0])]
+        return page_of(request, rows, lambda each: as_environment(each[0], *each[1]))
+
+    async def _list_schedules(self, request: web.Request) -> web.Response:
+        self.requests["schedules"] += 1
+        rows = sorted(self._find(request).schedules.values(), key=lambda each: each.id)
+        return page_of(request, rows, as_schedule)
 
     async def _give_artifacts(self, request: web.Request) -> web.Response:
         self.requests["artifacts"] += 1
@@ -189,7 +256,7 @@ class StandinGitLab:
         jobs = (job for run in self._find(request).by_id.values() for job in run.jobs if str(job.id) == wanted)
         job = next(jobs, None)
         if job is None or not job.artifacts or job.finished_at is None or job.finished_at > now:
-            raise _error(web.HTTPNotFound, "404 Not Found")
+            raise error(web.HTTPNotFound, "404 Not Found")
         if self.storage:
             raise web.HTTPFound(f"{self.storage}/{job.id}.zip?signature=of%2Fit")
         return web.Response(body=job.artifacts, content_type="application/zip")
@@ -225,15 +292,15 @@ class StandinGitLab:
         for path, shelf in self._shelves.items():
             if wanted in (path, str(shelf.project.id)):
                 if path in self.shut and "/pipelines" in request.path:
-                    raise _error(web.HTTPForbidden, "403 Forbidden")
+                    raise error(web.HTTPForbidden, "403 Forbidden")
                 return shelf
-        raise _error(web.HTTPNotFound, "404 Project Not Found")
+        raise error(web.HTTPNotFound, "404 Project Not Found")
 
     def _find_pipeline(self, request: web.Request) -> tuple[_Shelf, StandinPipeline]:
         shelf, wanted = self._find(request), request.match_info["pipeline"]
         pipeline = shelf.by_id.get(int(wanted)) if wanted.isdecimal() else None
         if pipeline is None or pipeline.created_at > self.clock():
-            raise _error(web.HTTPNotFound, "404 Not found")
+            raise error(web.HTTPNotFound, "404 Not found")
         return shelf, pipeline
 
 
@@ -242,58 +309,19 @@ def _conditions(query: Mapping[str, str], now: datetime) -> list[Callable[[Stand
     keep: list[Callable[[StandinPipeline], bool]] = []
     keep += [_equals(name, query[name]) for name in ("ref", "sha", "source", "name") if name in query]
     if "status" in query:
-        wanted = frozenset({_checked(query, "status", _STATUSES)})
+        wanted = frozenset({checked(query, "status", _STATUSES)})
         keep.append(lambda run: status_at(run, now) in wanted)
     if "scope" in query:
-        scope = _SCOPES[_checked(query, "scope", _SCOPES)]
+        scope = _SCOPES[checked(query, "scope", _SCOPES)]
         keep.append(lambda run: status_at(run, now) in scope)
     if "updated_after" in query:
-        after = _moment(query, "updated_after")
+        after = moment(query, "updated_after")
         keep.append(lambda run: changed_at(run, now) >= after)
     if "updated_before" in query:
-        before = _moment(query, "updated_before")
+        before = moment(query, "updated_before")
         keep.append(lambda run: changed_at(run, now) <= before)
     return keep
 
 
 def _equals(name: str, value: str) -> Callable[[StandinPipeline], bool]:
     return lambda run: getattr(run, name) == value
-
-
-def _page(request: web.Request, rows: Sequence[Any], show: Callable[[Any], dict[str, Any]]) -> web.Response:
-    """One page of rows with GitLab's headers of offset pagination."""
-    number, size = _count(request, "page", 1), min(_count(request, "per_page", 20), _MOST)
-    pages = max(1, -(-len(rows) // size))
-    headers = {
-        "X-Page": str(number),
-        "X-Per-Page": str(size),
-        "X-Next-Page": str(number + 1) if number < pages else "",
-        "X-Prev-Page": str(number - 1) if number > 1 else "",
-    }
-    if len(rows) <= _UNCOUNTED:
-        headers |= {"X-Total": str(len(rows)), "X-Total-Pages": str(pages)}
-    return web.json_response([show(row) for row in rows[(number - 1) * size : number * size]], headers=headers)
-
-
-def _count(request: web.Request, name: str, default: int) -> int:
-    given = request.query.get(name, str(default))
-    if not given.isdecimal() or int(given) < 1:
-        raise _error(web.HTTPBadRequest, f"{name} does not have a valid value", key="error")
-    return int(given)
-
-
-def _moment(query: Mapping[str, str], name: str) -> datetime:
-    try:
-        return parse_instant(query[name])
-    except ValueError:
-        raise _error(web.HTTPBadRequest, f"{name} is invalid", key="error") from None
-
-
-def _checked(query: Mapping[str, str], name: str, allowed: Iterable[str]) -> str:
-    if query[name] not in allowed:
-        raise _error(web.HTTPBadRequest, f"{name} does not have a valid value", key="error")
-    return query[name]
-
-
-def _error(kind: type[web.HTTPClientError], message: str, *, key: str = "message") -> web.HTTPClientError:
-    return kind(text=json.dumps({key: message}), content_type="application/json")

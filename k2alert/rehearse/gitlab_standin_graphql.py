@@ -13,6 +13,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from k2alert.rehearse.gitlab_standin_facts import as_summary
 from k2alert.rehearse.gitlab_standin_json import (
     StandinJob,
     StandinPipeline,
@@ -189,6 +190,12 @@ def _jobs(run: Any, arguments: Mapping[str, Any], at: _At) -> dict[str, Any]:
     return _connect(jobs, lambda job: job.created_at <= at.now, arguments, show)
 
 
+def _suites(suites: Any, arguments: Mapping[str, Any], at: _At) -> dict[str, Any]:
+    rows = as_summary(suites)["test_suites"]
+    size = int(arguments.get("first", _MOST_ROWS))
+    return {"pageInfo": {"hasNextPage": len(rows) > size, "endCursor": None}, "nodes": rows[:size]}
+
+
 def _connect(
     rows: Sequence[Any], keep: Callable[[Any], bool], arguments: Mapping[str, Any], show: Callable[[Any], Any]
 ) -> dict[str, Any]:
@@ -282,8 +289,18 @@ _TYPES: Mapping[str, Mapping[str, _Field]] = {
         "duration": _shown("duration"),
         "queuedDuration": _shown("queued_duration"),
         "updatedAt": _second("updated_at"),
+        "coverage": _plain(lambda found: found.shown["coverage"] and float(found.shown["coverage"])),
+        "testReportSummary": ("TestReportSummary", lambda found, arguments, at: found.pipeline.suites_at(at.now)),
         "jobs": ("CiJobConnection", _jobs),
         **{name: _second(key) for name, key in _TIMES.items()},
+    },
+    "TestReportSummary": {"testSuites": ("TestSuiteSummaryConnection", _suites)},
+    "TestSuiteSummaryConnection": _connection_of("TestSuiteSummary"),
+    "TestSuiteSummary": {
+        "buildIds": _plain(lambda found: [str(number) for number in found["build_ids"]]),
+        "name": _key("name"),
+        "totalTime": _key("total_time"),
+        **{f"{name}Count": _key(f"{name}_count") for name in ("total", "success", "failed", "skipped", "error")},
     },
     "CiJob": {
         "id": _plain(_job_id),

@@ -39,12 +39,22 @@ class StandinJob:
     artifacts: bytes = field(default=b"", repr=False)  # an archive, once it has finished
 
 
+@dataclass(frozen=True, slots=True)
+class StandinSuite:
+    """The tests of one job: its name, the executions that they are of, and cases (classname, name, status)."""
+
+    name: str
+    build_ids: tuple[int, ...]
+    cases: tuple[tuple[str, str, str], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandinPipeline:
     """A pipeline; `status` is what it comes to at `finished_at`, as with `StandinJob`.
 
     `duration` is in seconds and defaults to the time from start to finish; GitLab's own leaves out the gaps between
-    jobs. `changed_at` puts the last change later than its times do. `title` is its commit's. `sha` has 40 hex digits.
+    jobs. `coverage` and `suites` are known once it has finished. `changed_at` puts the last change later than its times
+    do. `title` is its commit's. `sha` has 40 hex digits.
     """
 
     id: int
@@ -62,6 +72,12 @@ class StandinPipeline:
     title: str = "Change something"
     duration: int | None = None
     jobs: tuple[StandinJob, ...] = ()
+    coverage: float | None = None
+    suites: tuple[StandinSuite, ...] = ()
+
+    def suites_at(self, now: datetime) -> tuple[StandinSuite, ...]:
+        """The tests that are known at a moment."""
+        return self.suites if self.finished_at is not None and self.finished_at <= now else ()
 
 
 def status_at(item: StandinPipeline | StandinJob, now: datetime) -> str:
@@ -125,7 +141,7 @@ def as_detail(project: StandinProject, pipeline: StandinPipeline, now: datetime,
         "duration": _duration(pipeline, started, finished),
         # GitLab writes null for no time at all.
         "queued_duration": int((started - pipeline.created_at).total_seconds()) or None if started else None,
-        "coverage": None,
+        "coverage": None if pipeline.coverage is None or finished is None else f"{pipeline.coverage:.2f}",
         "detailed_status": None,
     }
 

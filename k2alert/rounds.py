@@ -190,6 +190,7 @@ class Rounds:
             return  # to judge the past again would end what fires; it is only a moment until it is now again
         self._judged_at = now
         await self._resume(now)
+        await self._forget(setting)  # before planning: whose end was heard is told of no more
         scene = self._scene(setting, now)
         made = plan(scene, now=now)
         took = timedelta(seconds=self._time.monotonic() - began)
@@ -306,6 +307,12 @@ class Rounds:
         await self._desks.keep(
             open_digests(alerts=alerts, log=log, route=route, receivers=receivers, now=now, hushed=self._hushed(alerts))
         )
+        await self._forget(setting)
+        await self._drop_closed()
+        await self.silences.tidy(now=now)
+
+    async def _forget(self, setting: Setting) -> None:
+        route, receivers = setting.config.route, setting.config.receivers
         alerts, log = self._by_key(), self._desks.log
         heard = finished(alerts=alerts, log=log, receivers=receivers)
         heard -= awaited_by_digests(alerts=alerts, log=log, route=route, receivers=receivers)
@@ -316,8 +323,6 @@ class Rounds:
             self._memory.alerts[alert.rule, alert.identity] = alert
         for alert in gone:
             del self._memory.alerts[alert.rule, alert.identity]
-        await self._drop_closed()
-        await self.silences.tidy(now=now)
 
     async def _drop_closed(self) -> None:
         now = self._time.now()

@@ -8,12 +8,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2alert.model import Event, Result, ScheduleEntry
+from k2alert.model import Event, Result
 from k2alert.rehearse.agenda import Grid
 from k2alert.rehearse.backtest import Backtest
-from k2alert.times import to_ms
 from tests.support.looks import T0
-from tests.support.rehearsing import MAIN, PROJECTS, Ran, heard, round_by_round, scene_of
+from tests.support.rehearsing import (
+    MAIN,
+    PROJECTS,
+    Ran,
+    Reported,
+    a_report,
+    covered,
+    deployed,
+    heard,
+    round_by_round,
+    scene_of,
+    scheduled,
+)
 
 RULES = [
     "{condition: success_rate < 0.7, period: 2h}",
@@ -69,19 +80,10 @@ def a_run(draw: st.DrawFn, days: int) -> Ran:
     return Ran(project, branch, attempts, draw(st.integers(1, 90)), event)
 
 
-@st.composite
-def a_schedule(draw: st.DrawFn) -> ScheduleEntry:
-    known, last = draw(st.integers(-600, 400)), draw(st.none() | st.integers(-600, 700))
-    return ScheduleEntry(
-        stream=0,
-        ref=draw(st.integers(1, 10_000)),
-        finished=to_ms(T0 + timedelta(minutes=known)),
-        cron=draw(CRONS),
-        timezone="UTC",
-        any_workflow=True,
-        delay=draw(st.integers(0, 30)) * 60_000,
-        last_run=None if last is None else to_ms(T0 + timedelta(minutes=last)),
-    )
+def a_schedule(name: str) -> st.SearchStrategy[Reported]:
+    made, delay = st.integers(-600, 400), st.integers(0, 30)
+    last = st.none() | st.integers(-600, 700)
+    return st.builds(scheduled, st.just("k2/app"), st.just(name), CRONS, made, delay, last)
 
 
 @settings(max_examples=30, deadline=None)
@@ -102,16 +104,95 @@ def test_skipping_changes_nothing(ran: list[Ran], past: list[Ran], rules: list[s
 @settings(max_examples=40, deadline=None)
 @given(
     ran=st.lists(a_run(days=0), max_size=15),
-    schedules=st.lists(a_schedule(), max_size=3, unique_by=lambda schedule: schedule.ref),
+    schedules=st.lists(st.sampled_from(["a", "b", "c"]).flatmap(a_schedule), max_size=3),
     rules=st.lists(st.sampled_from(AGES), min_size=1, max_size=4, unique=True),
 )
-def test_what_changes_by_itself_is_judged_in_time(
-    ran: list[Ran], schedules: list[ScheduleEntry], rules: list[str]
-) -> None:
+def test_what_changes_by_itself_is_judged_in_time(ran: list[Ran], schedules: list[Reported], rules: list[str]) -> None:
     with TemporaryDirectory() as folder:
-        scene, board = scene_of(Path(folder), written(rules), ran, GRID, schedules=schedules)
+        scene, board = scene_of(Path(folder), written(rules), ran, GRID, reported=schedules)
         edges, told = round_by_round(scene, GRID)
         found = Backtest(scene, board, GRID).run()
+    assert sorted(map(str, found.transitions)) == sorted(map(str, edges))
+    assert heard(found.messages) == heard(told)
+
+
+OF_FACTS = [
+    "{condition: test_failure_rate > 0.2, period: 2h, min_samples: 9}",
+    "{condition: flaky_tests >= 1, period: 3h, keep_firing_for: 23m}",
+    "{condition: new_flaky_tests >= 1, period: 90m}",
+    "{condition: coverage < 75, period: 1h, by: [project, branch]}",
+    "{condition: coverage_drop > 3, period: 4h, for: 17m}",
+    '{condition: "coverage < value(\\"coverage\\", offset=\\"2h\\") - 1", period: 1h}',
+    "{condition: failed_deployments > 0, period: 45m, by: [project, environment], no_data: resolve}",
+    "{condition: consecutive_failed_deployments >= 2, period: 6h, severity: critical}",
+    "{condition: change_failure_rate > 0.3, period: 5h, clear: change_failure_rate < 0.1}",
+    "{condition: lead_time_hours > 2, period: 4h}",
+    "{condition: time_to_restore_hours > 1, period: 6h}",
+    "{condition: deployment_frequency_per_day < 5, period: 12h}",
+    "{condition: schedule_overdue_minutes > 20, period: 1h, by: [project, schedule]}",
+    "{condition: schedule_overdue_minutes > 100, period: 1h, for: 10m, severity: critical}",
+    "{condition: success_rate < 0.7 and test_failure_rate > 0.1, period: 2h}",
+    '{condition: "absent(\\"coverage\\") or failed_deployments > 1", period: 2h}',
+]
+MINUTES = st.integers(-600, 740)
+PROJECT = st.sampled_from(PROJECTS)
+BRANCH = st.sampled_from(["main", "dev"])
+SOME = st.sampled_from([0, 0, 0, 1, 4, 130])
+REPORTED = st.one_of(
+    st.builds(a_report, PROJECT, BRANCH, MINUTES, SOME, SOME, st.integers(1, 4)),
+    st.builds(covered, PROJECT, BRANCH, MINUTES, st.sampled_from([70.0, 74.5, 78.0, 80.0])),
+    st.builds(deployed, PROJECT, st.sampled_from(["production", "canary"]), MINUTES, RESULTS, st.integers(0, 400)),
+    st.builds(
+        scheduled,
+        PROJECT,
+        st.sampled_from(["a", "b"]),
+        st.sampled_from(["*/50 * * * *", "20 3,7 * * *"]),
+        MINUTES,
+        st.integers(0, 30),
+    ),
+)
+NIGHTLY = st.builds(
+    lambda project, minute, result: Ran(project, "main", ((minute, result),), 5, Event.SCHEDULE),
+    PROJECT,
+    MINUTES,
+    RESULTS,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    ran=st.lists(st.one_of(a_run(days=0), NIGHTLY), max_size=15),
+    reported=st.lists(REPORTED, max_size=25),
+    rules=st.lists(st.sampled_from(OF_FACTS), min_size=1, max_size=4, unique=True),
+)
+def test_skipping_changes_nothing_of_reports_deployments_and_schedules(
+    ran: list[Ran], reported: list[Reported], rules: list[str]
+) -> None:
+    with TemporaryDirectory() as folder:
+        scene, board = scene_of(Path(folder), written(rules), ran, GRID, reported=reported)
+        edges, told = round_by_round(scene, GRID)
+        found = Backtest(scene, board, GRID).run()
+    assert sorted(map(str, found.transitions)) == sorted(map(str, edges))
+    assert heard(found.messages) == heard(told)
+
+
+def a_bad_night() -> list[Reported]:
+    """Something for every rule about facts."""
+    reds = [a_report("k2/app", "main", minute, failing=7, mixed=0, sha=1) for minute in (20, 200)]
+    flaky = [a_report("k2/app", "main", 210, failing=0, mixed=8, sha=2)]
+    drops = [covered("k2/app", "main", minute, percent) for minute, percent in ((-300, 80.0), (30, 74.0), (90, 70.0))]
+    deploys = [deployed("k2/app", "production", minute, Result.FAILURE, 300) for minute in (40, 60)]
+    mended = [deployed("k2/app", "production", minute, Result.SUCCESS, 300) for minute in (-50, 300)]
+    return [*reds, *flaky, *drops, *deploys, *mended, scheduled("k2/app", "a", "20 3,7 * * *", 10, 15)]
+
+
+@pytest.mark.parametrize("rule", OF_FACTS)
+def test_every_rule_about_facts_says_something_on_a_bad_night(rule: str, tmp_path: Path) -> None:
+    ran = [Ran("k2/app", "main", ((minute, Result.FAILURE),)) for minute in (15, 25, 215)]
+    scene, board = scene_of(tmp_path, written([rule]), ran, GRID, reported=a_bad_night())
+    edges, told = round_by_round(scene, GRID)
+    found = Backtest(scene, board, GRID).run()
+    assert found.messages
     assert sorted(map(str, found.transitions)) == sorted(map(str, edges))
     assert heard(found.messages) == heard(told)
 

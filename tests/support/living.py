@@ -1,7 +1,7 @@
 """A life beside its rehearsal: the daemon's own rounds with a clock that is set, and what was said and stored.
 
-Runs are recorded as they finish, in a real store; each instant of the grid is one round, whose messages are posted to a
-real server on loopback before the next begins.
+Runs, reports and the like are recorded when they were seen, in a real store; each instant is one round, whose messages
+are posted to a real server on loopback before the next begins.
 """
 
 import asyncio
@@ -26,12 +26,13 @@ from k2alert.record import Store, open_store
 from k2alert.rehearse.agenda import Grid
 from k2alert.rehearse.backtest import Rehearsed
 from k2alert.rehearse.backtest_source import rehearse
+from k2alert.rehearse.made_facts import Look
 from k2alert.rehearse.world import Told
 from k2alert.rounds import Rounds, Setting
 from tests.support.loading import load_text
 from tests.support.posts import Posts, taking_posts
 
-__all__ = ["Ended", "Heard", "Outcome", "live", "play", "rehearsed"]
+__all__ = ["ROUTE", "Ended", "Heard", "Outcome", "live", "play", "rehearsed", "seen"]
 
 _MAIN = """
 sources:
@@ -41,12 +42,14 @@ retention: 90d
 receivers:
   - {{name: team, webhook: {{url: "{url}/team"}}}}
   - {{name: chat, webhook: {{url: "{url}/chat"}}}}
+rule_files: [{rules}]
+"""
+ROUTE = """
 route:
   receiver: team
   repeat_interval: 12h
   routes:
-    - {{matchers: ['severity="critical"'], receiver: chat, group_wait: 0s, repeat_interval: 4h, continue: true}}
-rule_files: [{rules}]
+    - {matchers: ['severity="critical"'], receiver: chat, group_wait: 0s, repeat_interval: 4h, continue: true}
 """
 
 
@@ -111,9 +114,9 @@ class _Life:
     projects: Sequence[Project]
     now: datetime
 
-    async def live(self, runs: Iterable[PipelineRun], grid: Grid) -> list[Heard]:
-        """Every round of the grid; each run is recorded when it was seen, those of before the first come first."""
-        coming = sorted(runs, key=lambda run: run.seen)
+    async def live(self, looks: Iterable[Look], grid: Grid) -> list[Heard]:
+        """Every round of the grid; each look is recorded at its time, those of before the first come first."""
+        coming = sorted(looks, key=lambda look: look.at)
         board = make_board(self.config, METRICS)
         await fill_board(board, self.store)
         heard: list[Heard] = []
@@ -123,10 +126,11 @@ class _Life:
             with _Kinds() as kinds:
                 for number in range(grid.count):
                     self.now = grid.at(number)
-                    seen = [run for run in coming if run.seen <= self.now]
+                    seen = [look for look in coming if look.at <= self.now]
                     del coming[: len(seen)]
-                    for run in seen:
-                        board.apply(await self.store.save([run]))
+                    for look in seen:
+                        board.apply(await self.store.save([] if look.run is None else [look.run]))
+                        board.apply(await self.store.save_facts(look.facts))
                     await rounds.round()
                     await _delivered()
                     heard += self._heard(kinds.kinds)
@@ -177,12 +181,19 @@ async def _delivered() -> None:
 
 
 async def live(
-    folder: Path, runs: Sequence[PipelineRun], grid: Grid, rules: Mapping[str, str], *, forge: str, covered: timedelta
+    folder: Path,
+    looks: Sequence[Look],
+    grid: Grid,
+    rules: Mapping[str, str],
+    *,
+    forge: str,
+    covered: timedelta,
+    route: str = ROUTE,
 ) -> tuple[Outcome, Outcome]:
     """What a daemon did that lived through this history, and what its rehearsal over the same store says."""
-    paths = sorted({run.project for run in runs})
+    paths = sorted({look.run.project for look in looks if look.run is not None})
     async with taking_posts() as posts:
-        config = _configure(folder, posts.url, rules, forge, paths)
+        config = _configure(folder, posts.url, rules, forge, paths, route)
         first = grid.start - covered
         projects = [
             Project(source=forge, key=path, path=path, first_seen_at=first, covered_since=first) for path in paths
@@ -191,7 +202,7 @@ async def live(
         try:
             for project in projects:
                 await store.save_project(replace(project, complete_at=grid.end))
-            messages = await _Life(config, store, posts, projects, grid.start).live(runs, grid)
+            messages = await _Life(config, store, posts, projects, grid.start).live(looks, grid)
             edges = [edge for rule in config.rules for edge in await store.transitions(rule.name, 1_000_000)]
             found = (await rehearse(config, config.rules, store, grid)).rehearsed
         finally:
@@ -199,7 +210,14 @@ async def live(
     return Outcome(play(edges), sorted(messages)), rehearsed(found)
 
 
-def _configure(folder: Path, url: str, rules: Mapping[str, str], forge: str, paths: Sequence[str]) -> Config:
+def seen(runs: Iterable[PipelineRun]) -> list[Look]:
+    """The looks at runs alone."""
+    return [Look(run.seen, run) for run in runs]
+
+
+def _configure(
+    folder: Path, url: str, rules: Mapping[str, str], forge: str, paths: Sequence[str], route: str
+) -> Config:
     key = "repositories" if forge == "github" else "projects"
     main = _MAIN.format(
         forge=forge,
@@ -209,7 +227,7 @@ def _configure(folder: Path, url: str, rules: Mapping[str, str], forge: str, pat
         url=url,
         rules=", ".join(f"{name}.yml" for name in rules),
     )
-    loaded = load_text(folder, main, **rules)
+    loaded = load_text(folder, main + route, **rules)
     assert loaded.config is not None, loaded.problems
     return loaded.config
 

@@ -1,6 +1,6 @@
 """Histories and scenes for rehearsals: a board with made-up rows, and the same history gone through round by round."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +9,21 @@ from k2alert.cycle import Scene
 from k2alert.labels import Labels
 from k2alert.measure.board import Board
 from k2alert.measure.catalogue import METRICS
-from k2alert.model import RESULTS, Entry, Event, Kind, Project, Result, ScheduleEntry, Stream, Transition
+from k2alert.model import (
+    RESULTS,
+    CoverageEntry,
+    DeploymentEntry,
+    Entry,
+    Event,
+    FactEntry,
+    Kind,
+    Project,
+    ReportEntry,
+    Result,
+    ScheduleEntry,
+    Stream,
+    Transition,
+)
 from k2alert.recall import make_board
 from k2alert.rehearse.agenda import Grid
 from k2alert.rehearse.backtest import in_history
@@ -46,6 +60,60 @@ class Ran(NamedTuple):
     event: Event = Event.PUSH
 
 
+class Reported(NamedTuple):
+    """A report, deployment or schedule: what a stream of these labels has at this minute, ready but for its number."""
+
+    labels: tuple[tuple[str, str], ...]
+    minute: int
+    kind: Kind
+    make: Callable[[int, int, int], FactEntry]
+
+
+def a_report(project: str, branch: str, minute: int, failing: int, mixed: int, sha: int) -> Reported:
+    """A report of eight tests, of which the bits `failing` failed, those of `mixed` also passed."""
+    failing |= mixed
+    failed = failing.bit_count()
+
+    def make(stream: int, ref: int, finished: int) -> ReportEntry:
+        executed = 8 + mixed.bit_count()
+        return ReportEntry(stream, ref, finished, executed, failed, bytes([sha] * 20), True, 255, failing, mixed, ())
+
+    labels = {"project": project, "branch": branch, "job": "test", "stage": "check"}
+    return Reported(tuple(labels.items()), minute, Kind.TEST, make)
+
+
+def covered(project: str, branch: str, minute: int, percent: float) -> Reported:
+    """A coverage report."""
+
+    def make(stream: int, ref: int, finished: int) -> CoverageEntry:
+        return CoverageEntry(stream, ref, finished, ref, False, percent, 0)
+
+    labels = {"project": project, "branch": branch, "job": "test", "stage": "check"}
+    return Reported(tuple(labels.items()), minute, Kind.COVERAGE, make)
+
+
+def deployed(project: str, environment: str, minute: int, result: Result, lead: int) -> Reported:
+    """A deployment of what was committed `lead` minutes before."""
+
+    def make(stream: int, ref: int, finished: int) -> DeploymentEntry:
+        since = finished - lead * 60_000
+        return DeploymentEntry(stream, ref, finished, finished - 60_000, RESULTS.index(result), since)
+
+    labels = {"project": project, "branch": "main", "environment": environment, "environment_tier": "production"}
+    return Reported(tuple(labels.items()), minute, Kind.DEPLOYMENT, make)
+
+
+def scheduled(project: str, name: str, cron: str, minute: int, delay: int, last_run: int | None = None) -> Reported:
+    """A schedule of main, from that minute on; the forge says that it last started a run at the minute `last_run`."""
+    last = None if last_run is None else to_ms(T0 + timedelta(minutes=last_run))
+
+    def make(stream: int, ref: int, finished: int) -> ScheduleEntry:
+        return ScheduleEntry(stream, ref, finished, cron, "UTC", True, delay * 60_000, last)
+
+    labels = {"project": project, "branch": "main", "workflow": "", "schedule": name}
+    return Reported(tuple(labels.items()), minute, Kind.SCHEDULE, make)
+
+
 class Heard(NamedTuple):
     """A message, comparable: when, who, why, and of which alerts."""
 
@@ -62,23 +130,19 @@ def scene_of(
     ran: Sequence[Ran],
     grid: Grid,
     main: str = MAIN,
-    *,
-    schedules: Sequence[ScheduleEntry] = (),
+    reported: Sequence[Reported] = (),
 ) -> tuple[Scene, Board]:
-    """The scene with everything that ran, known and complete. Schedules are those of k2/app's main."""
+    """The scene with everything that ran, known and complete."""
     loaded = load_text(folder, main, rules=rules)
     assert loaded.config is not None, loaded.problems
     config = loaded.config
     board = make_board(config, METRICS)
-    places = sorted({_place(one) for one in ran})
-    board.add_streams(_stream(number, Kind.RUN, *place) for number, place in enumerate(places))
-    board.add_streams([_stream(0, Kind.SCHEDULE, "k2/app", "main", Event.SCHEDULE)])
+    places = sorted({(one.project, one.branch, one.event) for one in ran})
+    board.add_streams(_stream(number, *place) for number, place in enumerate(places))
     entries = sorted(_entries(ran, places), key=lambda entry: (entry.finished, entry.ref))
     board.load(Kind.RUN, entries)
     board.load(Kind.JOB, ())
-    for kind in Kind:
-        if not kind.of_runs:
-            board.load_facts(kind, schedules if kind is Kind.SCHEDULE else ())
+    _report(board, reported, first=len(places))
     projects = [_project(path, grid) for path in PROJECTS]
     return (
         Scene(
@@ -119,13 +183,28 @@ def heard(told: Iterable[Told]) -> list[Heard]:
     ]
 
 
-def _place(one: Ran) -> tuple[str, str, Event]:
-    return one.project, one.branch, one.event
+def _report(board: Board, reported: Sequence[Reported], first: int) -> None:
+    """Loads facts of every kind; their streams are numbered from `first` on."""
+    streams = sorted({(one.kind, one.labels) for one in reported})
+    board.add_streams(
+        Stream(
+            first + number, kind, Labels({"source": "gitlab", "ref_type": "default", "event": "push", **dict(labels)})
+        )
+        for number, (kind, labels) in enumerate(streams)
+    )
+    for kind in Kind:
+        if not kind.of_runs:
+            facts = [
+                one.make(first + streams.index((kind, one.labels)), ref, to_ms(T0 + timedelta(minutes=one.minute)))
+                for ref, one in enumerate(reported)
+                if one.kind is kind
+            ]
+            board.load_facts(kind, sorted(facts, key=lambda fact: (fact.finished, fact.ref)))
 
 
-def _stream(number: int, kind: Kind, project: str, branch: str, event: Event) -> Stream:
+def _stream(number: int, project: str, branch: str, event: Event) -> Stream:
     labels = {"source": "gitlab", "project": project, "ref_type": "default", "branch": branch, "event": event.value}
-    return Stream(number, kind, Labels(labels))
+    return Stream(number, Kind.RUN, Labels(labels))
 
 
 def _entries(ran: Sequence[Ran], places: Sequence[tuple[str, str, Event]]) -> Iterable[Entry]:
@@ -133,7 +212,7 @@ def _entries(ran: Sequence[Ran], places: Sequence[tuple[str, str, Event]]) -> It
         ends = [to_ms(T0 + timedelta(minutes=minute)) for minute, _ in one.attempts]
         for place, (finished, (_, result)) in enumerate(zip(ends, one.attempts, strict=True)):
             yield Entry(
-                stream=places.index(_place(one)),
+                stream=places.index((one.project, one.branch, one.event)),
                 ref=number * 10 + place,
                 created=ends[0] - one.minutes * 60_000,
                 finished=finished,

@@ -35,6 +35,8 @@ def test_every_call_names_a_command_and_options_that_there_are(path: Path) -> No
     found = calls(path)
     for _, name, *words in found:
         command = main.get_command(context, name)
+        if isinstance(command, click.Group):
+            command, name = command.get_command(context, words[0]), f"{name} {words[0]}"
         assert command is not None, name
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known, name

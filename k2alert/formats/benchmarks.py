@@ -94,7 +94,10 @@ def _read_json(text: bytes) -> Benchmarks | Unreadable:
 
 def _pytest(data: Any) -> Benchmarks:
     points = []
-    for item in _items(data, "benchmarks"):
+    told = data.get("benchmarks")
+    if isinstance(told, dict):  # by name, as some scripts store it
+        told = [{"fullname": name, **item} for name, item in told.items() if isinstance(item, dict)]
+    for item in _maps(told):
         stats = _map(item, "stats")
         value = _number(stats.get("median"))
         value = _number(stats.get("mean")) if value is None else value
@@ -199,6 +202,7 @@ def _bench(item: Mapping[str, Any], prefix: str, tool: str) -> BenchmarkPoint | 
 _Reads = Callable[[Any], bool]
 _DIALECTS: Sequence[tuple[_Reads, Callable[[Any], Benchmarks]]] = (
     (lambda data: isinstance(data, dict) and "machine_info" in data and "benchmarks" in data, _pytest),
+    (lambda data: isinstance(data, dict) and isinstance(data.get("benchmarks"), dict), _pytest),
     (lambda data: isinstance(data, dict) and isinstance(data.get("benchmarks"), list), _google),
     (lambda data: isinstance(data, dict) and isinstance(data.get("results"), list), _hyperfine),
     (lambda data: isinstance(data, dict) and isinstance(data.get("Benchmarks"), list), _dotnet),

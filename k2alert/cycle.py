@@ -12,7 +12,7 @@ A crash before 3 repeats the evaluation; a message that was in flight is said ag
 
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from k2alert.alert.lifecycle import AlertId, Step, step
@@ -37,6 +37,8 @@ from k2alert.notify.address import address
 from k2alert.notify.digest import digests_due
 from k2alert.notify.hush import hushes
 from k2alert.notify.plan import Due, due
+from k2alert.notify.push import PushState
+from k2alert.notify.unreached import Who
 from k2alert.stale import is_complete, stale_findings
 from k2alert.times import to_ms
 from k2alert.undelivered import undelivered_findings
@@ -57,7 +59,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """Everything a round looks at. `started_at` is when this process began to collect."""
+    """Everything a round looks at. `started_at` is when this process began to collect.
+
+    `pushed` is how pushes go to those that are pushed to; None where nobody knows yet.
+    """
 
     config: Config
     metrics: Mapping[str, Metric]
@@ -68,6 +73,7 @@ class Scene:
     log: Sequence[LogEntry]
     started_at: datetime
     silences: Sequence[Silence] = ()
+    pushed: Mapping[Who, PushState | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +91,7 @@ def plan(scene: Scene, *, now: datetime) -> Plan:
     findings = (
         *_judge_all(scene, now=now),
         *stale_findings(scene.config, scene.projects, scene.started_at, now=now),
-        *undelivered_findings(scene.log, scene.config.receivers, scene.config.labels),
+        *undelivered_findings(scene.config, scene.log, scene.pushed, now=now),
     )
     rules = {finding.rule.name: finding.rule for finding in findings} | {rule.name: rule for rule in scene.config.rules}
     after = step(scene.alerts, findings, rules=rules, now=now)

@@ -15,7 +15,7 @@ from k2alert.notify.delivery import deliver
 from k2alert.notify.message import Message
 from k2alert.notify.pace import Wire
 from k2alert.notify.plan import Due
-from k2alert.notify.push import PUSH_EVERY
+from k2alert.notify.push import PUSH_EVERY, PushState
 
 __all__ = ["Pushes"]
 
@@ -46,11 +46,18 @@ class Pushes:
         self._compose = compose
         self._busy: dict[Who, asyncio.Task[None]] = {}
         self._next: dict[Who, float] = {}  # when to push again at the latest, on the monotonic clock
-        self._failed: dict[Who, str] = {}
+        self._states: dict[Who, PushState] = {}
+        self._looked = False
+
+    def state(self, who: Who) -> PushState | None:
+        """How pushes to an integration go; None where none has been answered yet."""
+        if who not in self._states and (who in self._busy or not self._looked):
+            return None
+        return self._states.get(who, PushState())
 
     def changed(self) -> None:
         """Alerts began or ended: everyone who does not just fail is pushed to at once."""
-        self._next = {who: at for who, at in self._next.items() if who in self._failed}
+        self._next = {who: at for who, at in self._next.items() if self._is_failing(who)}
 
     def look(self) -> None:
         """Pushes where it is time, without waiting for it. Raises what a push died of."""
@@ -58,8 +65,13 @@ class Pushes:
             if task.done():
                 del self._busy[who]
                 task.result()
-        now = self._time.monotonic()
-        for due in self._plan():
+        now, planned = self._time.monotonic(), self._plan()
+        self._looked = True
+        here = {(due.receiver, due.integration.name) for due in planned}
+        self._states = {
+            who: state for who, state in self._states.items() if who in here
+        }  # nothing there, nothing fails
+        for due in planned:
             who = (due.receiver, due.integration.name)
             if who not in self._busy and self._next.get(who, now) <= now:
                 self._next[who] = now + PUSH_EVERY.total_seconds()
@@ -85,11 +97,13 @@ class Pushes:
     def _note(self, who: Who, error: str) -> None:
         """Logs only what is new: pushes go on for ever."""
         about = {"receiver": who[0], "integration": who[1]}
-        if error and self._failed.get(who) != error:
+        before = self._states.get(who, PushState())
+        if error and before.error != error:
             _LOG.warning("a push failed and will be tried again: %s", error, extra=about)
-        elif not error and who in self._failed:
+        elif not error and before.error:
             _LOG.info("pushes work again", extra=about)
-        if error:
-            self._failed[who] = error
-        else:
-            self._failed.pop(who, None)
+        since = before.failing_since or self._time.now()
+        self._states[who] = PushState(since, error) if error else PushState()
+
+    def _is_failing(self, who: Who) -> bool:
+        return self._states.get(who, PushState()).failing_since is not None

@@ -46,7 +46,8 @@ from k2alert.notify.outcome import finished, in_flight, settled
 from k2alert.notify.pace import Pace, Wire
 from k2alert.notify.plan import Due
 from k2alert.notify.plan import Kind as Why
-from k2alert.notify.push import pushes, remembered
+from k2alert.notify.push import PushState, pushes, remembered
+from k2alert.notify.route import integrations_of
 from k2alert.notify.text import clean
 from k2alert.notify.unreached import Who, able, changed_settings, last_words
 from k2alert.pushes import Pushes
@@ -237,7 +238,12 @@ class Rounds:
             log=self._desks.log,
             started_at=self._started_at,
             silences=self.silences.all(),
+            pushed=self._pushed_to(setting.config),
         )
+
+    def _pushed_to(self, config: Config) -> dict[Who, PushState | None]:
+        found = integrations_of(config.receivers)
+        return {who: self._pushes.state(who) for who, integration in found.items() if integration.pushes}
 
     # --------------------------------------------------------------------------------------- 3. keep
 

@@ -156,7 +156,7 @@ def _behind(scene: Scene, alert: Alert, now: datetime) -> str:
     """What is behind an alert that no condition is behind."""
     if alert.rule == FAILING_ALERT:
         who = (alert.identity.get("receiver", ""), alert.identity.get("integration", ""))
-        return undelivered_words(scene.log, scene.config.receivers, who)
+        return undelivered_words(scene.config, scene.log, scene.pushed, who)
     source = alert.identity.get("source", "")
     return stale_words(scene.config, scene.projects, source, scene.started_at, now=now)
 

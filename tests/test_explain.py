@@ -296,7 +296,7 @@ UNANSWERABLE = {
     "built in": (Question(STALE_ALERT), "K2AlertSourceStale has no condition: it fires for a source while one of its"),
     "built in for deliveries": (
         Question(FAILING_ALERT),
-        "K2AlertNotificationsFailing has no condition: it fires for an integration whose last message was given up",
+        "K2AlertNotificationsFailing has no condition: it fires for an integration that does not take its messages",
     ),
 }
 

@@ -5,14 +5,16 @@ from datetime import timedelta
 
 import pytest
 
+from k2alert.config.model import Config
 from k2alert.labels import Labels
 from k2alert.model import FAILING_ALERT, Delivery, Refused, Retry, Sent, Truth
 from k2alert.notify.outcome import record_try
 from k2alert.notify.plan import Due
+from k2alert.notify.push import PushState
 from k2alert.notify.route import Integration, Receiver, Route
-from k2alert.notify.unreached import Unreached, Who, last_words, set_anew, unreached
+from k2alert.notify.unreached import Fate, Unreached, Who, last_words, set_anew, unreached
 from k2alert.undelivered import undelivered_findings, undelivered_words
-from tests.support.notified import HOUR, MINUTE, SECOND, Told, World, always
+from tests.support.notified import HOUR, MINUTE, SECOND, T0, Told, World, always
 
 DOWN = "Slack answered 200 channel_not_found"
 TEAM, BOSS = ("team", "told[0]"), ("boss", "told[0]")
@@ -41,6 +43,10 @@ def failing(here: World) -> dict[Who, Unreached]:
     return unreached(here.log.values(), here.receivers)
 
 
+def words(here: World, who: Who = TEAM) -> str:
+    return undelivered_words(Config(receivers=here.receivers), tuple(here.log.values()), {}, who)
+
+
 def round_of(here: World, after: timedelta, answer: Callable[[Due], Delivery] = always) -> list[str]:
     """A round with the alerts about those who are not reached: who heard what."""
     here.now += after
@@ -54,7 +60,7 @@ def test_one_that_refuses_is_told_of_by_another_until_it_takes_something() -> No
     here = world()
     here.fire("k2/a")
     assert round_of(here, MINUTE, refuses(TEAM)) == []
-    assert failing(here) == {TEAM: Unreached(incidents=1, error=DOWN, partly=False)}
+    assert failing(here) == {TEAM: Unreached(incidents=1, fate=Fate.GIVEN_UP, error=DOWN)}
     assert round_of(here, MINUTE, refuses(TEAM)) == []  # its group waits
     assert round_of(here, MINUTE, refuses(TEAM)) == [f"boss firing {FAILING_ALERT}"]
     here.fire("k2/b")
@@ -70,9 +76,9 @@ def test_what_is_given_up_after_a_day_counts_as_refused() -> None:
     here.tick(MINUTE)
     for _ in range(200):
         here.tick(HOUR, lambda due: Retry("503") if due.receiver == "team" else always(due))
-        if failing(here):
+        if failing(here) and failing(here)[TEAM].fate is Fate.GIVEN_UP:
             break
-    assert failing(here) == {TEAM: Unreached(incidents=1, error="503", partly=False)}
+    assert failing(here) == {TEAM: Unreached(incidents=1, fate=Fate.GIVEN_UP, error="503")}
 
 
 def test_what_is_tried_again_is_not_given_up() -> None:
@@ -87,9 +93,8 @@ def test_an_address_that_refuses_is_told_of_by_those_that_do_not() -> None:
     here.receivers = {"team": here.receivers["team"]}
     here.fire("k2/a")
     assert round_of(here, MINUTE, lambda _: Sent({"a@x": "m"}, error="b@x: 550")) == ["team firing main_is_red"]
-    assert failing(here) == {TEAM: Unreached(incidents=1, error="b@x: 550", partly=True)}
-    said = undelivered_words(tuple(here.log.values()), here.receivers, TEAM)
-    assert said == "some of its addresses refused it: b@x: 550"
+    assert failing(here) == {TEAM: Unreached(incidents=1, fate=Fate.PARTLY, error="b@x: 550")}
+    assert words(here) == "Some addresses refused the last message of 1 incident: b@x: 550."
     assert round_of(here, MINUTE) == []
     assert round_of(here, MINUTE) == [f"team firing {FAILING_ALERT}"]
     assert failing(here) == {}
@@ -204,23 +209,73 @@ def test_new_settings_end_the_wait_of_what_failed() -> None:
     assert here.tick(SECOND) == ["firing"]
 
 
-def test_there_is_a_finding_for_every_integration_that_is_told_of_incidents() -> None:
+def test_what_has_failed_for_ten_minutes_is_told_by_another_and_still_tried() -> None:
     here = world()
-    pushing = Receiver("am", (Integration("alertmanager", "alertmanager[0]", Told(), pushes=True),))
-    here.receivers["am"] = pushing
     here.fire("k2/a")
-    here.tick(MINUTE, refuses(TEAM))
-    log = tuple(here.log.values())
-    findings = list(undelivered_findings(log, here.receivers, Labels({"cluster": "prod"})))
-    assert [(one.truth, one.value) for one in findings] == [(Truth.TRUE, 1), (Truth.FALSE, 0)]
-    assert findings[0].labels == Labels(
+
+    def down(due: Due) -> Delivery:
+        return Retry("no answer from the mail server") if due.receiver == "team" else always(due)
+
+    began = here.now + MINUTE
+    while not failing(here):
+        assert round_of(here, 10 * SECOND, down) == []
+    assert timedelta(minutes=9) < here.now - began < timedelta(minutes=13)
+    assert words(here) == (
+        "The last message of 1 incident has failed for a while, and is tried again: no answer from the mail server."
+    )
+    assert round_of(here, SECOND, down) == []
+    assert round_of(here, MINUTE, down) == [f"boss firing {FAILING_ALERT}"]
+    assert round_of(here, 15 * MINUTE) == ["team firing main_is_red"]
+    assert round_of(here, SECOND) == [f"boss resolved {FAILING_ALERT}"]
+
+
+def test_a_message_after_one_that_was_given_up_is_tried_as_long() -> None:
+    here = world()
+    here.fire("k2/a")
+    while not any(entry.gave_up for entry in here.log.values()):
+        here.tick(15 * MINUTE, lambda _: Retry("503"))
+    here.fire("k2/b")
+    here.route = Route(name="root", receiver="team", repeat_interval=HOUR)
+    here.tick(HOUR, lambda _: Retry("503"))
+    assert [entry.retry_at is not None for entry in here.log.values()] == [True, True]
+
+
+ONE_OF_EACH = {
+    name: Receiver(name, (Integration(name, f"{name}[0]", Told(), pushes=name == "alertmanager"),))
+    for name in ("told", "alertmanager")
+}
+AM = ("alertmanager", "alertmanager[0]")
+
+
+@pytest.mark.parametrize(
+    ("state", "truth"),
+    [
+        pytest.param(None, Truth.UNKNOWN, id="not known yet"),
+        pytest.param(PushState(), Truth.FALSE, id="works"),
+        pytest.param(PushState(T0 - 9 * MINUTE, "503"), Truth.FALSE, id="fails, not for long"),
+        pytest.param(PushState(T0 - 10 * MINUTE, "503"), Truth.TRUE, id="fails for long"),
+    ],
+)
+def test_pushes_that_fail_are_told_of_too(state: PushState | None, truth: Truth) -> None:
+    config = Config(receivers=ONE_OF_EACH, labels=Labels({"cluster": "prod"}))
+    first, second = undelivered_findings(config, (), {AM: state}, now=T0)
+    assert (first.truth, second.truth) == (Truth.FALSE, truth)
+    assert second.labels == Labels(
         {
             "alertname": FAILING_ALERT,
             "cluster": "prod",
-            "integration": "told[0]",
-            "receiver": "team",
+            "integration": "alertmanager[0]",
+            "receiver": "alertmanager",
             "severity": "warning",
         }
     )
-    assert undelivered_words(log, here.receivers, TEAM) == DOWN
-    assert undelivered_words(log, here.receivers, BOSS) == ""
+    said = undelivered_words(config, (), {AM: state}, AM)
+    assert said.endswith("Z: 503.") is (state is not None and bool(state.error))
+
+
+def test_there_is_nothing_to_say_of_one_that_takes_all() -> None:
+    here = world()
+    here.fire("k2/a")
+    here.tick(MINUTE, refuses(TEAM))
+    assert words(here) == f"The last message of 1 incident was given up: {DOWN}."
+    assert words(here, BOSS) == ""

@@ -96,7 +96,7 @@ def _rule(scene: Scene, name: str) -> Rule:
     if name == STALE_ALERT:
         raise Unanswerable(f"{name} has no condition: it fires for a source while one of its projects cannot be read")
     if name == FAILING_ALERT:
-        raise Unanswerable(f"{name} has no condition: it fires for an integration whose last message was given up")
+        raise Unanswerable(f"{name} has no condition: it fires for an integration that does not take its messages")
     near = did_you_mean(name, rules)
     raise Unanswerable(f"no rule {name!r}{near or '; there are: ' + (', '.join(sorted(rules)) or 'none')}")
 

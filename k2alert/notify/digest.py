@@ -11,7 +11,8 @@ from datetime import datetime
 
 from k2alert.labels import Labels
 from k2alert.model import Alert, AlertState, LogEntry
-from k2alert.notify.plan import LONGEST_RETRY, TRIED_KEY, Due, Kind, Part
+from k2alert.notify.plan import TRIED_KEY, Due, Kind, Part
+from k2alert.notify.retrying import LONGEST_RETRY
 from k2alert.notify.route import Integration, Receiver, Route, routes_for
 from k2alert.notify.standing import DIGEST, fired_at, is_digest
 from k2alert.times import EPOCH, iso, parse_instant, to_ms

@@ -9,27 +9,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from k2alert.model import Alert, AlertState, Delivery, LogEntry, Refused, Retry, Sent
-from k2alert.notify.plan import CLOSING, LIST_KEY, LONGEST_RETRY, TRIED_KEY, Due, Part, Told
+from k2alert.notify.plan import CLOSING, LIST_KEY, TRIED_KEY, Due, Part, Told
+from k2alert.notify.retrying import GIVE_UP_AFTER, backoff, failing_for
 from k2alert.notify.route import Receiver, Route, integrations_of
 from k2alert.notify.standing import Standing, standings
 from k2alert.notify.unreached import MENDED_KEY, heard
 
-__all__ = ["backoff", "finished", "in_flight", "record_outcome", "record_try", "settled"]
+__all__ = ["finished", "in_flight", "record_outcome", "record_try", "settled"]
 
 SHORTEST_WAIT = timedelta(seconds=1)
-FIRST_WAIT = timedelta(seconds=10)
-LONGEST_WAIT = timedelta(minutes=15)
 _SAID = frozenset({TRIED_KEY, LIST_KEY, MENDED_KEY})  # keys in a handle that the next message makes out of date
-GIVE_UP_AFTER = LONGEST_RETRY
-"""How long one message is tried, counted in waits: time in which k2alert does not run does not count."""
-
-
-def backoff(failures: int, chance: float = 1.0) -> timedelta:
-    """How long to wait after so many failures in a row: 10 s, doubled each time, at most 15 min.
-
-    `chance`, from 0 to 1, takes up to a quarter off, so that what failed together is not tried together again.
-    """
-    return min(FIRST_WAIT * (1 << min(failures - 1, 20)), LONGEST_WAIT) * (0.75 + 0.25 * chance)
 
 
 def record_try(due: Due, *, now: datetime) -> tuple[LogEntry, ...]:
@@ -70,7 +59,7 @@ def _after(part: Part, due: Due, delivery: Delivery, now: datetime, chance: floa
     list_id = due.list_id
     if isinstance(delivery, Sent):
         return _taken(part, list_id, delivery, now)
-    if isinstance(delivery, Refused) or _failing_since(part.entry.failures + 1) >= GIVE_UP_AFTER:
+    if isinstance(delivery, Refused) or failing_for(part.entry.failures + 2) >= GIVE_UP_AFTER:
         return _given_up(part, delivery, now)
     maybe = {TRIED_KEY: due.mark} if delivery.maybe or TRIED_KEY in part.entry.handle else {}
     return _put_off(part, list_id, replace(delivery, handle={**maybe, **delivery.handle}), now, chance)
@@ -99,7 +88,7 @@ def _given_up(part: Part, delivery: Retry | Refused, now: datetime) -> LogEntry:
         told=part.told,
         last_sent_at=now,
         closed=part.kind in CLOSING,
-        failures=part.entry.failures + 1,
+        failures=1,  # the next message is tried as long
         error=delivery.error,
         retry_at=None,
         gave_up=True,
@@ -129,11 +118,6 @@ def _merged(entry: LogEntry, handle: Mapping[str, str], list_id: str) -> dict[st
     # What is said of it alone is no longer said in its list.
     known = {address: left for address, left in entry.handle.items() if address not in _SAID}
     return {**known, **handle, **({LIST_KEY: list_id} if list_id else {})}
-
-
-def _failing_since(failures: int) -> timedelta:
-    """How long so many failures took at least."""
-    return sum((backoff(number) for number in range(1, failures + 1)), start=timedelta(0))
 
 
 def settled(

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from k2alert.labels import Labels
 from k2alert.model import Alert, AlertState, LogEntry
+from k2alert.notify.retrying import LONGEST_RETRY
 from k2alert.notify.route import Integration, Receiver, Route
 from k2alert.notify.standing import Standing, fired_at, recovered, standings
 from k2alert.notify.unreached import heard
@@ -26,7 +27,6 @@ __all__ = [
     "CLOSING",
     "ENDS",
     "LIST_KEY",
-    "LONGEST_RETRY",
     "STORM_MESSAGES",
     "STORM_SPAN",
     "TRIED_KEY",
@@ -42,9 +42,6 @@ __all__ = [
 STORM_MESSAGES = 10
 STORM_SPAN = timedelta(minutes=5)
 """More than so many new messages for one integration in this time become one list (contract §6)."""
-
-LONGEST_RETRY = timedelta(hours=24)
-"""No message waits longer to be tried again; a time beyond that was taken from a clock that was wrong."""
 
 LIST_KEY = "*list"
 """The key in a log entry's handle that names the list it was told in; no address looks like it."""

@@ -5,6 +5,7 @@ fires for it and those that ended lately. No log is kept of it: what was missed 
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from k2alert.labels import Labels
@@ -12,13 +13,21 @@ from k2alert.model import Alert, AlertState, LogEntry
 from k2alert.notify.plan import Due, Kind, Part
 from k2alert.notify.route import Receiver, Route, routes_for
 
-__all__ = ["PUSH_EVERY", "RESOLVED_FOR", "pushes", "remembered"]
+__all__ = ["PUSH_EVERY", "RESOLVED_FOR", "PushState", "pushes", "remembered"]
 
 PUSH_EVERY = timedelta(minutes=1)
 """How often the present alerts are pushed while nothing changes; Prometheus's `resend-delay`."""
 
 RESOLVED_FOR = timedelta(minutes=15)
 """How long an ended alert is pushed as resolved, as Prometheus does (`resolvedRetention` in rules/alerting.go)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PushState:
+    """How pushes to an integration go: since when they fail, None where they work, and why."""
+
+    failing_since: datetime | None = None
+    error: str = ""
 
 
 def remembered(known: Mapping[str, Alert], alerts: Iterable[Alert], *, now: datetime) -> dict[str, Alert]:

@@ -1,4 +1,4 @@
-"""Whom messages do not reach: the notification log comes in, the integrations whose messages were given up go out.
+"""Whom messages do not reach: the notification log comes in, the integrations that do not take theirs go out.
 
 What was given up stands until the integration takes something again: nobody can know sooner that it works. It is
 written on the log entries themselves, so a restart changes nothing, and no order of times has to be guessed.
@@ -7,18 +7,22 @@ written on the log entries themselves, so a restart changes nothing, and no orde
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 
 from k2alert.labels import Labels
 from k2alert.model import FAILING_ALERT, LogEntry, alert_key
+from k2alert.notify.retrying import LATE, failing_for
 from k2alert.notify.route import Receiver, integrations_of
 from k2alert.times import EPOCH
 
 __all__ = [
     "MENDED_KEY",
+    "Fate",
     "Unreached",
     "Who",
     "able",
     "changed_settings",
+    "fate_of",
     "heard",
     "identity_of",
     "last_words",
@@ -35,16 +39,21 @@ MENDED_KEY = "*mended"
 """The key in a log entry's handle that says that its integration worked afterwards; no address looks like it."""
 
 
+class Fate(StrEnum):
+    """What became of a message that did not reach everybody."""
+
+    GIVEN_UP = "given up"  # refused for good, or failed for a day
+    PARTLY = "partly"  # some of the addresses took it, others refused it for good
+    LATE = "late"  # it has failed for a while, and is tried again
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreached:
-    """What did not reach an integration: the last message of so many `incidents`, and why not the newest of them.
-
-    `partly`: some of its addresses took that one, others refused it for good.
-    """
+    """What did not reach an integration: the last message of so many `incidents`; why not the newest of them."""
 
     incidents: int
+    fate: Fate
     error: str
-    partly: bool
 
 
 def heard(entry: LogEntry) -> bool:
@@ -53,7 +62,7 @@ def heard(entry: LogEntry) -> bool:
 
 
 def unreached(log: Iterable[LogEntry], receivers: Mapping[str, Receiver]) -> dict[Who, Unreached]:
-    """The integrations whose messages were given up, in whole or in part.
+    """The integrations that do not take their messages, or not all of them.
 
     What they refused of these alerts themselves says nothing new of anyone: it does not count.
     """
@@ -64,10 +73,10 @@ def unreached(log: Iterable[LogEntry], receivers: Mapping[str, Receiver]) -> dic
 
 
 def _of_others(log: Iterable[LogEntry], known: Iterable[Who] = ()) -> list[LogEntry]:
-    """The entries of what was given up, but those that tell only of integrations that are not reached."""
+    """The entries of what did not arrive, but those that tell only of integrations that are not reached."""
     entries = tuple(log)
     own = {alert_key(FAILING_ALERT, identity_of(who)) for who in {*known, *map(_who, entries)}}
-    return [entry for entry in entries if _is_unreached(entry) and not (entry.told and own.issuperset(entry.told))]
+    return [entry for entry in entries if fate_of(entry) and not (entry.told and own.issuperset(entry.told))]
 
 
 def identity_of(who: Who) -> Labels:
@@ -76,13 +85,14 @@ def identity_of(who: Who) -> Labels:
 
 
 def _summed_up(entries: Collection[LogEntry]) -> Unreached:
-    newest = max(entries, key=_last)
-    return Unreached(incidents=len(entries), error=newest.error, partly=not newest.gave_up)
+    fates = {fate: [entry for entry in entries if fate_of(entry) is fate] for fate in Fate}
+    worst = next(fate for fate in Fate if fates[fate])
+    return Unreached(incidents=len(entries), fate=worst, error=max(fates[worst], key=_last).error)
 
 
 def refusing(log: Iterable[LogEntry]) -> frozenset[Who]:
     """The integrations that nothing may be expected to reach now, whatever it is about."""
-    return frozenset(_who(entry) for entry in log if entry.gave_up and _is_unreached(entry))
+    return frozenset(_who(entry) for entry in log if fate_of(entry) in (Fate.GIVEN_UP, Fate.LATE))
 
 
 def able(log: Iterable[LogEntry], receivers: Mapping[str, Receiver]) -> Iterator[Who]:
@@ -142,12 +152,14 @@ def _was_tried_again(entry: LogEntry) -> bool:
     return not entry.closed and MENDED_KEY in entry.handle
 
 
-def _is_unreached(entry: LogEntry) -> bool:
-    """Whether what it had to say last did not reach everybody, and is not known to be over."""
+def fate_of(entry: LogEntry) -> Fate | None:
+    """What became of what it had to say last; None where it reached everybody, will soon, or is known to be over."""
     over = MENDED_KEY in entry.handle
     if entry.gave_up:
-        return not (entry.closed and over)
-    return bool(entry.error) and entry.sent > 0 and entry.failures == 0 and not over
+        return Fate.GIVEN_UP if not (entry.closed and over) else None
+    if entry.failures:
+        return Fate.LATE if _is_waiting(entry) and failing_for(entry.failures) >= LATE else None
+    return Fate.PARTLY if entry.error and entry.sent > 0 and not over else None
 
 
 def _who(entry: LogEntry) -> Who:

@@ -216,7 +216,7 @@ def _stale(of: Alert) -> Item:
 
 def _failing(of: Alert) -> Item:
     said = (
-        "The last message of 2 incident(s) did not reach receiver team by slack[0], and is not tried again: "
+        "Receiver team does not get what it should by slack[0]. The last message of 2 incidents was given up: "
         "#ci: Slack answered 200 channel_not_found."
     )
     return Item(alert=of, text=said, html=said, value_text="2")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from k2alert.alert.lifecycle import step
+from k2alert.config.model import Config
 from k2alert.labels import Labels, parse_matcher
 from k2alert.model import (
     FAILING_ALERT,
@@ -177,7 +178,8 @@ class World:
 
     def judge_deliveries(self) -> None:
         """The alerts about those who are not reached, as a round makes them."""
-        findings = tuple(undelivered_findings(tuple(self.log.values()), self.receivers, Labels()))
+        config = Config(receivers=self.receivers)
+        findings = tuple(undelivered_findings(config, tuple(self.log.values()), {}, now=self.now))
         mine = {(one.rule, one.identity): one for one in self.alerts.values() if one.rule == FAILING_ALERT}
         rules = {finding.rule.name: finding.rule for finding in findings}
         self.put(*step(mine, findings, rules=rules, now=self.now).alerts.values())

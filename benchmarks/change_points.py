@@ -146,6 +146,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python benchmarks/change_points.py FOLDER")
-    main(Path(sys.argv[1]))
+    if len(sys.argv) == 2:
+        main(Path(sys.argv[1]))
+    else:
+        print("needs labelled series, which are not part of the project: python benchmarks/change_points.py FOLDER")

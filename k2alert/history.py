@@ -6,7 +6,8 @@ Rows of a store come in, lines go out (`*_line`), and the other way round (`read
 - `project`: who is read, and how far.
 - `stream`: a number for a set of labels and a kind of facts, before any row that uses it.
 - `run` and `job`: an attempt of a run, an execution of a job, with what a message shows of it (`run`).
-- `test`, `coverage`, `deployment`, `schedule`: rows as `model.entries` describes them; sets of numbers are hexadecimal.
+- `test`, `coverage`, `benchmark`, `deployment`, `schedule`: rows as `model.entries` describes them; sets of numbers are
+  hexadecimal.
 - `named_test`: what the number of a test stands for.
 - `end`, the last line: how many lines came before it, so that what was cut off is told from what is whole.
 
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 from k2alert.labels import Labels
 from k2alert.model import (
     RESULTS,
+    BenchmarkEntry,
     CoverageEntry,
     DeploymentEntry,
     Entry,
@@ -63,6 +65,7 @@ VERSION = 1
 FACT_KINDS: Mapping[Kind, type[FactEntry]] = {
     Kind.TEST: ReportEntry,
     Kind.COVERAGE: CoverageEntry,
+    Kind.BENCHMARK: BenchmarkEntry,
     Kind.DEPLOYMENT: DeploymentEntry,
     Kind.SCHEDULE: ScheduleEntry,
 }

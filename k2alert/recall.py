@@ -66,6 +66,7 @@ async def behind(store: Reader, refs: Iterable[EvidenceRefs]) -> Known:
         jobs=await store.job_evidence(wanted[Kind.JOB]) if wanted[Kind.JOB] else {},
         test_reports=await reports(Kind.TEST, wanted[Kind.TEST]) if wanted[Kind.TEST] else {},
         coverage_reports=await reports(Kind.COVERAGE, wanted[Kind.COVERAGE]) if wanted[Kind.COVERAGE] else {},
+        benchmark_reports=await reports(Kind.BENCHMARK, wanted[Kind.BENCHMARK]) if wanted[Kind.BENCHMARK] else {},
         deployments=await store.deployment_evidence(wanted[Kind.DEPLOYMENT]) if wanted[Kind.DEPLOYMENT] else {},
         tests=await store.test_evidence(sorted(tests)) if tests else {},
     )

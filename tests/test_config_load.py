@@ -1,6 +1,7 @@
 """Loading: what right files come to, what is warned of, and what must never be seen."""
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -216,11 +217,12 @@ def test_a_certificate_file_that_is_not_there_is_told_and_stops_a_run(tmp_path: 
 
 
 def test_a_metric_that_nothing_collects_is_warned_of(tmp_path: Path) -> None:
-    rule = RULE.replace("success_rate < 0.95", "benchmark_regressions > 2")
+    main = tmp_path / "k2alert.yml"
+    main.write_text(RULE.replace("success_rate < 0.95", "benchmark_regressions > 2"))
+    metric = replace(METRICS["benchmark_regressions"], kind=None, collected=False)
+    loaded = load(main, environ={}, metrics={**METRICS, metric.name: metric})
 
-    assert said(load_text(tmp_path, rule), "no-collector") == [
-        "condition: nothing collects benchmark_regressions yet: it has no data"
-    ]
+    assert said(loaded, "no-collector") == ["condition: nothing collects benchmark_regressions yet: it has no data"]
 
 
 # ---------------------------------------------------------------------------------------- rule files

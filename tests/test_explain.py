@@ -109,9 +109,6 @@ SITUATIONS = {
     "an empty window long ago": Situation(
         'value("success_rate", window="1h", offset="7d") < 0.9', "+", "empty_window", "no run over 1h, 7d ago"
     ),
-    "no collector": Situation(
-        "benchmark_regressions > 0", "+", "no_collector", "nothing collects benchmark_regressions yet"
-    ),
     "a baseline of few days": Situation(
         'avg_duration_minutes > baseline("avg_duration_minutes", "14d")', "+", "baseline", "fewer than 7 days with data"
     ),

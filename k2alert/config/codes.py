@@ -101,8 +101,8 @@ CODES: Mapping[str, Code] = MappingProxyType(
         ),
         "no-collector": Code(
             "Nothing collects what the metric is computed from yet: it has no data.",
-            "condition: benchmark_regressions > 0",
-            "Wait for a release that does.",
+            "condition: a_metric_to_come > 0",
+            "Wait for a release that does. In this one all metrics are collected.",
         ),
         "not-built": Code(
             "A key is known, and this release does not act on it.",

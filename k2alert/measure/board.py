@@ -175,7 +175,10 @@ class Board:
     def add_streams(self, streams: Iterable[Stream]) -> None:
         """Learn the labels of streams; before any entry that uses them."""
         for stream in streams:
-            (self._streams if stream.kind.of_runs else self._facts).add_stream(stream)
+            if stream.kind.of_runs:
+                self._streams.add_stream(stream)
+            if stream.kind is not Kind.JOB:  # runs are timed as benchmarks, too
+                self._facts.add_stream(stream)
 
     def load(self, kind: Kind, entries: Iterable[Entry], *, more: bool = False) -> None:
         """Fill the selections that are new since the last load with all entries of the store, by finishing time.
@@ -186,7 +189,9 @@ class Board:
         for page in _pages(entries):
             for table in fresh.values():
                 table.load(page)
-            self._note_scheduled(kind, page)
+            if kind is Kind.RUN:
+                self._facts.load_runs(page)
+                self._note_scheduled(page)
         if not more:
             for table in fresh.values():
                 for entry in self._opens[kind].values():
@@ -302,19 +307,20 @@ class Board:
                 if entry is not None:
                     note(self._streams.labels[entry.stream], entry.created, f"open {entry.key}")
 
-    def _note_scheduled(self, kind: Kind, entries: Iterable[Entry]) -> None:
+    def _note_scheduled(self, entries: Iterable[Entry]) -> None:
         """Which runs a schedule started: whether one is overdue depends on them, whatever rules select."""
         scheduled = self._streams.scheduled
-        if kind is Kind.RUN:
-            for entry in entries:
-                if entry.stream in scheduled:
-                    self._facts.runs.add(self._streams.labels[entry.stream], entry.created, str(entry.ref))
+        for entry in entries:
+            if entry.stream in scheduled:
+                self._facts.runs.add(self._streams.labels[entry.stream], entry.created, str(entry.ref))
 
     def _note_change(self, change: EntryChange) -> None:
         old = change.old
         if change.kind is Kind.RUN and old is not None and old.stream in self._streams.scheduled:
             self._facts.runs.remove(self._streams.labels[old.stream], old.created, str(old.ref))
-        self._note_scheduled(change.kind, () if change.new is None else (change.new,))
+        if change.kind is Kind.RUN:
+            self._facts.apply_run(change)
+            self._note_scheduled(() if change.new is None else (change.new,))
 
 
 def _pages(entries: Iterable[Entry]) -> Iterator[Sequence[Entry]]:

@@ -234,7 +234,7 @@ def _catalogue() -> Iterator[Metric]:
     yield from _read(_OPEN_JOBS, Kind.JOB, _OPEN_JOB)
     yield from _read(_TEST_EXECUTIONS, Kind.TEST, _REPORT | {"suite", "test"})
     yield from _read(_COVERAGE, Kind.COVERAGE, _REPORT)
-    yield from _read(_BENCHMARK_RUNS, None, _REPORT | {"benchmark"})
+    yield from _read(_BENCHMARK_RUNS, Kind.BENCHMARK, _REPORT | {"benchmark"})
     yield from _read(_DORA, Kind.DEPLOYMENT, _OPEN_RUN | {"environment", "environment_tier"})
 
 

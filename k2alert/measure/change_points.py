@@ -16,12 +16,12 @@ The test at each split compares two medians, in logarithms (a level that doubles
    two levels at all times, and more of one than of the other is no change of the code.
 
 The constants were chosen on labelled series (`benchmarks/change_points.py`). Moved by a fifth, each finds the same
-documented steps or all but one of eight, save for two: `_BEFORE`, as three of the steps have just ten points before them,
-and `_SEPARATION`, which trades what is missed for what is told in vain.
+documented steps or all but one of eight, save for two: `_BEFORE`, as three of the steps have just ten points before
+them, and `_SEPARATION`, which trades what is missed for what is told in vain.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import exp, isfinite, log, sqrt
 from statistics import median
 
@@ -31,6 +31,7 @@ _BEFORE = 10
 _AFTER = 6
 _REACH = 25  # points before a split that count: the level of today, not of last year
 _LATEST = 30  # how many points may pass until a small step shows
+_SIZES = (6, 8, 11, 15, 20, 30)  # points after a split at which it is looked for; where it is exactly is found then
 _EFFECT = 0.05
 _SIGMAS = 6.0
 _SPREADS = 3.0
@@ -57,6 +58,10 @@ class Step:
     def change(self) -> float:
         """How far the level moved, as a share of the level before: 0.1 is ten percent more."""
         return self.after / self.before - 1
+
+    def moved(self, by: int) -> "Step":
+        """The same step in a series that begins elsewhere."""
+        return replace(self, at=self.at + by, confirmed=self.confirmed + by)
 
 
 @dataclass(slots=True)
@@ -86,6 +91,16 @@ class Series:
         self.steps.append(step)
         return step
 
+    def copy(self) -> "Series":
+        """Another one that knows the same."""
+        return Series(list(self.steps), list(self._logs), list(self._indexes), self._known)
+
+    def drop_first(self) -> None:
+        """The first value of all is forgotten; every index moves by one, and steps that began before are gone."""
+        self.steps = [moved for step in self.steps if (moved := step.moved(-1)).at > 0]
+        self._indexes = [index - 1 for index in self._indexes]
+        self._known -= 1
+
     def _forget(self, count: int) -> None:
         if count > 0:
             del self._logs[:count], self._indexes[:count]
@@ -100,13 +115,16 @@ def find_steps(values: Iterable[float]) -> tuple[Step, ...]:
 
 
 def _best_split(logs: Sequence[float]) -> int | None:
-    """The split that explains most of the spread, of those that pass all tests; None where none does."""
-    last = len(logs) - _AFTER
-    splits = range(max(_BEFORE, len(logs) - _LATEST), last + 1)
-    scored = [
-        (score, split) for split in splits if (score := _score(logs[max(0, split - _REACH) : split], logs[split:]))
-    ]
-    return max(scored)[1] if scored else None
+    """The split that explains most of the spread, of those that pass all tests; None where none of `_SIZES` does."""
+    sizes = [size for size in _SIZES if len(logs) - size >= _BEFORE]
+    if not any(_score(*_sides(logs, len(logs) - size)) for size in sizes):
+        return None
+    splits = range(max(_BEFORE, len(logs) - _LATEST), len(logs) - _AFTER + 1)
+    return max((_score(*_sides(logs, split)), split) for split in splits)[1]
+
+
+def _sides(logs: Sequence[float], split: int) -> tuple[Sequence[float], Sequence[float]]:
+    return logs[max(0, split - _REACH) : split], logs[split:]
 
 
 def _score(before: Sequence[float], after: Sequence[float]) -> float:

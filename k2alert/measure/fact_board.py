@@ -9,12 +9,24 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from k2alert.labels import Labels, matches_all
+from k2alert.measure.benchmarks import (
+    BENCHMARK_FORMULAS,
+    Benchmarks,
+    Point,
+    find_evidence,
+    point_of,
+    time_of_run,
+    time_of_tests,
+)
 from k2alert.measure.coverage import COVERAGE_EVIDENCE, COVERAGE_FORMULAS
 from k2alert.measure.dora import DEPLOYMENT_EVIDENCE, DEPLOYMENT_FORMULAS
 from k2alert.measure.executions import TEST_EVIDENCE, TEST_FORMULAS, Chosen, Executions
 from k2alert.measure.ledger import Ledger, Place, StreamInfo
 from k2alert.measure.schedules import SCHEDULE_FORMULAS, Branch, ScheduledRuns, Schedules
 from k2alert.model import (
+    BenchmarkEntry,
+    Entry,
+    EntryChange,
     EvidenceRefs,
     FactChange,
     FactEntry,
@@ -33,8 +45,11 @@ from k2alert.model import (
 __all__ = ["FACT_FORMULAS", "FactBoard"]
 
 _TEST_LABELS = frozenset({"suite", "test"})
+_TABLED = tuple(kind for kind in Kind if not kind.of_runs and kind is not Kind.BENCHMARK)
 
-FACT_FORMULAS = frozenset({*TEST_FORMULAS, *COVERAGE_FORMULAS, *DEPLOYMENT_FORMULAS, *SCHEDULE_FORMULAS})
+FACT_FORMULAS = frozenset(
+    {*TEST_FORMULAS, *COVERAGE_FORMULAS, *BENCHMARK_FORMULAS, *DEPLOYMENT_FORMULAS, *SCHEDULE_FORMULAS}
+)
 """The metrics that rest on these facts."""
 
 
@@ -129,8 +144,10 @@ class FactBoard:
 
     def __init__(self, project_labels: Callable[[Mapping[str, str]], Labels]) -> None:
         self._streams = _Streams(project_labels)
-        self._tables: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in Kind if not kind.of_runs}
+        self._tables: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in _TABLED}
         self._fresh: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in self._tables}
+        self._benchmarks: dict[Selection, Benchmarks] = {}
+        self._fresh_benchmarks: dict[Selection, Benchmarks] = {}
         self._tests: defaultdict[Place, dict[int, NameOfTest]] = defaultdict(dict)
         self._named = 0  # how often names came: what was picked by them before may not hold any more
         self._picked: dict[Selection, tuple[int, Mapping[tuple[str, ...], Chosen]]] = {}
@@ -142,10 +159,18 @@ class FactBoard:
 
     def require(self, selection: Selection, kinds: Iterable[Kind]) -> bool:
         """Ask for a selection's facts. True when it is new for one of the kinds."""
-        new = [kind for kind in kinds if selection not in self._tables[kind] and selection not in self._fresh[kind]]
+        new = [kind for kind in kinds if not self._has(selection, kind)]
         for kind in new:
-            self._fresh[kind][selection] = _Table(selection, kind, self._streams)
+            if kind is Kind.BENCHMARK:
+                self._fresh_benchmarks[selection] = Benchmarks(selection, self._streams.labels)
+            else:
+                self._fresh[kind][selection] = _Table(selection, kind, self._streams)
         return bool(new)
+
+    def _has(self, selection: Selection, kind: Kind) -> bool:
+        if kind is Kind.BENCHMARK:
+            return selection in self._benchmarks or selection in self._fresh_benchmarks
+        return selection in self._tables[kind] or selection in self._fresh[kind]
 
     @property
     def wants_tests(self) -> bool:
@@ -165,6 +190,13 @@ class FactBoard:
 
     def load(self, kind: Kind, entries: Sequence[FactEntry], *, more: bool) -> None:
         """Fill the selections that are new with facts of the store."""
+        for courses in self._fresh_benchmarks.values():
+            courses.load(filter(None, map(self._point, entries)))
+        if kind is Kind.BENCHMARK:
+            if not more:
+                self._benchmarks.update(self._fresh_benchmarks)
+                self._fresh_benchmarks = {}
+            return
         for table in self._fresh[kind].values():
             table.load(entries)
         self._take_schedules(entries)
@@ -177,14 +209,45 @@ class FactBoard:
         if tests and self.wants_tests:
             self.name_tests(tests)
         for change in map(self._shared, changes):
-            for table in self._tables[change.kind].values():
+            self._move_point(*(entry and self._point(entry) for entry in (change.old, change.new)))
+            for table in self._tables.get(change.kind, {}).values():
                 table.apply(change)
             if isinstance(change.old, ScheduleEntry):
                 self._schedules[self._branch_of(change.old)].pop(change.old.ref, None)
             self._take_schedules([] if change.new is None else [change.new])
 
+    def load_runs(self, entries: Iterable[Entry]) -> None:
+        """Time the runs of the store, for benchmarks that are new; before the facts of benchmarks are loaded."""
+        if self._fresh_benchmarks:
+            points = [point for entry in entries if (point := self._time_of(entry)) is not None]
+            for courses in self._fresh_benchmarks.values():
+                courses.load(points)
+
+    def apply_run(self, change: EntryChange) -> None:
+        """Take over what a save changed of a run."""
+        if self._benchmarks:
+            self._move_point(*(entry and self._time_of(entry) for entry in (change.old, change.new)))
+
+    def _move_point(self, old: Point | None, new: Point | None) -> None:
+        for courses in self._benchmarks.values() if old != new else ():
+            if old is not None:
+                courses.remove(old)
+            if new is not None:
+                courses.insert(new)
+
+    def _time_of(self, entry: Entry) -> Point | None:
+        return time_of_run(entry, self._streams.labels[entry.stream])
+
+    def _point(self, entry: FactEntry) -> Point | None:
+        """What an entry measures, if it does."""
+        if isinstance(entry, BenchmarkEntry):
+            return point_of(entry)
+        return time_of_tests(entry, self._streams.labels[entry.stream]) if isinstance(entry, ReportEntry) else None
+
     def drop_empty(self) -> None:
         """Let go of the ledgers that nothing is in any more."""
+        for courses in self._benchmarks.values():
+            courses.drop_empty()
         for tables in self._tables.values():
             for table in tables.values():
                 table.drop_empty()
@@ -212,6 +275,8 @@ class FactBoard:
         self, kind: Kind, selection: Selection, metric: str, labels: Labels, window: Window, at: int
     ) -> Measured:
         """See `Board.measure`."""
+        if kind is Kind.BENCHMARK:
+            return BENCHMARK_FORMULAS[metric](self._benchmarks[selection], labels, window, at)
         table = self._tables[kind][selection]
         if kind is Kind.TEST:
             return TEST_FORMULAS[metric](self._executions(table, selection, labels), window, at)
@@ -225,6 +290,8 @@ class FactBoard:
         self, kind: Kind, selection: Selection, metric: str, labels: Labels, window: Window, at: int, limit: int
     ) -> EvidenceRefs:
         """See `Board.evidence`."""
+        if kind is Kind.BENCHMARK:
+            return find_evidence(self._benchmarks[selection], labels, window, at, limit)
         table = self._tables[kind][selection]
         if kind is Kind.TEST:
             return TEST_EVIDENCE[metric](self._executions(table, selection, labels), window, at, limit)
@@ -235,6 +302,8 @@ class FactBoard:
 
     def label_sets(self, selection: Selection, window: Window, at: int, kind: Kind) -> list[Labels]:
         """The label sets with a fact in the window; a schedule is one for as long as it is active."""
+        if kind is Kind.BENCHMARK:
+            return self._benchmarks[selection].label_sets(at - int(window.look_back.total_seconds() * 1000), at)
         table = self._tables[kind][selection]
         found: list[Labels] = []
         for labels, ledger in table.ledgers.items():
@@ -245,6 +314,8 @@ class FactBoard:
 
     def every_label_set(self, selection: Selection, kind: Kind) -> list[Labels]:
         """See `Board.every_label_set`."""
+        if kind is Kind.BENCHMARK:
+            return self._benchmarks[selection].every_label_set()
         table = self._tables[kind][selection]
         found: list[Labels] = []
         for labels, ledger in table.ledgers.items():
@@ -254,6 +325,8 @@ class FactBoard:
 
     def moments(self, selection: Selection, kind: Kind, labels: Labels) -> list[int]:
         """See `Board.moments`."""
+        if kind is Kind.BENCHMARK:
+            return self._benchmarks[selection].moments(labels)
         table = self._tables[kind][selection]
         ledger = table.ledgers.get(labels.only(table.by - table.test_labels), table.nothing)
         if kind is Kind.SCHEDULE:

@@ -40,6 +40,7 @@ class ReportEntry(NamedTuple):
     failing: int
     mixed: int
     repeats: tuple[tuple[int, int, int], ...]
+    duration: int | None = None  # of all tests together
 
 
 class CoverageEntry(NamedTuple):

@@ -124,13 +124,20 @@ class Known:
     jobs: Mapping[int, RunEvidence]
     test_reports: Mapping[int, RunEvidence] = field(default_factory=dict)
     coverage_reports: Mapping[int, RunEvidence] = field(default_factory=dict)
+    benchmark_reports: Mapping[int, RunEvidence] = field(default_factory=dict)
     deployments: Mapping[int, DeploymentEvidence] = field(default_factory=dict)
     tests: Mapping[tuple[int, int], TestEvidence] = field(default_factory=dict)
 
     def runs_of(self, kind: Kind) -> Mapping[int, RunEvidence]:
         """The runs behind rows of a kind."""
-        by_kind = {Kind.RUN: self.runs, Kind.JOB: self.jobs, Kind.TEST: self.test_reports}
-        return by_kind.get(kind, self.coverage_reports if kind is Kind.COVERAGE else {})
+        by_kind = {
+            Kind.RUN: self.runs,
+            Kind.JOB: self.jobs,
+            Kind.TEST: self.test_reports,
+            Kind.COVERAGE: self.coverage_reports,
+            Kind.BENCHMARK: self.benchmark_reports,
+        }
+        return by_kind.get(kind, {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,17 +11,18 @@ from sqlite3 import Connection
 from k2alert.model import FactChange, Kind
 from k2alert.record.deployments import DeploymentRow, ScheduleRow, deployment_entry, schedule_entry
 from k2alert.record.naming import unpack
-from k2alert.record.reports import CoverageRow, ReportRow, coverage_entry, report_entry
+from k2alert.record.reports import CoverageRow, ReportRow, benchmark_entries, coverage_entry, report_entry
 from k2alert.record.statements import QUERIES
 
-__all__ = ["drop_benchmarks", "drop_facts", "drop_schedules", "find_named", "sweep_names", "sweep_sets"]
+__all__ = ["drop_facts", "drop_schedules", "find_named", "sweep_names", "sweep_sets"]
 
 CHUNK = 500
 
 
 def drop_facts(con: Connection, before: int) -> list[FactChange]:
     """Drops a chunk of what is old; nothing when there is none left. The bits of what goes are not needed."""
-    return [*_drop_tests(con, before), *_drop_coverage(con, before), *_drop_deployments(con, before)]
+    drops = (_drop_tests, _drop_coverage, _drop_benchmarks, _drop_deployments)
+    return [change for drop in drops for change in drop(con, before)]
 
 
 def _drop_tests(con: Connection, before: int) -> list[FactChange]:
@@ -44,10 +45,12 @@ def _drop_deployments(con: Connection, before: int) -> list[FactChange]:
     return [FactChange(Kind.DEPLOYMENT, deployment_entry(row[0], DeploymentRow(*row[1:])), None) for row in rows]
 
 
-def drop_benchmarks(con: Connection, before: int) -> None:
-    """Drops old measurements."""
-    con.execute(QUERIES["drop_old_benchmark_points"], (before,))
-    con.execute(QUERIES["drop_old_benchmark_reports"], (before,))
+def _drop_benchmarks(con: Connection, before: int) -> list[FactChange]:
+    gone = con.execute(QUERIES["old_benchmark_reports"], (before, CHUNK)).fetchall()
+    entries = [entry for (number,) in gone for entry in benchmark_entries(con, number)]
+    con.executemany(QUERIES["drop_benchmark_points"], gone)
+    con.executemany(QUERIES["drop_benchmark_report"], gone)
+    return [FactChange(Kind.BENCHMARK, entry, None) for entry in entries]
 
 
 def sweep_sets(con: Connection) -> None:

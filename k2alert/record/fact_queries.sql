@@ -169,6 +169,31 @@ ON CONFLICT (run, attempt, name, job_id) DO UPDATE SET
     stream = excluded.stream, sha = excluded.sha, finished = excluded.finished, cpu = excluded.cpu
 RETURNING id;
 
+-- name: runs_of_benchmark_reports
+-- The last outcome of the run of each of these benchmark reports.
+SELECT t.id, max(o.id)
+FROM json_each(?) AS k CROSS JOIN benchmark_reports AS t ON t.id = k.value
+CROSS JOIN outcomes AS o ON o.id BETWEEN t.run << 16 AND (t.run << 16) + 65535
+GROUP BY t.id;
+
+-- name: find_benchmark_report
+-- The benchmark report of an execution.
+SELECT id FROM benchmark_reports WHERE run = ? AND attempt = ? AND name = ? AND job_id = ?;
+
+-- name: points_of_benchmark_report
+-- What one report measured.
+SELECT b.stream, b.id, b.finished, b.sha, p.benchmark, p.value, p.unit, p.lower_is_better, p.spread, b.cpu
+FROM benchmark_reports AS b JOIN benchmark_points AS p ON p.report = b.id
+WHERE b.id = ? ORDER BY p.benchmark;
+
+-- name: old_benchmark_reports
+-- Some of the benchmark reports that ended before a time, the oldest first.
+SELECT id FROM benchmark_reports WHERE finished < ? ORDER BY finished, id LIMIT ?;
+
+-- name: drop_benchmark_report
+-- A benchmark report; what it measured goes first.
+DELETE FROM benchmark_reports WHERE id = ?;
+
 -- name: drop_benchmark_points
 -- What a benchmark report measured.
 DELETE FROM benchmark_points WHERE report = ?;
@@ -186,14 +211,6 @@ ON CONFLICT (report, benchmark) DO UPDATE SET
 SELECT b.stream, b.id, b.finished, b.sha, p.benchmark, p.value, p.unit, p.lower_is_better, p.spread, b.cpu
 FROM benchmark_reports AS b JOIN benchmark_points AS p ON p.report = b.id
 WHERE b.finished >= ? ORDER BY b.finished, b.id, p.benchmark;
-
--- name: drop_old_benchmark_points
--- Measurements that ended before a time.
-DELETE FROM benchmark_points WHERE report IN (SELECT id FROM benchmark_reports WHERE finished < ?);
-
--- name: drop_old_benchmark_reports
--- Benchmark reports that ended before a time.
-DELETE FROM benchmark_reports WHERE finished < ?;
 
 -- name: find_deployment
 -- A deployment by the forge's id.

@@ -9,7 +9,6 @@ from sqlite3 import Connection
 
 from k2alert.model import (
     RESULTS,
-    BenchmarkEntry,
     DeploymentEvidence,
     FactEntry,
     Kind,
@@ -21,7 +20,7 @@ from k2alert.record.deployments import DeploymentRow, ScheduleRow, deployment_en
 from k2alert.record.evidence import read_run_evidence
 from k2alert.record.naming import members_of
 from k2alert.record.reading import BATCH
-from k2alert.record.reports import CoverageRow, ReportRow, coverage_entry, report_entry
+from k2alert.record.reports import CoverageRow, ReportRow, benchmark_entry, coverage_entry, report_entry
 from k2alert.record.rows import expand_link, unpack_id, unpack_sha
 from k2alert.record.statements import QUERIES
 from k2alert.times import from_ms
@@ -79,9 +78,7 @@ def _schedules(con: Connection, since_ms: int) -> Iterator[FactEntry]:
 
 
 def _benchmarks(con: Connection, since_ms: int) -> Iterator[FactEntry]:
-    for row in con.execute(QUERIES["benchmark_points"], (since_ms,)):
-        entry = BenchmarkEntry(*row)
-        yield entry._replace(lower_is_better=row[7] == 1)
+    yield from map(benchmark_entry, con.execute(QUERIES["benchmark_points"], (since_ms,)))
 
 
 _ROWS = {
@@ -130,9 +127,8 @@ def _test(row: Sequence[str | bytes | int | None]) -> TestEvidence:
 
 
 def read_report_evidence(con: Connection, kind: Kind, refs: Sequence[int]) -> dict[int, RunEvidence]:
-    """The runs that test or coverage reports belong to, as they ended last; those that are forgotten are left out."""
-    query = "runs_of_test_reports" if kind is Kind.TEST else "runs_of_coverage_reports"
-    outcomes = dict(con.execute(QUERIES[query], (json.dumps(list(refs)),)).fetchall())
+    """The runs that reports of a kind belong to, as they ended last; those that are forgotten are left out."""
+    outcomes = dict(con.execute(QUERIES[f"runs_of_{kind}_reports"], (json.dumps(list(refs)),)).fetchall())
     runs = read_run_evidence(con, sorted(set(outcomes.values())))
     return {ref: runs[outcome] for ref, outcome in outcomes.items() if outcome in runs}
 

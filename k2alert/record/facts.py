@@ -92,8 +92,7 @@ def _save(con: Connection, fact: Fact, known: _Known) -> tuple[Iterable[FactChan
     if isinstance(fact, CoverageReport):
         return save_coverage(con, fact, run, stream), ()
     if isinstance(fact, BenchmarkReport):
-        save_benchmarks(con, fact, run, stream)
-        return (), ()
+        return save_benchmarks(con, fact, run, stream), ()
     assert_never(fact)
 
 

@@ -14,6 +14,7 @@ from sqlite3 import Connection
 from typing import Any, NamedTuple
 
 from k2alert.model import (
+    BenchmarkEntry,
     BenchmarkReport,
     CoverageEntry,
     CoverageKind,
@@ -36,6 +37,8 @@ __all__ = [
     "CoverageRow",
     "ReportRow",
     "RunOf",
+    "benchmark_entries",
+    "benchmark_entry",
     "coverage_entry",
     "members_or_empty",
     "report_entry",
@@ -225,6 +228,7 @@ def report_entry(number: int, row: ReportRow, ran: int, failing: int, mixed: int
         failing=failing,
         mixed=mixed,
         repeats=tuple((test, executions, failures) for test, executions, failures in json.loads(row.repeats or "[]")),
+        duration=row.duration,
     )
 
 
@@ -280,8 +284,10 @@ def coverage_entry(number: int, row: CoverageRow, files: int) -> CoverageEntry:
 # ------------------------------------------------------------------------------------------ benchmarks
 
 
-def save_benchmarks(con: Connection, report: BenchmarkReport, run: RunOf, stream: int) -> None:
+def save_benchmarks(con: Connection, report: BenchmarkReport, run: RunOf, stream: int) -> Iterator[FactChange]:
     """Records a benchmark report with all that it measured."""
+    known = con.execute(QUERIES["find_benchmark_report"], _execution(run, report.by)).fetchone()
+    before = [] if known is None else benchmark_entries(con, known[0])
     row = (*_execution(run, report.by), stream, run.sha, to_ms(report.by.finished_at), clean(report.cpu))
     (number,) = con.execute(QUERIES["put_benchmark_report"], row).fetchone()
     con.execute(QUERIES["drop_benchmark_points"], (number,))
@@ -293,3 +299,21 @@ def save_benchmarks(con: Connection, report: BenchmarkReport, run: RunOf, stream
             if isfinite(p.value)
         ],
     )
+    return _changed(before, benchmark_entries(con, number))
+
+
+def benchmark_entries(con: Connection, report: int) -> list[BenchmarkEntry]:
+    """What a benchmark report measured, as `measure` takes it."""
+    return list(map(benchmark_entry, con.execute(QUERIES["points_of_benchmark_report"], (report,))))
+
+
+def benchmark_entry(row: Sequence[Any]) -> BenchmarkEntry:
+    """A measurement as `measure` takes it."""
+    return BenchmarkEntry(*row)._replace(lower_is_better=row[7] == 1)
+
+
+def _changed(before: Sequence[BenchmarkEntry], after: Sequence[BenchmarkEntry]) -> Iterator[FactChange]:
+    old, new = ({entry.benchmark: entry for entry in entries} for entries in (before, after))
+    for name in old | new:
+        if old.get(name) != new.get(name):
+            yield FactChange(Kind.BENCHMARK, old.get(name), new.get(name))

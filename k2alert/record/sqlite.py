@@ -304,7 +304,6 @@ class SqliteStore(SqliteReader):
         gone: list[FactChange] = []
         while part := await self._write(fact_pruning.drop_facts, limit):
             gone += part
-        await self._write(fact_pruning.drop_benchmarks, limit)
         await self._write(fact_pruning.sweep_sets)
         if gone:
             for origin, kind in await self._read(fact_pruning.find_named):

@@ -1,0 +1,123 @@
+"""The course of a benchmark: its measurements in the order in which they finished, and where its level moved.
+
+Steps are worked out once, point by point, as `change_points` does. What comes late is put in its place, and the steps
+after it are worked out again; what retention takes from the beginning changes none.
+"""
+
+from array import array
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from k2alert.measure.change_points import Series, Step
+from k2alert.model import Kind
+
+__all__ = ["Course", "Worsening"]
+
+_MARK_EVERY = 64  # points; a state is kept so often, for what comes a little late
+
+
+class Worsening(NamedTuple):
+    """A step for the worse. `confirmed` and `began` are when the points finished that confirmed and that began it.
+
+    `percent` is how much worse the level is: 50 where a time grew by half, or a rate fell by half. `ref` and `before`
+    are the rows of the first point of the new level and of the last of the old.
+    """
+
+    confirmed: int
+    began: int
+    percent: float
+    ref: int
+    before: int
+
+
+@dataclass(slots=True, eq=False)
+class Course:
+    """Measurements of one benchmark, on one kind of machine, by one job on one branch. `kind`: what its rows are."""
+
+    kind: Kind
+    lower_is_better: bool
+    _times: "array[int]" = field(default_factory=lambda: array("q"))
+    _refs: "array[int]" = field(default_factory=lambda: array("q"))
+    _values: "array[float]" = field(default_factory=lambda: array("d"))
+    _series: Series = field(default_factory=Series)
+    _read: int = 0  # how many points the series has seen
+    _marks: list[tuple[int, Series]] = field(default_factory=list)  # the series as it was after so many, the last two
+    _worse: list[Worsening] | None = None
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def insert(self, finished: int, ref: int, value: float) -> None:
+        """One more measurement, wherever it belongs."""
+        index = self._place(finished, ref)
+        self._times.insert(index, finished)
+        self._refs.insert(index, ref)
+        self._values.insert(index, value)
+        self._forget_from(index)
+
+    def remove(self, finished: int, ref: int) -> None:
+        """Takes a measurement out; what is not there is no matter."""
+        index = self._place(finished, ref)
+        if index == len(self._times) or (self._times[index], self._refs[index]) != (finished, ref):
+            return
+        for column in (self._times, self._refs, self._values):
+            del column[index]
+        if index == 0 and self._read > 0:
+            self._drop_first()
+        else:
+            self._forget_from(index)
+
+    def span(self, since: int, at: int) -> int:
+        """How many measurements finished in (since, at]."""
+        return bisect_left(self._times, at + 1) - bisect_left(self._times, since + 1)
+
+    @property
+    def times(self) -> "array[int]":
+        """When its points finished."""
+        return self._times
+
+    def worsenings(self, since: int, at: int) -> list[Worsening]:
+        """The steps for the worse that were confirmed in (since, at], the first one first."""
+        if self._worse is None:
+            self._read_on()
+            self._worse = [found for found in map(self._worsening, self._series.steps) if found is not None]
+        return [step for step in self._worse if since < step.confirmed <= at]
+
+    def _place(self, finished: int, ref: int) -> int:
+        index = bisect_left(self._times, finished)
+        while index < len(self._times) and self._times[index] == finished and self._refs[index] < ref:
+            index += 1
+        return index
+
+    def _read_on(self) -> None:
+        for value in self._values[self._read :]:
+            self._series.add(value)
+            self._read += 1
+            if self._read % _MARK_EVERY == 0:
+                self._marks = [*self._marks[-1:], (self._read, self._series.copy())]
+
+    def _forget_from(self, index: int) -> None:
+        """The series goes back to what it was before this point."""
+        self._worse = None
+        if index >= self._read:
+            return
+        self._marks = [mark for mark in self._marks if mark[0] <= index]
+        self._read, kept = self._marks[-1] if self._marks else (0, Series())
+        self._series = kept.copy()
+
+    def _drop_first(self) -> None:
+        """The first point is gone: all that is known moves by one."""
+        self._worse = None
+        self._read -= 1
+        self._series.drop_first()
+        for _, series in self._marks:
+            series.drop_first()
+        self._marks = [(count - 1, series) for count, series in self._marks]
+
+    def _worsening(self, step: Step) -> Worsening | None:
+        worse = step.change if self.lower_is_better else -step.change
+        if worse <= 0 or step.at < 0:
+            return None
+        before = self._refs[max(0, step.at - 1)]
+        return Worsening(self._times[step.confirmed], self._times[step.at], 100 * worse, self._refs[step.at], before)

@@ -37,17 +37,12 @@ deployments failed_deployments consecutive_failed_deployments deployment_frequen
 lead_time_hours time_to_restore_hours
 """,
 )
-UNCOLLECTED = {"benchmark_regressions", "max_benchmark_regression_percent"}
 NOT_FOR_GAUGES = ("_total", "_count", "_sum", "_bucket", "_info", "_created")
 ALL = pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
 
 
 def test_it_holds_the_names_of_the_contract_in_their_order() -> None:
     assert list(METRICS) == CONTRACT
-
-
-def test_it_says_what_nothing_collects_yet() -> None:
-    assert {name for name, metric in METRICS.items() if not metric.collected} == UNCOLLECTED
 
 
 def test_what_is_collected_has_a_formula_and_a_kind_and_nothing_else_has() -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from k2alert.archive import history_lines
 from k2alert.cli import main
 from k2alert.model import PipelineRun, Project
 from k2alert.model import Result as Ended
-from k2alert.record import open_store
+from k2alert.record import look_into_store, open_store
 from tests.support.looks import T0, at, finished_run
 
 DAY = 1440
@@ -108,6 +109,65 @@ def test_a_comparison_shows_what_is_new_and_what_is_gone(folder: Path) -> None:
     assert "[run 1](https://gitlab.example.com/k2/app/-/pipelines/" in markdown
 
 
+def test_what_only_one_of_both_could_judge_is_no_change(folder: Path) -> None:
+    asyncio.run(fill(folder / "k.db", history(), covered_since=T0 - timedelta(days=4)))
+    # By its offset the new rule looks back ten days, and so cannot see the first of both incidents.
+    old = "{name: red, condition: failed_pipelines >= 2, period: 3h, severity: info, message: x}"
+    new = old.replace(
+        "failed_pipelines >= 2", "\"failed_pipelines >= 2 and value('total_pipelines', offset='10d') >= 0\""
+    )
+    (folder / "new.yml").write_text(rules(new))
+    (folder / "rules.yml").write_text(rules(old, LONG))
+    options = ["--since", "9d", "--rules", str(folder / "new.yml"), "--compare", str(folder / "rules.yml")]
+    compared = json.loads(backtest(folder, *options, "--output", "json").output)["compared"]
+    assert compared["incidents_before"] == 2
+    assert compared["notes"] == ["red is compared from 2026-03-08 03:00 UTC: only one of both is judged before"]
+    assert compared["changes"] == []
+    text = backtest(folder, *options).output
+    assert "  red is compared from 2026-03-08 03:00 UTC: only one of both is judged before" in text.splitlines()
+
+
+@pytest.mark.parametrize("source", ["url: $NOT_SET, token: $NOT_SET", "url: $NOT_SET, poll_interval: $NOT_SET"])
+def test_variables_that_are_not_set_cost_no_project(source: str, folder: Path) -> None:
+    asyncio.run(fill(folder / "k.db", history(), covered_since=T0 - timedelta(days=30)))
+    main_file = folder / "k2alert.yml"
+    main_file.write_text(main_file.read_text().replace('url: "http://127.0.0.1", token: abcdefgh', source))
+    found = json.loads(backtest(folder, "--since", "9d", "--output", "json").output)
+    assert (found["projects"], len(found["incidents"])) == (1, 1)
+
+
+def test_rules_and_a_history_are_enough(folder: Path) -> None:
+    asyncio.run(fill(folder / "k.db", history(), covered_since=T0 - timedelta(days=30)))
+    file = folder / "history.ndjson"
+    file.write_bytes(asyncio.run(served(folder / "k.db")))
+    options = ["--since", "9d", "--history", str(file), "--output", "json"]
+    nowhere = ["backtest", "--config", str(folder / "none.yml"), *options]
+    found = json.loads(CliRunner().invoke(main, [*nowhere, "--rules", str(folder / "rules.yml")]).output)
+    assert [message["receiver"] for message in found["messages"]] == ["default", "default"]
+    result = CliRunner().invoke(main, nowhere)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"{folder}/none.yml:1:1: cannot be read: No such file or directory\n",
+    )
+
+
+async def served(path: Path) -> bytes:
+    """The history as a daemon serves it."""
+    store = look_into_store(f"sqlite:///{path}")
+    try:
+        lines = history_lines(store, await store.projects(), since=None, until=at(10 * DAY))
+        return b"".join([chunk async for chunk in lines])
+    finally:
+        await store.close()
+
+
+def test_what_fires_still_says_so(folder: Path) -> None:
+    asyncio.run(fill(folder / "k.db", history(), covered_since=T0 - timedelta(days=30)))
+    result = backtest(folder, "--since", "4d", "--until", "2026-03-07T02:30:00Z")
+    line = result.output.splitlines()[-1]
+    assert line.startswith("red project=k2/app source=gitlab: since 2026-03-07 02:00, still firing (30m), worst 3 runs")
+
+
 def test_too_many_incidents_fail_a_pipeline(folder: Path) -> None:
     asyncio.run(fill(folder / "k.db", history(), covered_since=T0 - timedelta(days=30)))
     assert backtest(folder, "--since", "9d", "--max-alerts", "1").exit_code == 0
@@ -121,8 +181,8 @@ def test_what_no_history_can_tell_is_said(folder: Path) -> None:
     notes = json.loads(backtest(folder, "--since", "9d", "--output", "json").output)["notes"]
     assert notes == [
         "waits asks for what is open now; no history knows that: left out",
-        "red is judged from 2026-03-08 00:00 UTC: before, it looks back beyond the history",
-        "long looks back further than the history goes: never judged",
+        "red is judged from 2026-03-08 00:00 UTC: it looks back 7d",
+        "long looks back 30d, further than the history goes: never judged",
     ]
 
 

@@ -20,6 +20,7 @@ from k2alert.record import Reader, StoreError, look_into_store
 from k2alert.rehearse.backtest_report import as_json, as_markdown, as_text, counted
 from k2alert.rehearse.backtest_source import WithEvidence, Wrong, read_rules, rehearse, span
 from k2alert.rehearse.history_source import fetch_history, is_url, read_history
+from k2alert.rehearse.listeners import heard_by_one
 from k2alert.times import parse_duration, parse_instant
 
 __all__ = ["command"]
@@ -52,7 +53,7 @@ _SHOWN = {"table": as_text, "json": as_json, "markdown": as_markdown}
     envvar="K2ALERT_CONFIG",
     default=Path("k2alert.yml"),
     show_default=True,
-    help="The main configuration file. [env: K2ALERT_CONFIG]",
+    help="The main configuration file; with --rules and --history there need be none. [env: K2ALERT_CONFIG]",
 )
 @click.option("--output", type=click.Choice(sorted(_SHOWN)), default="table", show_default=True)
 def command(
@@ -78,7 +79,7 @@ def command(
     """
     length, until = _length(since_text), _instant(until_text)
     try:
-        loaded = _config(config)
+        loaded = _config(config, needed=not (rule_files and history))
         new = read_rules(rule_files, loaded, os.environ) if rule_files else loaded.rules
         old = read_rules(old_files, loaded, os.environ) if old_files else None
         opened = _open(loaded, history, _token(token_file))
@@ -130,7 +131,10 @@ def _token(file: Path | None) -> str:
         raise Wrong([f"k2alert: {file}: {getattr(error, 'strerror', None) or 'not a text'}"]) from None
 
 
-def _config(path: Path) -> Config:
+def _config(path: Path, *, needed: bool) -> Config:
+    """The configuration; where none is needed and there is none, one with a receiver who hears everything."""
+    if not needed and not path.exists():
+        return heard_by_one(Config())
     loaded = load(path, environ=os.environ, metrics=METRICS)
     if loaded.config is None:
         raise Wrong(problem for problem in loaded.problems if not problem.warning)

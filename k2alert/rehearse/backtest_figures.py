@@ -1,8 +1,8 @@
 """What a backtest comes to in figures: a rehearsal comes in, rows for rules, weeks and comparisons go out. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from k2alert.labels import Labels
@@ -11,7 +11,7 @@ from k2alert.rehearse.backtest import Incident
 from k2alert.rehearse.backtest_source import WithEvidence
 from k2alert.rehearse.world import Told
 
-__all__ = ["Change", "Row", "Week", "changes", "rows_of", "weeks_of", "with_evidence"]
+__all__ = ["Change", "Row", "Week", "changes", "not_compared", "rows_of", "weeks_of", "with_evidence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +92,45 @@ def _monday(at: datetime) -> date:
 
 
 def changes(before: WithEvidence, after: WithEvidence) -> list[Change]:
-    """What is different with the new rules: incidents of a rule and its labels are the same where they overlap."""
-    end = after.rehearsed.grid.end
-    old, new = before.rehearsed.incidents, after.rehearsed.incidents
+    """What is different with the new rules: incidents of a rule and its labels are the same where they overlap.
+
+    A rule is compared from when both could judge it: what one of them could not see is no difference.
+    """
+    since, end = _judged_by_both(before, after), after.rehearsed.grid.end
+    old, new = _cut(before, since), _cut(after, since)
     found = [_compared(one, _overlapping(one, old, end), end) for one in new]
     gone = [one for one in old if not _overlapping(one, new, end)]
     found += [Change("gone", one.rule.name, one.alert.identity, length(one, end), None, one.fired_at) for one in gone]
     return sorted((one for one in found if one is not None), key=lambda one: (one.fired_at, one.rule, str(one.labels)))
+
+
+def not_compared(before: WithEvidence, after: WithEvidence) -> list[str]:
+    """A line for each rule that only one of both could judge, always or at first."""
+    lines = []
+    for name, since in _judged_by_both(before, after).items():
+        starts = {found.rehearsed.judged_from.get(name) for found in (before, after)}
+        if since is None and starts != {None}:
+            lines.append(f"{name} is not compared: one of both looks back further than the history goes")
+        elif since is not None and len(starts) > 1:
+            lines.append(f"{name} is compared from {since:%Y-%m-%d %H:%M} UTC: only one of both is judged before")
+    return lines
+
+
+def _judged_by_both(before: WithEvidence, after: WithEvidence) -> dict[str, datetime | None]:
+    """From when on each rule that both have was judged by both; None: never."""
+    old, new = before.rehearsed.judged_from, after.rehearsed.judged_from
+    shared = [rule.name for rule in after.rules if rule.name in {other.name for other in before.rules}]
+    return {name: max(old[name], new[name]) if name in old and name in new else None for name in shared}
+
+
+def _cut(found: WithEvidence, since: Mapping[str, datetime | None]) -> list[Incident]:
+    """The incidents as far as they lie in the time that is compared."""
+    kept = []
+    for one in found.rehearsed.incidents:
+        begin = since.get(one.rule.name, one.fired_at)
+        if begin is not None and (one.ended_at is None or one.ended_at > begin):
+            kept.append(replace(one, fired_at=max(one.fired_at, begin)))
+    return kept
 
 
 def _overlapping(one: Incident, others: Sequence[Incident], end: datetime) -> list[Incident]:

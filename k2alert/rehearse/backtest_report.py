@@ -12,7 +12,17 @@ from k2alert.measure.catalogue import METRICS
 from k2alert.model import Evidence
 from k2alert.notify.text import clean, safe_url
 from k2alert.rehearse.backtest import Incident
-from k2alert.rehearse.backtest_figures import Change, Row, changes, length, rows_of, rules_of, weeks_of, with_evidence
+from k2alert.rehearse.backtest_figures import (
+    Change,
+    Row,
+    changes,
+    length,
+    not_compared,
+    rows_of,
+    rules_of,
+    weeks_of,
+    with_evidence,
+)
 from k2alert.rehearse.backtest_source import WithEvidence
 from k2alert.rehearse.world import Told
 from k2alert.telling import value_text
@@ -39,7 +49,8 @@ def as_text(found: WithEvidence, before: WithEvidence | None = None) -> str:
         ),
     ]
     if before is not None:
-        lines += ["", _summary(before, found), *(f"  {_change(one)}" for one in changes(before, found))]
+        lines += ["", _summary(before, found), *(f"  {note}" for note in not_compared(before, found))]
+        lines += [f"  {_change(one)}" for one in changes(before, found)]
     lines += ["", *(_line(incident, evidence, grid.end) for incident, evidence in with_evidence(found))]
     return "\n".join(lines).rstrip()
 
@@ -57,13 +68,18 @@ def _cells(row: Row) -> list[str]:
 
 
 def _line(incident: Incident, evidence: Evidence, end: datetime) -> str:
-    until = _time(incident.ended_at) if incident.ended_at else "still firing"
     runs = " ".join(safe_url(run.web_url) or f"#{clean(run.number or run.id)}" for run in evidence.runs[:3])
     more = f" and {evidence.faults - 3} more" if evidence.faults > 3 else ""
+    return (
+        f"{incident.rule.name} {_names(incident)}: {_when(incident, end)}, {_peak(incident)}, {runs or 'no runs'}{more}"
+    )
+
+
+def _when(incident: Incident, end: datetime) -> str:
     lasted = human_duration(length(incident, end))
-    subject = f"{incident.rule.name} {_names(incident)}"
-    when = f"{_time(incident.fired_at)} to {until} ({lasted})"
-    return f"{subject}: {when}, {_peak(incident)}, {runs or 'no runs'}{more}"
+    if incident.ended_at is None:
+        return f"since {_time(incident.fired_at)}, still firing ({lasted})"
+    return f"{_time(incident.fired_at)} to {_time(incident.ended_at)} ({lasted})"
 
 
 def _names(incident: Incident) -> str:
@@ -120,7 +136,8 @@ def as_markdown(found: WithEvidence, before: WithEvidence | None = None) -> str:
     ]
     if before is not None:
         lines += [f"{_summary(before, found).capitalize()}.", ""]
-        lines += _details("What changes", (f"- {one.what}: {_code(_change(one))}" for one in changes(before, found)))
+        lines += [*(f"- {_code(note)}" for note in not_compared(before, found)), ""]
+        lines += _details("What changes", (f"- {_code(_change(one))}" for one in changes(before, found)))
     cells = [[_code(row.rule), *_cells(row)[1:]] for row in rows_of(found)]
     lines += _markdown_table(["rule", "incidents", "still firing", "time", "messages"], cells)
     weeks = [[str(week.begins), str(week.incidents), str(week.messages)] for week in weeks_of(found)]
@@ -147,12 +164,9 @@ def _details(title: str, lines: Iterable[str]) -> list[str]:
 
 
 def _item(incident: Incident, evidence: Evidence, end: datetime) -> str:
-    until = _time(incident.ended_at) if incident.ended_at else "still firing"
     links = [f"[run {place}]({url})" for place, run in enumerate(evidence.runs[:3], 1) if (url := _target(run.web_url))]
-    lasted = human_duration(length(incident, end))
-    when = f"{_time(incident.fired_at)} to {until} ({lasted})"
     subject = _code(f"{incident.rule.name} {_names(incident)}")
-    return ", ".join([f"- {subject}: {when}", _peak(incident), *links])
+    return ", ".join([f"- {subject}: {_when(incident, end)}", _peak(incident), *links])
 
 
 def _code(text: str) -> str:
@@ -189,7 +203,8 @@ def as_json(found: WithEvidence, before: WithEvidence | None = None) -> str:
     if before is not None:
         old = before.rehearsed
         counts = {"incidents_before": len(old.incidents), "messages_before": len(old.messages)}
-        body["compared"] = {**counts, "changes": [_changed(one) for one in changes(before, found)]}
+        notes = not_compared(before, found)
+        body["compared"] = {**counts, "notes": notes, "changes": [_changed(one) for one in changes(before, found)]}
     return json.dumps(body, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 

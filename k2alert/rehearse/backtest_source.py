@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from k2alert.collect.settings import SourceSettings
 from k2alert.config.load import is_rule_file, load, load_rules
 from k2alert.config.model import Config
 from k2alert.cycle import Scene
@@ -19,7 +20,7 @@ from k2alert.record.store import Reader
 from k2alert.rehearse.agenda import Grid, is_of_now
 from k2alert.rehearse.backtest import Backtest, Rehearsed, in_history
 from k2alert.telling import evidence_of
-from k2alert.times import EPOCH
+from k2alert.times import EPOCH, format_duration
 from k2alert.universe import make_universe
 
 __all__ = ["WithEvidence", "Wrong", "read_rules", "rehearse", "span"]
@@ -87,14 +88,9 @@ async def rehearse(config: Config, rules: Sequence[Rule], store: Reader, grid: G
     """What these rules would have done. Raises `StoreError`."""
     left_out = [rule for rule in rules if is_of_now(rule)]
     kept = tuple(rule for rule in rules if rule not in left_out)
-    sources = tuple(source.model_copy(update={"backfill": None}) for source in config.sources)
-    config = replace(config, rules=kept, sources=sources)
-    names = {source.name for source in sources}
-    projects = [
-        in_history(project, until=grid.end, retention=config.retention)
-        for project in await store.projects()
-        if project.source in names
-    ]
+    found = await store.projects()
+    config = replace(config, rules=kept, sources=_sources(config, found))
+    projects = [in_history(project, until=grid.end, retention=config.retention) for project in found]
     board = make_board(config, METRICS)
     await fill_board(board, store)
     scene = Scene(
@@ -113,14 +109,28 @@ async def rehearse(config: Config, rules: Sequence[Rule], store: Reader, grid: G
     return WithEvidence(rehearsed, await _evidence(scene, store, rehearsed), kept, len(projects), tuple(notes))
 
 
+def _sources(config: Config, projects: Iterable[Project]) -> tuple[SourceSettings, ...]:
+    """The sources of the history: a daemon forgets the projects of those that it no longer reads.
+
+    The configuration need not have them: its addresses may stand in variables that are not set here, or it is that of
+    rules alone.
+    """
+    known = {source.name: source.model_copy(update={"backfill": None}) for source in config.sources}
+    for name in sorted({project.source for project in projects} - known.keys()):
+        known[name] = SourceSettings(type="gitlab", name=name)
+    return tuple(known.values())
+
+
 def _late(rehearsed: Rehearsed, rules: Sequence[Rule]) -> Iterable[str]:
     """Which rules could not be judged from the start, for they look back further than the history goes."""
     for rule in rules:
         since = rehearsed.judged_from.get(rule.name)
         if since is None:
-            yield f"{rule.name} looks back further than the history goes: never judged"
+            length = format_duration(rule.look_back)
+            yield f"{rule.name} looks back {length}, further than the history goes: never judged"
         elif since > rehearsed.grid.start:
-            yield f"{rule.name} is judged from {since:%Y-%m-%d %H:%M} UTC: before, it looks back beyond the history"
+            length = format_duration(rule.look_back)
+            yield f"{rule.name} is judged from {since:%Y-%m-%d %H:%M} UTC: it looks back {length}"
 
 
 async def _evidence(scene: Scene, store: Reader, rehearsed: Rehearsed) -> tuple[Evidence, ...]:

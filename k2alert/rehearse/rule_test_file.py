@@ -10,8 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
-
 from k2alert.config.intervals import read_intervals
 from k2alert.config.load import load, load_rules
 from k2alert.config.model import Config
@@ -24,16 +22,13 @@ from k2alert.config.watch import is_file, matched, read_start
 from k2alert.document import DocumentPath, parse_document
 from k2alert.measure.catalogue import METRICS
 from k2alert.model import Place, Problem, Rule
-from k2alert.notify import webhook
 from k2alert.notify.plan import Kind
-from k2alert.notify.route import Integration, Receiver, Route
+from k2alert.rehearse.listeners import DEFAULT_RECEIVER, heard_by_one, listener
 from k2alert.rehearse.made_legs import impossible
 from k2alert.rehearse.rule_test_given import RunDefaults, with_defaults
 from k2alert.rehearse.rule_test_spec import Expectation, TestFile, TestSpec
 
 __all__ = ["ExpectedAlert", "ExpectedMessage", "RuleTest", "TestedFile", "read_test_file"]
-
-_DEFAULT_RECEIVER = "default"
 
 # ------------------------------------------------------------------------------------ what they come to
 
@@ -131,9 +126,11 @@ def _config(folder: Path, sheet: Sheet, top: TestFile, environ: Mapping[str, str
         config = replace(config, evaluation_interval=top.evaluation_interval)
     if sheet.data.get("route") is None and base is not None:
         return config
-    receivers = {name: _listener(name) for name in _receivers(sheet.data.get("route"))}
-    route = read_route(sheet, receivers.keys(), interval_names, intervals) if sheet.data.get("route") else None
-    return replace(config, receivers=receivers, route=route or Route(name="root", receiver=_DEFAULT_RECEIVER))
+    if not sheet.data.get("route"):
+        return heard_by_one(config)
+    receivers = {name: listener(name) for name in _receivers(sheet.data["route"])}
+    route = read_route(sheet, receivers.keys(), interval_names, intervals)
+    return replace(config, receivers=receivers, route=route) if route is not None else heard_by_one(config)
 
 
 def _main(folder: Path, sheet: Sheet, name: str | None, environ: Mapping[str, str]) -> Config | None:
@@ -165,20 +162,13 @@ def _rules(
 def _receivers(route: Any) -> Iterator[str]:
     """Every receiver that a route tree names; `default` where there is none."""
     if not isinstance(route, dict):
-        yield _DEFAULT_RECEIVER
+        yield DEFAULT_RECEIVER
         return
     if isinstance(route.get("receiver"), str):
         yield route["receiver"]
     for child in route.get("routes") or () if isinstance(route.get("routes"), list) else ():
         if isinstance(child, dict):
             yield from _receivers(child)
-
-
-def _listener(name: str) -> Receiver:
-    """A receiver that hears in a rehearsal: nothing is ever sent to it."""
-    return Receiver(
-        name, (Integration("webhook", "webhook[0]", webhook.Settings(url=SecretStr("http://rehearsal.invalid/"))),)
-    )
 
 
 # ---------------------------------------------------------------------------------------------- tests

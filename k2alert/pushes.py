@@ -68,9 +68,8 @@ class Pushes:
         now, planned = self._time.monotonic(), self._plan()
         self._looked = True
         here = {(due.receiver, due.integration.name) for due in planned}
-        self._states = {
-            who: state for who, state in self._states.items() if who in here
-        }  # nothing there, nothing fails
+        # Where there is nothing to push, nothing fails.
+        self._states = {who: state for who, state in self._states.items() if who in here}
         for due in planned:
             who = (due.receiver, due.integration.name)
             if who not in self._busy and self._next.get(who, now) <= now:

@@ -56,7 +56,8 @@ async def test_a_channel_that_is_gone_is_told_by_mail_and_once_mended_hears_what
             await until_seen(running, FIRES + "1.0")
             await until(lambda: mail.raw, "the mail")
             (one,) = [one for one in await running.alerts() if "receiver" in str(one["labels"])]
-            assert "K2AlertNotificationsFailing" in await running.text("/")
+            page = await running.text(f"/alerts/{one['k2alert']['fingerprint']}")  # type: ignore[index]
+            assert "The last message of 1 incident was given up: #gone" in page
 
         async with daemon(config, world.clock) as running:  # a restart changes nothing
             await until_judged(running)
@@ -74,12 +75,37 @@ async def test_a_channel_that_is_gone_is_told_by_mail_and_once_mended_hears_what
         "severity": "warning",
     }
     first, last = map(read_strictly, mail.raw)
-    said = (
-        "did not reach receiver team by slack[0], and is not tried again: #gone: Slack answered 200 channel_not_found."
-    )
+    said = "The last message of 1 incident was given up: #gone: Slack answered 200 channel_not_found."
     assert said in first.get_body(("plain",)).get_content().replace("\n", " ")
     assert first["Subject"] == "[FIRING:1] K2AlertNotificationsFailing"
     assert last["Subject"] == "[RESOLVED] K2AlertNotificationsFailing"
     assert [post.channel for post in slack.posts] == ["C0001"]
     assert f"main_is_red · {PROJECT}" in slack.posts[0].body["text"]
     assert [TOKEN in raw.decode() for raw in mail.raw] == [False, False]
+
+
+async def test_what_was_given_up_stands_when_its_incident_is_over_and_forgotten(tmp_path: Path) -> None:
+    async with a_world() as world, stand_in_slack() as slack, mail_server(tmp_path) as mail:
+        world.run(ago=timedelta(hours=5))
+        config = write_config(tmp_path, world, slack, mail, channel="#gone")
+        async with daemon(config, world.clock) as running:
+            await until_judged(running)
+            await red(world)
+            await until(lambda: mail.raw, "the mail")
+            world.clock.move(minutes=1)
+            world.run()
+            await until_seen(running, 'k2alert_alerts{rule="main_is_red",severity="critical",state="firing"} 0.0')
+            world.clock.move(hours=2)  # a closed log entry is forgotten after one
+            await until_seen(running, FIRES + "1.0")
+        for _ in range(2):
+            async with daemon(config, world.clock) as running:
+                await until_judged(running)
+                await until_seen(running, FIRES + "1.0")
+                slack.channels["#gone"] = "C0009"
+        async with daemon(config, world.clock) as running:
+            await until_judged(running)
+            await red(world)
+            await until(lambda: slack.posts, "the next incident")
+            world.clock.move(minutes=1)
+            await until(lambda: len(mail.raw) == 2, "the end")
+    assert [read_strictly(raw)["Subject"].partition(" ")[0] for raw in mail.raw] == ["[FIRING:1]", "[RESOLVED]"]

@@ -15,7 +15,7 @@ from k2alert.intervals import Interval, Range, Span
 from k2alert.model import Alert
 from k2alert.notify.message import Message, compose
 from k2alert.notify.plan import Due
-from k2alert.notify.push import RESOLVED_FOR, pushes, remembered
+from k2alert.notify.push import RESOLVED_FOR, PushState, pushes, remembered
 from k2alert.notify.route import Integration, Receiver, Route
 from k2alert.notify.webhook import Settings
 from k2alert.pushes import Pushes
@@ -155,10 +155,14 @@ async def test_it_is_pushed_at_once_then_every_minute_and_soon_after_a_failure(
             plan=planned,
             compose=words,
         )
+        who = ("team", "webhook[0]")
+        assert loop.state(who) is None  # nobody knows yet
         for at, told in ((0, 1), (9, 1), (10, 2), (69, 2), (70, 3), (71, 3)):
             clock[0] = at
             await _look(loop)
             assert len(taken) == told, at
+            failed = PushState(world.now, "the webhook answered 503")
+            assert loop.state(who) == (failed if at < 10 else PushState())
         loop.changed()
         await _look(loop)
         assert len(taken) == 4

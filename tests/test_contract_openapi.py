@@ -22,7 +22,7 @@ from k2alert.collect import SOURCES
 from k2alert.collect.collector import Collector
 from k2alert.collect.flow import Failure
 from k2alert.collect.settings import SourceSettings
-from k2alert.model import RESULTS, Entry, Kind, Result
+from k2alert.model import RESULTS, DeploymentEntry, Entry, Kind, Result
 from k2alert.record import Store, open_store
 from k2alert.rehearse import gitlab_standin as gitlab
 from tests.support import github_standin as github
@@ -78,6 +78,12 @@ class Desk:
         assert self.store is not None
         rows: list[Entry] = [entry async for batch in self.store.entries(kind) for entry in batch]
         return Counter(RESULTS[row.result] for row in rows)
+
+    async def deployments(self) -> Counter[Result]:
+        """The same of deployments."""
+        assert self.store is not None
+        rows = [row async for batch in self.store.facts(Kind.DEPLOYMENT) for row in batch]
+        return Counter(RESULTS[row.result] for row in rows if isinstance(row, DeploymentEntry))
 
 
 @asynccontextmanager
@@ -238,11 +244,14 @@ async def test_what_a_gitlab_source_reads_beside_pipelines_keeps_to_the_document
 
 @pytest.fixture(scope="module")
 def github_document(shared_data: Path) -> OpenApi:
-    """GitHub's document, save that it calls `created` one instant where it means a range of them."""
+    """GitHub's document, save that it calls `created` one instant where it means a range of them.
+
+    It says nothing of the contents of files.
+    """
     document = json.loads((shared_data / "api/github-actions-openapi.json").read_text())
     (created,) = (each for each in document["components"]["parameters"].values() if each["name"] == "created")
     del created["schema"]["format"]
-    return OpenApi(document)
+    return OpenApi(document, beyond=["/repos/[^/]+/[^/]+/contents/.*"])
 
 
 def attempt(number: int, start: float, end: float, conclusion: str = "success", jobs: int = 1) -> Any:
@@ -254,6 +263,12 @@ def attempt(number: int, start: float, end: float, conclusion: str = "success", 
         for n in range(1, jobs + 1)
     ]
     return github.StandinAttempt(number, from_, to, conclusion, made)
+
+
+def deployment(number: int, start: float, *statuses: tuple[str, float], run: int | None) -> Any:
+    """A deployment from `start` on (minutes after T0)."""
+    told = [(state, T0 + at * MINUTE) for state, at in statuses]
+    return github.StandinDeployment(number, "production", T0 + start * MINUTE, told, run=run)
 
 
 def run(number: int, *attempts: Any, **more: Any) -> Any:
@@ -278,13 +293,25 @@ async def test_a_github_source_keeps_to_the_document(github_document: OpenApi, t
         ],
         tags={"v1.0"},
         branches={"feature/x"},
+        commits={"c0ffee" * 6 + "c0ff": T0 - 2000 * MINUTE},
+        deployments=[
+            *(deployment(n, -2000 + n, ("success", -2000 + n), run=None) for n in range(1, MANY + 1)),
+            deployment(900, -80, ("in_progress", -79), ("failure", -60), run=500),
+            deployment(901, -5, ("queued", -4), ("success", 8), ("inactive", 20), run=504),
+        ],
+        workflows=[
+            github.StandinWorkflow(1, "CI", ".github/workflows/ci.yml", "on: {schedule: [{cron: 0 3 * * *}]}"),
+            github.StandinWorkflow(2, "Old", ".github/workflows/old.yml", "on: push", state="disabled_manually"),
+        ],
     )
     forge = github.StandinGitHub(lambda: fake.now, [repository], token="s3cret")
     app = forge.make_app([validating(github_document, problems)])
     async with collecting(app, tmp_path, fake, type="github") as desk:
+        desk.wants = frozenset({Kind.JOB, Kind.DEPLOYMENT, Kind.SCHEDULE})
         assert await desk.look() is None
-        fake.advance(15 * MINUTE)
-        assert await desk.look() is None
+        for minutes in (15, 1):
+            fake.advance(minutes * MINUTE)
+            assert await desk.look() is None
         await desk.close()
         fake.advance(timedelta(days=1))
         await desk.open()
@@ -292,6 +319,7 @@ async def test_a_github_source_keeps_to_the_document(github_document: OpenApi, t
         assert problems == []
         refused = await desk.look("k2/gone")
         runs, jobs = await desk.results(Kind.RUN), await desk.results(Kind.JOB)
+        deployments = await desk.deployments()
     # GitHub answers so, though its document does not say it.
     assert problems == ["GET /repos/k2/gone/actions/runs: 404: not a status of the document"]
     assert refused is not None
@@ -309,8 +337,11 @@ async def test_a_github_source_keeps_to_the_document(github_document: OpenApi, t
         Result.CANCELLATION: 1,
         Result.TIMEOUT: 1,
     }
+    assert deployments == {Result.SUCCESS: MANY + 1, Result.FAILURE: 1}
     kinds = {kind for kind, code in desk.asked if code == "200"}
-    assert kinds == {"project", "workflow_runs", "run", "jobs", "attempt", "ref"}
+    about_runs = {"project", "workflow_runs", "run", "jobs", "attempt", "ref"}
+    assert kinds == about_runs | {"deployments", "statuses", "commit", "workflows", "contents"}
+    assert {kind for kind, code in desk.asked if code == "304"} >= {"workflow_runs", "deployments", "jobs"}
 
 
 async def test_artifacts_of_github_are_asked_for_as_the_document_says(github_document: OpenApi, tmp_path: Path) -> None:

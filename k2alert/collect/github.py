@@ -24,6 +24,7 @@ from urllib.parse import quote
 from k2alert.collect.artifacts import with_artifacts
 from k2alert.collect.flow import Ask, Batch, Failure, Flow, Forge, Look, Request, Response
 from k2alert.collect.github_artifacts import list_archives
+from k2alert.collect.github_facts import read_facts
 from k2alert.collect.github_hooks import HOOKS
 from k2alert.collect.github_lists import MOST_PAGES, SEARCH_LIMIT, RunPage, Span, days, read_list
 from k2alert.collect.github_owners import list_owner
@@ -57,7 +58,7 @@ def look(ask: Ask) -> Flow:
     if failure is not None:
         return Look(ask.project, failure, memory=ask.memory, bookmarks=ask.bookmarks)
     runs = _Runs(reading)
-    failure = (yield from runs.read()) or reading.flaw
+    failure = (yield from runs.read()) or (yield from read_facts(reading)) or reading.flaw
     bookmarks = reading.bookmarks if failure is None else ask.bookmarks  # else the ETags would hide what is missing
     return Look(
         reading.project, failure, swept=runs.sweeps and failure is None, memory=reading.memory, bookmarks=bookmarks
@@ -114,7 +115,6 @@ class _Runs:
         self._met: set[str] = set()
         self._all_met = False  # the first list showed all there are
         self._turn = reading.is_due("going on", _GOING_ON_EVERY) or self.sweeps
-        self._done = 0
         self._total: int | None = None
 
     def read(self) -> Steps[Failure | None]:
@@ -252,13 +252,12 @@ class _Runs:
         """Read what belongs to those of these runs that are news, and hand them over, a batch at a time."""
         met = self._meet(runs)
         news = [run for run in met if self._is_news(run)]
-        self._done += len(met) - len(news)
+        self._reading.done += len(met) - len(news)
         for start in range(0, len(news), _BATCH):
             facts, failure = yield from self._read_facts(news[start : start + _BATCH])
-            self._reading.finished += [fact for fact in facts if fact.state is RunState.FINISHED]
             if facts:
-                total = self._total if self._total is None else max(self._total, self._done)
-                yield Batch(facts, self._done, total)
+                total = self._total if self._total is None else max(self._total, self._reading.done)
+                yield Batch(facts, self._reading.done, total)
             if failure is not None:
                 return failure
         return None
@@ -290,5 +289,5 @@ class _Runs:
                 facts.append(fact)
             elif fact is not None and self._reading.tolerate(fact) is not None:
                 return tuple(facts), fact
-            self._done += 1
+            self._reading.done += 1
         return tuple(facts), None

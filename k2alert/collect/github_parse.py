@@ -19,12 +19,16 @@ __all__ = [
     "Page",
     "SeenRun",
     "assemble_run",
+    "dig",
     "is_repository",
     "next_page",
+    "read_instant",
     "read_job",
+    "read_number",
     "read_page",
     "read_project",
     "read_run",
+    "read_text",
     "ref_type_of",
     "run_state",
 ]
@@ -113,22 +117,22 @@ class SeenRun:
 
 def read_page(answer: Response, field: str, number: int) -> Page | None:
     """Page `number` of the list under `field`; only later pages follow it, so a list always ends."""
-    items, total = _dig(answer.data, field), _dig(answer.data, "total_count")
+    items, total = dig(answer.data, field), dig(answer.data, "total_count")
     if not isinstance(items, list):
         return None
     following = next_page(answer.headers.get("link", ""))
     return Page(
-        items, _number(total) or len(items), following if following is not None and following > number else None
+        items, read_number(total) or len(items), following if following is not None and following > number else None
     )
 
 
 def read_project(data: Any, before: Project) -> Project | None:
     """What GitHub calls the repository now; renames show here."""
-    path, forge_id = _text(_dig(data, "full_name")), _number(_dig(data, "id"))
-    default_branch = _text(_dig(data, "default_branch"))
+    path, forge_id = read_text(dig(data, "full_name")), read_number(dig(data, "id"))
+    default_branch = read_text(dig(data, "default_branch"))
     if forge_id is None or not default_branch or not is_repository(path):
         return None
-    web_url = _text(_dig(data, "html_url"))
+    web_url = read_text(dig(data, "html_url"))
     return replace(before, path=path, forge_id=str(forge_id), default_branch=default_branch, web_url=web_url)
 
 
@@ -140,28 +144,28 @@ def is_repository(path: str) -> bool:
 def read_run(data: Any) -> SeenRun | None:
     """One workflow run, of a list or alone; the oldest recordings have no attempt, no start and no title."""
     number, created_at, updated_at = (
-        _number(_dig(data, "id")),
-        _instant(_dig(data, "created_at")),
-        _instant(_dig(data, "updated_at")),
+        read_number(dig(data, "id")),
+        read_instant(dig(data, "created_at")),
+        read_instant(dig(data, "updated_at")),
     )
     if number is None or created_at is None or updated_at is None:
         return None
     return SeenRun(
         id=str(number),
-        attempt=_number(_dig(data, "run_attempt")) or _FIRST_ATTEMPT,
-        number=str(_number(_dig(data, "run_number")) or ""),
-        workflow=_text(_dig(data, "name")) or _text(_dig(data, "path")),
-        event=_text(_dig(data, "event")),
-        owner=_text(_dig(data, "head_repository", "owner", "login")),
-        branch=_text(_dig(data, "head_branch")),
+        attempt=read_number(dig(data, "run_attempt")) or _FIRST_ATTEMPT,
+        number=str(read_number(dig(data, "run_number")) or ""),
+        workflow=read_text(dig(data, "name")) or read_text(dig(data, "path")),
+        event=read_text(dig(data, "event")),
+        owner=read_text(dig(data, "head_repository", "owner", "login")),
+        branch=read_text(dig(data, "head_branch")),
         change=_change_number(data),
-        sha=_text(_dig(data, "head_sha")),
-        title=_text(_dig(data, "display_title")),
-        web_url=_text(_dig(data, "html_url")),
-        status=_text(_dig(data, "status")),
-        result=_result(_dig(data, "conclusion")),
+        sha=read_text(dig(data, "head_sha")),
+        title=read_text(dig(data, "display_title")),
+        web_url=read_text(dig(data, "html_url")),
+        status=read_text(dig(data, "status")),
+        result=_result(dig(data, "conclusion")),
         created_at=created_at,
-        started_at=_instant(_dig(data, "run_started_at")) or created_at,
+        started_at=read_instant(dig(data, "run_started_at")) or created_at,
         updated_at=updated_at,
     )
 
@@ -190,12 +194,12 @@ def ref_type_of(run: SeenRun, default_branch: str) -> RefType | None:
 
 def read_job(data: Any, run: SeenRun) -> JobRun | None:
     """One job execution of the run."""
-    number, name = _number(_dig(data, "id")), _text(_dig(data, "name"))
+    number, name = read_number(dig(data, "id")), read_text(dig(data, "name"))
     if number is None or not name:
         return None
     state, result = _job_state(data)
     created_at, started_at, finished_at = (
-        _instant(_dig(data, at)) for at in ("created_at", "started_at", "completed_at")
+        read_instant(dig(data, at)) for at in ("created_at", "started_at", "completed_at")
     )
     if state not in (RunState.RUNNING, RunState.FINISHED):
         started_at = None  # GitHub shows created_at here until a runner takes the job
@@ -206,10 +210,10 @@ def read_job(data: Any, run: SeenRun) -> JobRun | None:
         name=name,
         job=name,
         stage="",
-        runner=_runner(_dig(data, "labels")),
+        runner=_runner(dig(data, "labels")),
         state=state,
         result=result,
-        attempt=_number(_dig(data, "run_attempt")) or run.attempt,
+        attempt=read_number(dig(data, "run_attempt")) or run.attempt,
         allowed=False,
         created_at=created_at,
         started_at=started_at,
@@ -217,7 +221,7 @@ def read_job(data: Any, run: SeenRun) -> JobRun | None:
         duration=_between(started_at, finished_at),
         queued=_between(created_at, started_at),
         reason="",
-        web_url=_text(_dig(data, "html_url")),
+        web_url=read_text(dig(data, "html_url")),
     )
 
 
@@ -303,21 +307,21 @@ def _branch(run: SeenRun) -> str:
 
 def _change_number(data: Any) -> int | None:
     """The number of the pull request into this repository; a fork's own pull requests are listed here as well."""
-    here = _dig(data, "repository", "id")
-    listed = _dig(data, "pull_requests")
+    here = dig(data, "repository", "id")
+    listed = dig(data, "pull_requests")
     for change in listed if isinstance(listed, list) else ():
-        into = _dig(change, "base", "repo", "id")
-        number = _number(_dig(change, "number"))
+        into = dig(change, "base", "repo", "id")
+        number = read_number(dig(change, "number"))
         if number is not None and (here is None or into is None or into == here):
             return number
     return None
 
 
 def _job_state(data: Any) -> tuple[RunState, Result | None]:
-    state = _STATES.get(_text(_dig(data, "status")), RunState.PENDING)
+    state = _STATES.get(read_text(dig(data, "status")), RunState.PENDING)
     if state is not RunState.FINISHED:
         return state, None
-    result = _result(_dig(data, "conclusion"))
+    result = _result(dig(data, "conclusion"))
     return (RunState.RUNNING, None) if result is None else (state, result)
 
 
@@ -326,7 +330,7 @@ def _result(conclusion: Any) -> Result | None:
 
 
 def _runner(labels: Any) -> str:
-    return ",".join(sorted({_text(label) for label in labels} - {""})) if isinstance(labels, list) else ""
+    return ",".join(sorted({read_text(label) for label in labels} - {""})) if isinstance(labels, list) else ""
 
 
 def _between(start: datetime | None, end: datetime | None) -> timedelta | None:
@@ -345,24 +349,27 @@ def next_page(link: str) -> int | None:
     return None
 
 
-def _dig(data: Any, *names: str) -> Any:
+def dig(data: Any, *names: str) -> Any:
+    """What stands below these names, each in the one before; None where nothing does."""
     for name in names:
         data = data.get(name) if isinstance(data, Mapping) else None
     return data
 
 
-def _text(value: Any) -> str:
+def read_text(value: Any) -> str:
     """The text, cut to a sane length, with what no database stores (half a surrogate pair, NUL) replaced."""
     if not isinstance(value, str):
         return ""
     return value[:_LONGEST_TEXT].encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
-def _number(value: Any) -> int | None:
+def read_number(value: Any) -> int | None:
+    """A number above zero that the store holds."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LARGEST else None
 
 
-def _instant(value: Any) -> datetime | None:
+def read_instant(value: Any) -> datetime | None:
+    """A time, where it is one."""
     try:
         at = parse_instant(value) if isinstance(value, str) else None
     except (ValueError, OverflowError):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 from k2alert.collect.flow import Answer, Ask, Batch, Failure, Request, Response
-from k2alert.model import PipelineRun, Project
+from k2alert.model import Project
 
 __all__ = ["Bookmark", "Reading", "Steps", "ask_again", "fetch", "tag_key"]
 
@@ -40,7 +40,7 @@ class Bookmark:
 class Reading:
     """One look in progress: what it is for, what was wrong on the way, and what it leaves for the next.
 
-    `flaw` is what was wrong and did not end the look; `finished` are the finished runs that it handed over.
+    `flaw` is what was wrong and did not end the look; `done` counts the runs that it read.
     `unsettled`: some run must be read again, whatever the ETags of the lists say.
     """
 
@@ -48,12 +48,13 @@ class Reading:
         self.ask = ask
         self.project = project
         self.flaw: Failure | None = None
-        self.finished: list[PipelineRun] = []
+        self.done = 0
         self.unsettled = False
         self.tags: dict[str, bool] = dict(ask.memory.get(_TAGS, {}))
         # A look that reaches further back needs what the ETags say is known already.
-        reaches_back = ask.first or ask.since < ask.bookmarks.get("since", Bookmark(ask.since)).at
-        self.left: Mapping[str, Bookmark] = {} if reaches_back else ask.bookmarks
+        own = {key: mark for key, mark in ask.bookmarks.items() if isinstance(mark, Bookmark)}
+        reaches_back = ask.first or ask.since < own.get("since", Bookmark(ask.since)).at
+        self.left: Mapping[str, Bookmark] = {} if reaches_back else own
         self.kept: dict[str, Bookmark] = {"since": Bookmark(ask.since)}
 
     @property

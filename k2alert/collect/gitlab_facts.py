@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from k2alert.collect.flow import Answer, Batch, Failure, Look, Request
-from k2alert.collect.gitlab_facts_parse import environment_of, next_runs, parse_deployment, parse_schedules, tier_named
+from k2alert.collect.gitlab_facts_parse import environment_of, next_runs, parse_deployment, parse_schedules
 from k2alert.collect.gitlab_reading import FATAL, Reading, Steps, fetch
 from k2alert.collect.schedule import OVERLAP
+from k2alert.collect.tiers import tier_named
 from k2alert.model import Fact, Kind
 from k2alert.times import iso
 

@@ -31,13 +31,6 @@ from k2alert.model import (
 _LONGEST_MESSAGE = 1000
 _MOST_TESTS = 10**9
 _FAILED = ("failed", "error")
-_TIERS = {
-    "development": ("dev", "review", "trunk"),
-    "testing": ("test", "tst", "int", "accept", "acpt", "qa", "qc", "control", "quality"),
-    "staging": ("stag", "stg", "model", "modl", "pre", "demo", "non"),
-    "production": ("prod", "prd", "live"),
-}
-"""Parts of an environment's name, by the tier that it has for them."""
 
 
 def parse_tests(summary: Any, full: Any, run: PipelineRun) -> list[TestReport]:
@@ -72,15 +65,6 @@ def environment_of(item: Mapping[str, Any]) -> tuple[str, str]:
     """The name and the tier of a deployment's environment; GitLab's list of deployments leaves the tier out."""
     environment = _map(item, "environment")
     return text(environment, "name"), text(environment, "tier")
-
-
-def tier_named(environment: str) -> str:
-    """The tier that an environment of this name has unless somebody chose another.
-
-    https://docs.gitlab.com/ci/environments/#deployment-tier-of-environments
-    """
-    name = environment.lower()
-    return next((tier for tier, parts in _TIERS.items() if any(part in name for part in parts)), "other")
 
 
 def parse_deployment(

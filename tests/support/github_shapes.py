@@ -1,6 +1,8 @@
 """The long, dull parts of GitHub's answers: users, repositories, commits, with every link that its schemas want."""
 
+from base64 import encodebytes
 from functools import cache
+from hashlib import sha1
 from typing import Any
 
 API = "https://api.github.com"
@@ -84,10 +86,79 @@ def simple_commit(sha: str) -> dict[str, Any]:
     return {"id": sha, "tree_id": sha, "message": "Make it work", "author": person, "committer": person, **times}
 
 
-def commit(full_name: str, sha: str) -> dict[str, Any]:
+def deployment(full_name: str, number: int, **fields: Any) -> dict[str, Any]:
+    """A deployment, as a list of them shows it."""
+    url = f"{API}/repos/{full_name}/deployments/{number}"
+    return {
+        "url": url,
+        "id": number,
+        "node_id": "DE_1",
+        "task": "deploy",
+        "payload": {},
+        "original_environment": fields["environment"],
+        "description": None,
+        "creator": user("someone"),
+        "statuses_url": f"{url}/statuses",
+        "repository_url": f"{API}/repos/{full_name}",
+        "transient_environment": False,
+        "production_environment": False,
+        **fields,
+    }
+
+
+def deployment_status(full_name: str, deployment: int, number: int, **fields: Any) -> dict[str, Any]:
+    """One status of a deployment."""
+    url = f"{API}/repos/{full_name}/deployments/{deployment}"
+    return {
+        "url": f"{url}/statuses/{number}",
+        "id": number,
+        "node_id": "DES_1",
+        "creator": user("someone"),
+        "description": "",
+        "target_url": "",
+        "log_url": "",
+        "environment_url": "",
+        "deployment_url": url,
+        "repository_url": f"{API}/repos/{full_name}",
+        **fields,
+    }
+
+
+def workflow(full_name: str, number: int, path: str, **fields: Any) -> dict[str, Any]:
+    """A workflow, as a list of them shows it."""
+    return {
+        "id": number,
+        "node_id": "W_1",
+        "path": path,
+        "url": f"{API}/repos/{full_name}/actions/workflows/{number}",
+        "html_url": f"{SITE}/{full_name}/blob/main/{path}",
+        "badge_url": f"{SITE}/{full_name}/workflows/{number}/badge.svg",
+        **fields,
+    }
+
+
+def content(full_name: str, path: str, text: bytes, *, listed: bool = False) -> dict[str, Any]:
+    """A file, as a folder lists it or as it is asked for."""
+    url = f"{API}/repos/{full_name}/contents/{path}"
+    about = {
+        "type": "file",
+        "size": len(text),
+        "name": path.rpartition("/")[2],
+        "path": path,
+        "sha": sha1(b"blob %d\0%b" % (len(text), text), usedforsecurity=False).hexdigest(),
+        "url": url,
+        "git_url": f"{url}?git",
+        "html_url": f"{SITE}/{full_name}/blob/main/{path}",
+        "download_url": None,
+        "_links": {"self": url, "git": None, "html": None},
+    }
+    return about if listed else {**about, "encoding": "base64", "content": encodebytes(text).decode()}
+
+
+def commit(full_name: str, sha: str, at: str = "2011-01-26T19:06:43Z") -> dict[str, Any]:
     """A commit, as `GET /repos/{owner}/{repo}/commits/{ref}` answers it, without its files."""
     url = f"{API}/repos/{full_name}/commits/{sha}"
-    person = {"name": "someone", "email": "someone@example.com", "date": "2011-01-26T19:06:43Z"}
+    person = {"name": "someone", "email": "someone@example.com", "date": at}
     inner = {"author": person, "committer": person, "message": "Make it work", "comment_count": 0, "url": url}
     return {
         "url": url,

@@ -9,7 +9,7 @@ dataclasses while it runs, and GitHub has changed.
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlencode
@@ -17,7 +17,19 @@ from urllib.parse import unquote, urlencode
 from aiohttp import web
 
 from k2alert.times import EPOCH, iso, parse_instant
-from tests.support.github_shapes import API, SITE, commit, full_repository, minimal_repository, simple_commit, user
+from tests.support.github_shapes import (
+    API,
+    SITE,
+    commit,
+    content,
+    deployment,
+    deployment_status,
+    full_repository,
+    minimal_repository,
+    simple_commit,
+    user,
+    workflow,
+)
 
 Query = Mapping[str, str]
 _SEARCH_LIMIT = 1000
@@ -85,8 +97,41 @@ class StandinRun:
 
 
 @dataclass
+class StandinDeployment:
+    """A deployment. `statuses` are a state and when it came, the oldest first; `run` is that of the logs they name.
+
+    `still`: its time of change does not move with its statuses.
+    """
+
+    id: int
+    environment: str
+    created_at: datetime
+    statuses: list[tuple[str, datetime]] = field(default_factory=list)
+    sha: str = "c0ffee" * 6 + "c0ff"
+    ref: str = "main"
+    run: int | None = None
+    production: bool = False
+    still: bool = False
+
+
+@dataclass
+class StandinWorkflow:
+    """A workflow and its file on the default branch."""
+
+    id: int
+    name: str
+    path: str
+    text: str
+    state: str = "active"
+    updated_at: datetime = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+@dataclass
 class StandinRepository:
-    """A repository; `tags` and `branches` are the names it has besides its default branch."""
+    """A repository; `tags` and `branches` are the names it has besides its default branch.
+
+    `commits` says when those were made that are asked for by their sha.
+    """
 
     full_name: str
     runs: list[StandinRun] = field(default_factory=list)
@@ -94,6 +139,9 @@ class StandinRepository:
     default_branch: str = "main"
     branches: set[str] = field(default_factory=set)
     tags: set[str] = field(default_factory=set)
+    deployments: list[StandinDeployment] = field(default_factory=list)
+    workflows: list[StandinWorkflow] = field(default_factory=list)
+    commits: dict[str, datetime] = field(default_factory=dict)
 
 
 class Reply(NamedTuple):
@@ -173,6 +221,12 @@ class StandinGitHub:
                 return Reply(200, full_repository(repository.full_name, repository.id, repository.default_branch))
             case ["commits", ref]:
                 return self._get_commit(repository, ref)
+            case ["deployments", *rest]:
+                return self._get_deployments(repository, rest, query)
+            case ["actions", "workflows"]:
+                return _page(query, "workflows", repository.workflows, lambda one: _workflow(repository, one))
+            case ["contents", ".github", "workflows", *rest]:
+                return _contents(repository, rest)
             case ["actions", "runs"]:
                 return self._list_runs(repository, query)
             case ["actions", "runs", number, *rest] if number.isdigit():
@@ -181,7 +235,22 @@ class StandinGitHub:
                 return self._give_artifact(repository, int(number))
         return _error(404, "Not Found")
 
+    def _get_deployments(self, repository: StandinRepository, rest: list[str], query: Query) -> Reply:
+        now = self.clock()
+        begun = sorted((one for one in repository.deployments if one.created_at <= now), key=lambda one: -one.id)
+        match rest:
+            case []:
+                return _page(query, "", begun, lambda one: _deployment(repository, one, now))
+            case [wanted, "statuses"]:
+                found = [one for one in begun if str(one.id) == wanted]
+                if found:
+                    told = [status for status in enumerate(found[0].statuses) if status[1][1] <= now]
+                    return _page(query, "", told[::-1], lambda each: _status_of(repository, found[0], *each))
+        return _error(404, "Not Found")
+
     def _get_commit(self, repository: StandinRepository, ref: str) -> Reply:
+        if ref in repository.commits:
+            return Reply(200, commit(repository.full_name, ref, iso(repository.commits[ref])))
         kind, _, name = ref.partition("/")
         names = repository.tags if kind == "tags" else repository.branches | {repository.default_branch}
         if name not in names:
@@ -293,7 +362,52 @@ def _error(status: int, message: str) -> Reply:
     return Reply(status, {"message": message, "documentation_url": where, "status": str(status)})
 
 
-def _page(query: Query, name: str, items: list[Any], show: Callable[[Any], dict[str, Any]], *, total: int) -> Reply:
+def _deployment(repository: StandinRepository, one: StandinDeployment, now: datetime) -> dict[str, Any]:
+    updated_at = max([one.created_at, *(at for _, at in one.statuses if at <= now and not one.still)])
+    return deployment(
+        repository.full_name,
+        one.id,
+        sha=one.sha,
+        ref=one.ref,
+        environment=one.environment,
+        production_environment=one.production,
+        created_at=iso(one.created_at),
+        updated_at=iso(updated_at),
+    )
+
+
+def _status_of(
+    repository: StandinRepository, one: StandinDeployment, number: int, status: tuple[str, datetime]
+) -> dict[str, Any]:
+    state, at = status
+    log = "" if one.run is None else f"{SITE}/{repository.full_name}/actions/runs/{one.run}/job/7"
+    name = repository.full_name
+    return deployment_status(
+        name, one.id, number + 1, state=state, created_at=iso(at), updated_at=iso(at), log_url=log, target_url=log
+    )
+
+
+def _workflow(repository: StandinRepository, one: StandinWorkflow) -> dict[str, Any]:
+    at = iso(one.updated_at)
+    return workflow(
+        repository.full_name, one.id, one.path, name=one.name, state=one.state, created_at=at, updated_at=at
+    )
+
+
+def _contents(repository: StandinRepository, rest: list[str]) -> Reply:
+    files = {one.path.rpartition("/")[2]: one for one in repository.workflows if one.path.startswith(".github/")}
+    name = repository.full_name
+    if rest and rest[0] in files:
+        return Reply(200, content(name, files[rest[0]].path, files[rest[0]].text.encode()))
+    if rest or not files:
+        return _error(404, "Not Found")
+    return Reply(200, [content(name, one.path, one.text.encode(), listed=True) for one in files.values()])
+
+
+def _page(
+    query: Query, name: str, items: list[Any], show: Callable[[Any], dict[str, Any]], *, total: int | None = None
+) -> Reply:
+    """A page of a list, which is a list itself where it has no name."""
     size = min(int(query.get("per_page", "30")), 100)
     number = int(query.get("page", "1"))
     shown = [show(item) for item in items[(number - 1) * size : number * size]]
@@ -301,7 +415,8 @@ def _page(query: Query, name: str, items: list[Any], show: Callable[[Any], dict[
     links = {"prev": number - 1, "next": number + 1, "last": last, "first": 1}
     wanted = {rel: page for rel, page in links.items() if 1 <= page <= last and (page != number or rel == "next")}
     link = ", ".join(f'<{_link(query, page)}>; rel="{rel}"' for rel, page in wanted.items())
-    return Reply(200, {"total_count": total, name: shown}, {"Link": link} if link else {})
+    data = {"total_count": len(items) if total is None else total, name: shown} if name else shown
+    return Reply(200, data, {"Link": link} if link else {})
 
 
 def _link(query: Query, page: int) -> str:

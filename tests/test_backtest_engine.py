@@ -234,3 +234,22 @@ def test_routes_of_every_kind_say_the_same(more: str, tmp_path: Path) -> None:
     assert found.messages
     assert sorted(map(str, found.transitions)) == sorted(map(str, edges))
     assert heard(found.messages) == heard(told)
+
+
+@pytest.mark.parametrize("receiver", ["team", "chat"])
+def test_too_much_at_once_is_listed_in_the_same_way(receiver: str, tmp_path: Path) -> None:
+    main = MAIN.replace(
+        "receiver: team\n  group_by: [alertname]", f"receiver: {receiver}\n  group_by: [alertname, branch]"
+    )
+    rules = ["{condition: consecutive_failures >= 2, period: 6h, by: [project, branch]}"]
+    fails = [
+        Ran("k2/app", f"b{branch}", ((minute + branch % 7, Result.FAILURE),))
+        for branch in range(25)
+        for minute in (-20 + branch, 60 + branch % 3, 71)
+    ]
+    greens = [Ran("k2/app", f"b{branch}", ((200 + branch % 11, Result.SUCCESS),)) for branch in range(25)]
+    scene, board = scene_of(tmp_path, written(rules), [*fails, *greens], GRID, main)
+    _, told = round_by_round(scene, GRID)
+    found = Backtest(scene, board, GRID).run()
+    assert "list" in {one.kind for one in heard(told)}
+    assert heard(found.messages) == heard(told)

@@ -65,7 +65,20 @@ def _compare(node: ast.Compare) -> Compiled:
         (OPERATORS[type(operation)], compile_tree(side))
         for operation, side in zip(node.ops, node.comparators, strict=True)
     )
+    return _chain(first, sides) if len(sides) > 1 else _pair(first, *sides[0])
 
+
+def _pair(first: Compiled, operation: Callable[..., Any], second: Compiled) -> Compiled:
+    """What most conditions are."""
+
+    def compute(names: Names) -> bool | None:
+        left, right = first(names), second(names)
+        return None if left is None or right is None else bool(operation(left, right))
+
+    return compute
+
+
+def _chain(first: Compiled, sides: tuple[tuple[Callable[..., Any], Compiled], ...]) -> Compiled:
     def compute(names: Names) -> bool | None:
         outcome: bool | None = True
         right = first(names)

@@ -55,7 +55,8 @@ class Scope:
         self._known: dict[tuple[str, Window, int], Measured] = {}
 
     def __getitem__(self, name: str) -> Number:
-        return self._over_period(name).value
+        found = self._own.get(name)
+        return (self._over_period(name) if found is None else found).value
 
     def move(self, at: int) -> None:
         """Look at another time (ms) from now on."""
@@ -99,10 +100,11 @@ class Scope:
         return found
 
     def _measure(self, name: str, window: Window, at: int) -> Measured:
-        metric, rule = self._metrics[name], self._rule
+        rule = self._rule
         found = self._measures.measure(rule.selection, name, self._identity, window, at)
-        short = found.samples < rule.min_samples and metric.needs.samples
-        return Measured(None, found.samples) if short else found
+        if found.samples < rule.min_samples and self._metrics[name].needs.samples:
+            return Measured(None, found.samples)
+        return found
 
     def _value(self, name: str, window: str | None = None, offset: str = "0") -> Number:
         over = self._rule.window if window is None else _window(window)

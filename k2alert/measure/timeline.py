@@ -66,7 +66,7 @@ def row_of(entry: Entry, lane: int) -> Row:
 class Timeline:
     """Rows that nothing supersedes, column by column, by (finished, ref)."""
 
-    __slots__ = ("_sums", "codes", "created", "durations", "finished", "lanes", "queues", "refs", "skew")
+    __slots__ = ("_begun", "codes", "created", "durations", "finished", "lanes", "queues", "refs", "skew", "summed")
 
     def __init__(self) -> None:
         self.finished = array("q")
@@ -77,7 +77,8 @@ class Timeline:
         self.created = array("q")
         self.lanes = array("I")
         self.skew = 0  # the most by which a row's creation lies after its finish: two clocks of one forge
-        self._sums: dict[Column, array[int]] = {}
+        self.summed: dict[Column, array[int]] = {}  # the running sums that reach to the end
+        self._begun: dict[Column, array[int]] = {}  # and those that don't any more
 
     def __len__(self) -> int:
         return len(self.finished)
@@ -137,27 +138,30 @@ class Timeline:
         self.created.extend(created)
         self.lanes.extend(lanes)
         self.skew = max(self.skew, *map(int.__sub__, created, finished))
+        self._cut(len(self.finished))
 
     def sums(self, column: Column) -> "array[int]":
         """The running sums of a column: item n less item m is what the rows from place m up to n add up to."""
-        sums = self._sums.get(column)
-        if sums is None:
-            sums = self._sums[column] = array(column.typecode, (0,))
-        if len(sums) <= len(self.finished):
-            self._fill(sums, column)
-        return sums
+        found = self.summed.get(column)
+        return self._sum_up(column) if found is None else found
 
     def lengths(self, field: Field | None) -> "array[int]":
         """All lengths of one field, in milliseconds."""
         return self.queues if field == "queued" else self.durations
 
-    def _fill(self, sums: "array[int]", column: Column) -> None:
+    def _sum_up(self, column: Column) -> "array[int]":
+        sums = self._begun.pop(column, None) or array(column.typecode, (0,))
         done = len(sums) - 1
         worths = column.worths(self.codes[done:], self.lengths(column.field)[done:])
         sums.extend(islice(accumulate(worths, initial=sums[done]), 1, None))
+        self.summed[column] = sums
+        return sums
 
     def _cut(self, index: int) -> None:
-        for sums in self._sums.values():
+        """The rows from a place on are not what they were."""
+        self._begun |= self.summed
+        self.summed.clear()
+        for sums in self._begun.values():
             del sums[index + 1 :]
 
 
@@ -176,7 +180,7 @@ class Span(NamedTuple):
 
     def total(self, column: Column) -> int:
         """What a column adds up to."""
-        sums = self.line.sums(column)
+        sums = self.line.summed.get(column) or self.line.sums(column)  # none is empty; most are there
         found = sums[self.high] - sums[self.low]
         if self.extra:
             found += sum(row.worth(column) for row in self.extra)

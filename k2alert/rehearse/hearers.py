@@ -1,13 +1,14 @@
 """Who hears what when, in a rehearsal: alerts that changed come in, messages and the next instant to look at go out.
 
 The daemon looks at every incident in every round. Here only those alert groups are looked at in which an alert changed,
-or whose next word may be due; with them go the groups that share an alert or a list with them, and those told of in the
-last five minutes, for these decide together. Where routes go by the time of day, or alerts inhibit others, all are
-looked at.
+or whose next word may be due; with them go the groups that share an alert or a list with them. Those told of in the
+last five minutes stand beside them while it is decided what is said, for together it may be too much. Where routes go
+by the time of day, or alerts inhibit others, all are looked at.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from heapq import heappop, heappush
 
 from k2alert.alert.lifecycle import AlertId
 from k2alert.cycle import Scene, hushes_of
@@ -20,6 +21,9 @@ from k2alert.rehearse.world import Office, Told
 
 __all__ = ["Hearers"]
 
+_EVERY_ROUND = "*"
+"""Stands for an alert group while every round may be the one that may speak; no group's key looks like it."""
+
 
 class Hearers:
     """The office of a backtest. `next` is when somebody may have to hear, if no alert changes before."""
@@ -31,14 +35,17 @@ class Hearers:
         self._alerts: dict[AlertId, Alert] = {}  # those that somebody has heard of or should
         self._groups: dict[AlertId, frozenset[str]] = {}
         self._members: defaultdict[str, set[AlertId]] = defaultdict(set)
-        self._next: dict[str, int] = {}
+        self._next: dict[str, int] = {}  # when the next word of a group may be due
+        self._words: list[tuple[int, str]] = []  # a heap of these, and of some that are past
         self._by_the_clock = _goes_by_the_clock(scene.config.route)
         self._together = self._by_the_clock or bool(scene.config.inhibitions)
 
     @property
     def next(self) -> int:
         """The number of that instant; one beyond the last where nothing is awaited."""
-        return min(self._next.values(), default=self._grid.count)
+        while self._words and self._next.get(self._words[0][1]) != self._words[0][0]:
+            heappop(self._words)
+        return self._words[0][0] if self._words else self._grid.count
 
     def note(self, id: AlertId, alert: Alert) -> None:
         """An alert as it is now."""
@@ -53,8 +60,9 @@ class Hearers:
         """Says what is due; gives the messages, and the alerts that are over and inactive again."""
         now = self._grid.at(instant)
         groups = self._awake(changed, instant)
-        alerts = {id: self._alerts[id] for group in groups for id in sorted(self._members.get(group, ()), key=str)}
-        told = self._office.tell(self._scene, alerts, now=now, groups=groups)
+        beside = groups if self._together else groups | self._near(self._office.log.told_lately(now, STORM_SPAN))
+        told = self._office.tell(self._scene, self._alerts_of(beside), now=now, groups=beside)
+        alerts = self._alerts_of(groups)
         back, _ = self._office.tidy(self._scene, alerts, now=now, groups=groups)
         for alert in back:
             alerts[alert.rule, alert.identity] = self._alerts[alert.rule, alert.identity] = alert
@@ -70,13 +78,19 @@ class Hearers:
         return frozenset(group_key(one, alert.labels) for one in routes) or frozenset({""})
 
     def _awake(self, changed: Iterable[AlertId], instant: int) -> set[str]:
-        """The groups to look at, and those that go with them."""
+        """The groups in which something changed or may be due, and those that go with them."""
         if self._together:
             return {*self._members, *self._office.log.open_groups()}
-        todo = {group for id in changed for group in self._groups.get(id, ())}
-        todo |= {group for group, at in self._next.items() if at <= instant}
-        todo |= self._office.log.told_lately(self._grid.at(instant), STORM_SPAN)
+        found = {group for id in changed for group in self._groups.get(id, ())}
+        while self.next <= instant:
+            _, group = heappop(self._words)
+            found.add(group)
+        return self._near(found)
+
+    def _near(self, groups: set[str]) -> set[str]:
+        """The groups, and those that share an alert or a list with them."""
         found: set[str] = set()
+        todo = set(groups)
         while todo:
             group = todo.pop()
             found.add(group)
@@ -84,19 +98,23 @@ class Hearers:
             todo |= (near | self._office.log.listed_with(group)) - found
         return found
 
+    def _alerts_of(self, groups: Iterable[str]) -> dict[AlertId, Alert]:
+        return {id: self._alerts[id] for group in groups for id in sorted(self._members.get(group, ()), key=str)}
+
     # -------------------------------------------------------------------------------------------- when
 
     def _look_ahead(self, alerts: Mapping[AlertId, Alert], groups: set[str], instant: int) -> None:
         """When each of these groups must be looked at again."""
-        for group in groups:
+        for group in (*groups, _EVERY_ROUND):
             self._next.pop(group, None)
-        for group, at in self._words(alerts, groups, instant):
+        for group, at in self._words_of(alerts, groups, instant):
             self._next[group] = min(at, self._next.get(group, at))
+            heappush(self._words, (self._next[group], group))
 
-    def _words(self, alerts: Mapping[AlertId, Alert], groups: set[str], instant: int) -> Iterator[tuple[str, int]]:
+    def _words_of(self, alerts: Mapping[AlertId, Alert], groups: set[str], instant: int) -> Iterator[tuple[str, int]]:
         log, now = self._office.log.of(groups), self._grid.at(instant)
         if self._by_the_clock and (alerts or any(not entry.closed for entry in log)):
-            yield "", instant + 1  # every round may be the one that may speak
+            yield _EVERY_ROUND, instant + 1
         config, hushed = self._scene.config, hushes_of(self._scene, alerts, now=now)
         by_key = {alert.key: alert for alert in alerts.values()}
         for standing in standings(by_key, log, config.route, config.receivers, hushed):

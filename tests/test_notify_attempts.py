@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from k2alert.model import Retry
 from k2alert.notify.outcome import record_try
-from k2alert.notify.plan import Due
+from k2alert.notify.plan import TRIED_KEY, Due
 from tests.support.daemon import PROJECT, a_world, daemon, until, until_judged
 from tests.support.ears import Said, listening_ears
 from tests.support.notified import MINUTE, SECOND, Told, World, receivers
@@ -40,6 +41,19 @@ def test_a_beginning_in_flight_is_said_again_and_is_the_same_message(edits: bool
     world.end(red)
     assert world.tick(5 * MINUTE) == ["resolved"]
     assert world.tick(5 * MINUTE) == []
+
+
+@EDITING
+def test_a_storm_in_flight_is_one_message_to_all_its_incidents(edits: bool) -> None:
+    """With so many that nothing may be computed from all of them for each of them."""
+    world = World(receivers=receivers(Told(edits=edits)))
+    for number in range(5000):
+        world.fire(f"k2/app-{number}")
+    (lost,) = die_in_flight(world)
+    assert {entry.handle[TRIED_KEY] for entry in world.log.values()} == {lost.mark}
+    assert world.tick(SECOND, lambda _: Retry("no answer", maybe=True)) == []
+    assert {entry.handle[TRIED_KEY] for entry in world.log.values()} == {lost.mark}
+    assert world.tick(MINUTE) == ["list of 5000"]
 
 
 @EDITING

@@ -40,8 +40,9 @@ LONG = Script(
         Mood.SILENT_BEFORE: 0.02,
         Mood.SILENT_AFTER: 0.02,
     },
+    peace=6,
     rest_every=50,
-    vain=300,
+    vain=600,
 )
 
 

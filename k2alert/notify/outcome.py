@@ -27,13 +27,14 @@ def record_try(due: Due, *, now: datetime) -> tuple[LogEntry, ...]:
     Stored before the delivery, and replaced by its outcome. Whoever finds them, after a crash, says it again; and who
     may have heard of the beginning hears of the end.
     """
+    tried = {TRIED_KEY: due.mark}  # once: it is computed from all parts, and a storm has thousands
     return tuple(
         replace(
             part.entry,
             told=part.told,
             first_sent_at=part.entry.first_sent_at or now,
             last_sent_at=now,
-            handle=_merged(part.entry, {TRIED_KEY: due.mark}, due.list_id),
+            handle=_merged(part.entry, tried, due.list_id),
             retry_at=now,
         )
         for part in due.parts
@@ -52,16 +53,18 @@ def record_outcome(due: Due, delivery: Delivery, *, now: datetime, chance: float
     comes after it (a change, a repeat, the end if anyone heard the beginning) is tried again. One that may have been
     taken stays as tried: it is said again, and its end is told even where that comes first.
     """
-    return tuple(_after(part, due, delivery, now, chance) for part in due.parts)
+    tried = {TRIED_KEY: due.mark}
+    return tuple(_after(part, due.list_id, delivery, tried, now, chance) for part in due.parts)
 
 
-def _after(part: Part, due: Due, delivery: Delivery, now: datetime, chance: float) -> LogEntry:
-    list_id = due.list_id
+def _after(
+    part: Part, list_id: str, delivery: Delivery, tried: Mapping[str, str], now: datetime, chance: float
+) -> LogEntry:
     if isinstance(delivery, Sent):
         return _taken(part, list_id, delivery, now)
     if isinstance(delivery, Refused) or failing_for(part.entry.failures + 2) >= GIVE_UP_AFTER:
         return _given_up(part, delivery, now)
-    maybe = {TRIED_KEY: due.mark} if delivery.maybe or TRIED_KEY in part.entry.handle else {}
+    maybe = tried if delivery.maybe or TRIED_KEY in part.entry.handle else {}
     return _put_off(part, list_id, replace(delivery, handle={**maybe, **delivery.handle}), now, chance)
 
 

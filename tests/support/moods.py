@@ -13,6 +13,9 @@ from enum import Enum
 __all__ = ["Mood", "Moods"]
 
 
+MOST_IN_A_ROW = 2
+
+
 class Mood(Enum):
     """What a message meets: whether it is taken, and whether it is answered."""
 
@@ -38,21 +41,31 @@ class Mood(Enum):
 
 @dataclass
 class Moods:
-    """Draws a mood for each message; each lane of each integration meets at most `most` bad ones (None: any number)."""
+    """Draws a mood for each message.
+
+    Each lane of each integration meets at most `most` bad ones (None: any number), and at most two in a row: waits
+    double from failure to failure.
+    """
 
     chance: random.Random = field(default_factory=lambda: random.Random(0))
     rates: Mapping[Mood, float] = field(default_factory=dict)
     most: int | None = None
     met: Counter[tuple[str, Mood]] = field(default_factory=Counter)
     _bad: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _row: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def draw(self, integration: str, lane: str) -> Mood:
         """The mood that the next message of an integration to a lane meets."""
         moods = [Mood.GOOD, *self.rates]
         (mood,) = self.chance.choices(moods, [1 - sum(self.rates.values()), *self.rates.values()])
-        if mood is not Mood.GOOD:
-            if self.most is not None and self._bad[integration, lane] >= self.most:
-                return Mood.GOOD
+        if mood is Mood.GOOD or not self._bears_another((integration, lane)):
+            mood = Mood.GOOD
+            self._row[integration, lane] = 0
+        else:
             self._bad[integration, lane] += 1
+            self._row[integration, lane] += 1
         self.met[integration, mood] += 1
         return mood
+
+    def _bears_another(self, who: tuple[str, str]) -> bool:
+        return self._row[who] < MOST_IN_A_ROW and (self.most is None or self._bad[who] < self.most)

@@ -43,6 +43,7 @@ class Script:
     kills: int
     branches: int  # of each of the four projects
     pause: float  # seconds that a lane is green at most
+    peace: float = 2.0  # seconds that a life lasts at most before it is killed with the next message
     moods: dict[Mood, float] = field(default_factory=dict)
     most_moods: int | None = None  # bad ones that a lane meets in each way
     rest_every: int = 0  # after so many kills nobody is killed for 40 s: receivers that say nothing are left in time
@@ -182,11 +183,15 @@ class Soak:
     # ------------------------------------------------------------------------------- kills
 
     async def reap(self) -> None:
-        """Kills and starts again, so often; a burst of kills now and then, before it is even ready."""
+        """Kills and starts again, so often; a burst of kills now and then, before it is even ready.
+
+        Half of the lives have a few seconds of peace first: with every message killed, nothing would ever get through.
+        """
         for number in range(1, self.script.kills + 1):
             await self.mortal.ready() if self.chance.random() < 0.8 else await asyncio.sleep(self.chance.random())
+            if self.chance.random() < 0.5:
+                await asyncio.sleep(self.chance.uniform(0.0, self.script.peace))
             if self.chance.random() < 0.3:
-                await asyncio.sleep(self.chance.uniform(0.0, 2.0))
                 await self._kill()
             else:
                 await self._kill_in_the_middle()

@@ -164,6 +164,9 @@ def test_only_chosen_jobs_with_an_archive_are_asked_for(asked: Asked) -> None:
     asked.answers[JOBS] = [job(1, size=0), job(2, "lint"), job(3, finished_at=None), job(70, "unit 1/2")]
     assert downloads(asked.look()) == ["/v4/projects/42/jobs/70/artifacts"]
     asked.bookmarks = {}
+    exact = ReportSettings.model_validate(GLOBS | {"jobs": ["unit"]})
+    assert downloads(asked.look(reports=exact)) == ["/v4/projects/42/jobs/70/artifacts"]
+    asked.bookmarks = {}
     every = ReportSettings.model_validate(GLOBS | {"jobs": []})
     assert len(downloads(asked.look(reports=every))) == 2
 

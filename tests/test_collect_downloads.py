@@ -142,6 +142,16 @@ async def test_a_download_that_breaks_off_is_made_again(
     assert came.data[0] == b"a file, no JSON"
 
 
+async def test_a_full_disk_is_no_trouble_of_the_forge(server: FaultyServer, make_client: MakeClient) -> None:
+    def fails(file: BinaryIO) -> None:
+        raise OSError(28, "No space left on device")
+
+    came = await make_client(server.url).ask(Request("/jobs/1/artifacts", kind="artifacts", read=fails))
+    assert isinstance(came, Failure)
+    assert (came.reason, len(server.seen)) == ("server", 3)
+    assert "No space left on device" in came.detail
+
+
 async def test_artifacts_that_are_gone_are_not_found(server: FaultyServer, make_client: MakeClient) -> None:
     server.faults.append(answer({"message": "404 Not found"}, status=404))
     came = await make_client(server.url).ask(DOWNLOAD)

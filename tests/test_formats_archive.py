@@ -143,6 +143,15 @@ def test_ten_thousand_broken_files_are_told_a_hundred_times() -> None:
     assert len(found.refused) == 100
 
 
+def test_a_bug_is_told_and_the_rest_is_read() -> None:
+    broken = Caps(depth="deep")  # type: ignore[arg-type]
+    found = harvest(io.BytesIO(archive(FILES)), WANTED, broken)
+    assert {(why.reason, why.line.partition(" at ")[0]) for _, why in found.refused} == {
+        (Reason.BUG, "a bug in k2alert, TypeError")
+    }
+    assert found.benchmarks is not None
+
+
 @given(st.data())
 def test_no_archive_is_an_error(data: st.DataObject) -> None:
     whole = archive({"junit.xml": junit("+-"), "a/coverage.xml": cobertura(1, 2)})

@@ -88,6 +88,11 @@ def test_go_prints_one_line_for_each_repetition() -> None:
     assert found.cpu == "Some CPU"
 
 
+def test_what_is_no_number_is_no_measurement() -> None:
+    found = read("BenchmarkA 1 NaN ns/op\nBenchmarkA 1 inf ns/op\nBenchmarkA 1 1e308 ns/op\nBenchmarkB 1 5 ns/op\n")
+    assert [one.name for one in found.points] == ["BenchmarkB"]
+
+
 def test_processors_tell_benchmarks_apart_where_they_differ() -> None:
     found = read("BenchmarkA-2 1 5 ns/op\nBenchmarkA-4 1 3 ns/op\n")
     assert [one.name for one in found.points] == ["BenchmarkA-2", "BenchmarkA-4"]

@@ -60,10 +60,10 @@ ListArchives = Callable[[Ask, Project, FinishedRun], Steps[Sequence[Archive] | F
 _LARGEST = 256 * 1024 * 1024  # bytes of an archive, as much as is downloaded
 
 
-def is_chosen(name: str, ask: Ask) -> bool:
-    """Whether a job (of GitHub: an artifact) of this name is read; all are where the settings name none."""
+def is_chosen(by: Execution, ask: Ask) -> bool:
+    """Whether a job (of GitHub: an artifact) of this name, or label `job`, is read; all are where globs are none."""
     globs = ask.reports.jobs
-    return not globs or any(fnmatchcase(name, glob) for glob in globs)
+    return not globs or any(fnmatchcase(name, glob) for glob in globs for name in (by.name, by.job))
 
 
 def with_artifacts(look: LookFlow, list_archives: ListArchives) -> LookFlow:

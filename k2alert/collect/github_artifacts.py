@@ -37,7 +37,7 @@ def list_archives(ask: Ask, project: Project, run: FinishedRun) -> Steps[Sequenc
         if page is None:
             return Failure("body", "the list of artifacts is not what it should be")
         archives = (_archive(item, root, project, run) for item in page.items)
-        found += [one for one in archives if one is not None and is_chosen(one.by.name, ask)]
+        found += [one for one in archives if one is not None and is_chosen(one.by, ask)]
         number = page.next
     return found
 

@@ -27,11 +27,12 @@ def list_archives(ask: Ask, project: Project, run: FinishedRun) -> Steps[Sequenc
     jobs = parse_jobs([item for item in items if isinstance(item, Mapping) and sizes[id_of(item)]])
     if isinstance(jobs, Malformed):
         return Failure("body", jobs.what)
-    chosen = [job for job in jobs if job.finished_at is not None and is_chosen(job.name, ask)]
-    return [
+    archives = [
         Archive(job.id, f"{reading.api}/jobs/{job.id}/artifacts", sizes[job.id], _by(job, project, run))
-        for job in chosen
+        for job in jobs
+        if job.finished_at is not None
     ]
+    return [archive for archive in archives if is_chosen(archive.by, ask)]
 
 
 def _size(item: Mapping[str, Any]) -> int:

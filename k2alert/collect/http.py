@@ -238,14 +238,19 @@ class Client:
         self, response: aiohttp.ClientResponse, headers: Mapping[str, str], read: Callable[[BinaryIO], Any]
     ) -> Answer:
         """What `read` makes of the body, which waits for it on disk and never is in memory as a whole."""
-        with tempfile.TemporaryFile() as file:
-            async for chunk in response.content.iter_chunked(_CHUNK):
-                file.write(chunk)
-                if file.tell() > self._limits.download_size:
-                    response.close()
-                    return TOO_LARGE
-            file.seek(0)
-            return Response(response.status, headers, await asyncio.to_thread(read, file))
+        try:
+            with tempfile.TemporaryFile() as file:
+                async for chunk in response.content.iter_chunked(_CHUNK):
+                    file.write(chunk)
+                    if file.tell() > self._limits.download_size:
+                        response.close()
+                        return TOO_LARGE
+                file.seek(0)
+                return Response(response.status, headers, await asyncio.to_thread(read, file))
+        except (aiohttp.ClientError, TimeoutError):  # these are OSErrors too, of the network
+            raise
+        except OSError as error:
+            return Failure("server", f"it cannot be kept in {tempfile.gettempdir()}: {error.strerror or error}")
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -32,7 +32,7 @@ class ArchiveCaps:
     members: int = 500_000  # listed, whatever they are
     wanted: int = 1000  # of which so many are read
     size: int = 256 * _MIB  # bytes of one, unpacked
-    total: int = 1024 * _MIB  # and of all that are read
+    total: int = 512 * _MIB  # and of all that are read
     ratio: int = 200  # unpacked to packed; XML that repeats itself comes to 50
     small: int = 16 * _MIB  # up to here any ratio is fine
 

@@ -1,9 +1,10 @@
 """What Go's `testing` and Rust's `cargo bench` print of benchmarks: text, among anything else that was printed."""
 
 import re
+from math import isfinite, nan
 from statistics import median, stdev
 
-from k2alert.formats.caps import Caps, Chunks, shorten, too_large
+from k2alert.formats.caps import ABSURD, Caps, Chunks, shorten, too_large
 from k2alert.formats.lcov import text_lines
 from k2alert.model import BenchmarkPoint
 
@@ -43,10 +44,10 @@ def _pairs(words: list[str]) -> list[tuple[str, float]]:
     """Values with their units, which take turns."""
     pairs = []
     for value, unit in zip(words[::2], words[1::2], strict=False):
-        try:
-            pairs.append((unit, float(value)))
-        except ValueError:
+        number = _plain(value)
+        if not isfinite(number):
             break
+        pairs.append((unit, number))
     return pairs
 
 
@@ -85,7 +86,9 @@ def _rust(found: re.Match[str]) -> BenchmarkPoint:
 
 
 def _plain(number: str) -> float:
+    """The number, or one that is none where it is not written as a number, or is absurd."""
     try:
-        return float(number.replace(",", ""))
+        found = float(number.replace(",", ""))
     except ValueError:
-        return float("nan")
+        return nan
+    return found if abs(found) < ABSURD else nan

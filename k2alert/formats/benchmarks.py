@@ -14,7 +14,7 @@ from statistics import median, stdev
 from typing import Any
 
 from k2alert.formats.bench_text import read_bench_text
-from k2alert.formats.caps import Caps, Chunks, Stop, Unreadable, malformed, peek, shorten, too_large
+from k2alert.formats.caps import ABSURD, Caps, Chunks, Stop, Unreadable, malformed, peek, shorten, too_large
 from k2alert.formats.slim import slim
 from k2alert.model import BenchmarkPoint, BenchmarkReport, Execution
 
@@ -252,7 +252,7 @@ def _number(value: Any) -> float | None:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if isfinite(number) and abs(number) < 1e300 else None
+    return number if abs(number) < ABSURD else None
 
 
 def _text(item: Mapping[str, Any], key: str) -> str:

@@ -8,10 +8,25 @@ from itertools import chain
 
 from k2alert.text import cut, visible
 
-__all__ = ["Caps", "Chunks", "Reason", "Stop", "Unreadable", "malformed", "peek", "quoted", "shorten", "too_large"]
+__all__ = [
+    "ABSURD",
+    "Caps",
+    "Chunks",
+    "Reason",
+    "Stop",
+    "Unreadable",
+    "malformed",
+    "peek",
+    "quoted",
+    "shorten",
+    "too_large",
+]
 
 Chunks = Iterable[bytes]
 """A file, piece by piece."""
+
+ABSURD = 1e100
+"""No measurement is so large; numbers beyond break arithmetic."""
 
 _MIB = 1024 * 1024
 
@@ -24,6 +39,7 @@ class Reason(StrEnum):
     ENTITIES = "entities"  # XML that defines what it is made of
     ARCHIVE = "archive"  # the archive around it cannot be read
     DOWNLOAD = "download"  # it did not come
+    BUG = "bug"  # of ours
 
 
 @dataclass(frozen=True, slots=True)

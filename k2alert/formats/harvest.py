@@ -116,6 +116,8 @@ class _Reading:
             found = read(self._chunks(member), caps)
         except Stop as stop:
             found = stop.why
+        except Exception as error:  # what a stranger writes must not keep us from reading a project
+            found = Unreadable(Reason.BUG, _name_bug(error))
         if isinstance(found, Unreadable):
             self._refuse(member, found.reason, found.line)
             return None
@@ -132,3 +134,12 @@ class _Reading:
     def _refuse(self, member: Member, reason: Reason, line: str) -> None:
         if len(self.refused) < _MOST_REFUSED:
             self.refused.append(Refused(cut(visible(member.name), 200), Unreadable(reason, line)))
+
+
+def _name_bug(error: Exception) -> str:
+    """What the bug is and where in the code."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace is not None else ""
+    return f"a bug in k2alert, {type(error).__name__}{where}"

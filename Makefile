@@ -60,8 +60,8 @@ gallery: setup ## every kind of message as files in ./gallery, and pictures of t
 soak: setup ## the long forms of tests: kill -9 and the like, minutes each
 	.venv/bin/python -m pytest -m soak --timeout 3600 $(ARGS)
 
-fuzz: setup ## look for texts that break conditions, messages and files, FUZZ=60 seconds for each
-	@for target in condition message rules; do \
+fuzz: setup ## look for texts that break conditions, messages, files and reports, FUZZ=60 seconds for each
+	@for target in condition message rules report; do \
 		.venv/bin/python -m tests.fuzz $$target -max_total_time=$(FUZZ) || exit 1; done
 
 bench: setup ## how long things take: every script in benchmarks/

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["k2alert.judge", "k2alert.template", "k2alert.document", "simpleeval"]):
-    from tests.support import fuzzing
+_OURS = ["k2alert.judge", "k2alert.template", "k2alert.document", "k2alert.formats", "simpleeval"]
+with atheris.instrument_imports(include=_OURS):
+    from tests.support import fuzzing, report_fuzzing
 
 Target = Callable[[bytes], None]
 
@@ -52,10 +53,16 @@ def rules(data: bytes) -> None:
     fuzzing.check_rules(data, _FOLDER)
 
 
+def report(data: bytes) -> None:
+    """Any bytes as a report file."""
+    report_fuzzing.check_report(data)
+
+
 TARGETS: dict[str, tuple[Target, tuple[str, ...], tuple[str, ...]]] = {
     "condition": (condition, CONDITIONS, fuzzing.SOUP),
     "message": (message, MESSAGES, fuzzing.TEMPLATE_SOUP),
     "rules": (rules, RULES, fuzzing.SOUP),
+    "report": (report, report_fuzzing.EXAMPLES, report_fuzzing.VOCABULARY),
 }
 """What each tries, with the examples and the words that it begins with."""
 _FOLDER = Path(tempfile.gettempdir())
@@ -70,7 +77,7 @@ def main(name: str, options: list[str]) -> None:
         corpus = _FOLDER / "corpus"
         corpus.mkdir()
         for place, example in enumerate(examples):
-            (corpus / str(place)).write_bytes(example.encode("latin-1"))
+            (corpus / str(place)).write_bytes(example.encode())
         words = _FOLDER / "words"
         words.write_text("".join(f'"{_escaped(word)}"\n' for word in dict.fromkeys(vocabulary)))
         atheris.Setup([sys.argv[0], f"-dict={words}", "-timeout=5", "-max_len=1200", *options, str(corpus)], target)

@@ -337,9 +337,11 @@ async def collecting(kind: str, url: str, fake: FakeTime, folder: Path) -> Async
         on_saved=heard,
     )
     await collector.load()
-    yield Desk(collector, store, changes)
-    await collector.close()
-    await store.close()
+    try:
+        yield Desk(collector, store, changes)
+    finally:
+        await collector.close()
+        await store.close()
 
 
 def pipeline(number: int, *jobs: StandinJob, ends: datetime = T0 - MINUTE) -> StandinPipeline:
@@ -372,13 +374,13 @@ async def test_gitlabs_archives_come_from_its_storage_without_the_token(graphql:
     ):
         gitlab.storage = stored.url
         assert (await desk.look()).failure is None
-        assert sorted(desk.kinds) == [Kind.COVERAGE, Kind.TEST, Kind.TEST]
+        assert sorted(desk.kinds) == [Kind.BENCHMARK, Kind.COVERAGE, Kind.TEST, Kind.TEST]
         assert gitlab.requests["artifacts"] == 2
         assert all("authorization" not in seen.headers for seen in stored.seen)
         fake.advance(MINUTE)
         assert (await desk.look()).failure is None
         assert gitlab.requests["artifacts"] == 2, "what was read is not asked for again"
-        assert len(desk.changes) == 3
+        assert len(desk.changes) == 4
 
 
 async def test_githubs_artifacts_of_each_attempt_are_read(tmp_path: Path) -> None:
@@ -456,4 +458,4 @@ async def test_after_a_storage_failed_the_reports_are_there(fault: Any, tmp_path
         assert desk.collector.stats()["s"].refused == {"download": 1}
         fake.advance(MINUTE)
         assert (await desk.look()).failure is None
-        assert sorted(desk.kinds) == [Kind.COVERAGE, Kind.TEST]
+        assert sorted(desk.kinds) == [Kind.BENCHMARK, Kind.COVERAGE, Kind.TEST]

@@ -33,7 +33,7 @@ from tests.support.fuzzing import (
 )
 
 # Where there is a fuzzer for Python, as pyproject.toml says.
-FUZZED = ["condition", "message", "rules"]
+FUZZED = ["condition", "message", "rules", "report"]
 HAS_FUZZER = platform.machine() == "x86_64" and sys.version_info < (3, 14)
 WAY_OUT = "{{ cycler.__init__.__globals__.os.listdir('/') }}"
 SEEDS = st.integers(0, 255)

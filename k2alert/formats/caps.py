@@ -29,6 +29,7 @@ ABSURD = 1e100
 """No measurement is so large; numbers beyond break arithmetic."""
 
 _MIB = 1024 * 1024
+_BEGINNING = 256  # bytes; what tells formats apart is in the first few
 
 
 class Reason(StrEnum):
@@ -97,10 +98,13 @@ def shorten(name: str, longest: int) -> str:
 
 
 def peek(chunks: Chunks) -> tuple[bytes, Iterator[bytes]]:
-    """How the file begins (what comes before its first character that is no space is dropped), and the whole file."""
-    rest = iter(chunks)
+    """How the file begins (what comes before its first character that is no space is dropped), and the whole file.
+
+    At least the first 256 bytes of it, where it has them, however it is cut.
+    """
+    rest, begun = iter(chunks), b""
     for chunk in rest:
-        begun = chunk.lstrip(b" \t\r\n")
-        if begun:
-            return begun, chain((begun,), rest)
-    return b"", iter(())
+        begun = (begun + chunk).lstrip(b" \t\r\n")
+        if len(begun) >= _BEGINNING:
+            break
+    return begun, chain((begun,), rest)

@@ -18,7 +18,7 @@ from k2alert.collect.flow import Forge
 from k2alert.collect.hooks import Hooks, Known, read_body
 from k2alert.collect.http import Time
 from k2alert.collect.settings import SourceSettings
-from k2alert.model import HookEvent, PipelineRun, Project
+from k2alert.model import HookEvent, Kind, PipelineRun, Project
 from k2alert.record.store import Store, StoreError
 
 __all__ = ["Answer", "Inbox", "Outcome", "Surroundings"]
@@ -54,7 +54,8 @@ class Surroundings:
     """What the inbox asks of the rest of the daemon.
 
     `projects` are those that are read, None while that is not known yet. `tags(source)` says which names are tags, as
-    far as it is known. `look_soon(source, key)` has a project looked at. `count(source, outcome, now)` hears of each
+    far as it is known. `look_soon(source, key, kind)` has a project looked at, for such facts of it
+    are known to have changed. `count(source, outcome, now)` hears of each
     webhook.
     """
 
@@ -62,7 +63,7 @@ class Surroundings:
     projects: Callable[[], Sequence[Project] | None]
     tags: Callable[[str], Mapping[str, bool]]
     record: Callable[[Sequence[PipelineRun]], Awaitable[Any]]
-    look_soon: Callable[[str, str], None]
+    look_soon: Callable[[str, str, Kind], None]
     count: Callable[[str, Outcome, datetime], None]
 
 
@@ -225,9 +226,9 @@ class Inbox:
         except Exception:
             self._around.count(last.source, Outcome.BUG, last.received_at)
             _LOG.exception("a webhook met a bug", extra={"source": last.source})
-            facts = None
-        if facts is None:
-            self._around.look_soon(project.source, project.key)
+            facts = Kind.RUN
+        if isinstance(facts, Kind):
+            self._around.look_soon(project.source, project.key, facts)
             return ()
         return facts
 

@@ -16,7 +16,7 @@ from k2alert.collect.collector import Collector
 from k2alert.collect.flow import Ask, Flow, Forge
 from k2alert.collect.http import Limits
 from k2alert.collect.settings import SourceSettings
-from k2alert.model import ProjectState, Saved
+from k2alert.model import Kind, ProjectState, Saved
 from tests.support.fake_time import T0, FakeTime
 from tests.support.faults import (
     Fault,
@@ -63,7 +63,9 @@ class World:
         self.saved: list[Saved] = []
         self.progress: list[tuple[str, int, int | None]] = []
 
-    def make(self, *sources: SourceSettings, forge: Forge = TOY, fake: FakeTime | None = None) -> Collector:
+    def make(
+        self, *sources: SourceSettings, forge: Forge = TOY, fake: FakeTime | None = None, **other: Any
+    ) -> Collector:
         """A collector of these sources (the one on the server, where there are none)."""
         fake = fake or self.fake
 
@@ -82,12 +84,13 @@ class World:
             on_saved=self.saved.append,
             on_progress=lambda project, done, total: self.progress.append((project.key, done, total)),
             limits=self.limits,
+            **other,
         )
 
     @asynccontextmanager
-    async def collector(self, *sources: SourceSettings, forge: Forge = TOY) -> AsyncIterator[Collector]:
+    async def collector(self, *sources: SourceSettings, forge: Forge = TOY, **other: Any) -> AsyncIterator[Collector]:
         """A collector that has loaded."""
-        collector = self.make(*sources, forge=forge)
+        collector = self.make(*sources, forge=forge, **other)
         await collector.load()
         yield collector
         await collector.close()
@@ -513,6 +516,43 @@ async def test_bookmarks_are_given_to_the_next_look_at_the_same_project_once_all
             await collector.look("s", "a/b")
         await collector.look("s", "a/b")
     assert given == [("a/b", {}), ("c/d", {}), ("a/b", {"looks": 1}), ("a/b", {"looks": 3}), ("a/b", {"looks": 3})]
+
+
+async def test_what_a_webhook_only_told_of_is_asked_of_the_looks_until_one_is_whole(world: World) -> None:
+    heard: list[frozenset[Kind]] = []
+
+    def look(ask: Ask) -> Flow:
+        heard.append(ask.heard)
+        return (yield from TOY.look(ask))
+
+    wants = frozenset({Kind.DEPLOYMENT})
+    async with world.collector(forge=Forge(look=look, default_url="", api_path=""), wants=lambda: wants) as collector:
+        collector.look_soon("s", "a/b", Kind.DEPLOYMENT)
+        collector.look_soon("s", "a/b", Kind.SCHEDULE)  # no rule speaks of it
+        world.server.faults.append(answer({}, status=404))
+        for _ in range(3):
+            await collector.look("s", "a/b")
+            world.fake.advance(MINUTE)
+    assert heard == [wants, wants, frozenset()]
+
+
+async def test_what_a_webhook_tells_of_during_a_look_has_another_look_follow_at_once(world: World) -> None:
+    begun: list[datetime] = []
+
+    def look(ask: Ask) -> Flow:
+        begun.append(ask.now)
+        if len(begun) == 1:
+            world.fake.advance(MINUTE / 60)
+            collector.look_soon("s", "a/b")
+        return (yield from TOY.look(ask))
+
+    async def twice() -> None:
+        while len(begun) < 2:
+            await asyncio.sleep(0.001)
+
+    collector = world.make(forge=Forge(look=look, default_url="", api_path=""))
+    await run_until(collector, twice)
+    assert begun[1] - begun[0] < MINUTE / 2
 
 
 async def test_only_github_is_swept_and_is_told_the_runs_of_thirty_days(world: World) -> None:

@@ -226,6 +226,11 @@ def test_deployments_are_read_when_a_pipeline_came_to_its_end_and_since_they_wer
     assert since == ["2025-12-29T11:00:00Z", "2026-01-05T11:55:00Z", "2026-01-05T11:00:00Z"]
 
 
+def test_deployments_are_read_when_a_webhook_told_of_one() -> None:
+    heard = then(looked(), MINUTE, heard=frozenset({Kind.DEPLOYMENT}))
+    assert kinds(looked(**heard)) == {"deployments"}
+
+
 def test_where_deployments_are_made_without_pipelines_they_are_read_every_five_minutes() -> None:
     first = looked(deployments=[DEPLOYMENT | {"deployable": None}])
     assert kinds(looked(**then(first, 4 * MINUTE))) == set()

@@ -21,7 +21,7 @@ from k2alert.rehearse.gitlab_standin import StandinGitLab
 from k2alert.rehearse.gitlab_standin_json import StandinJob, StandinPipeline
 from tests.support.fake_time import T0
 from tests.support.github_json import job_json, run_json
-from tests.support.hooks import gitlab_payload, hook, job_hook, run_hook
+from tests.support.hooks import github_deployment, gitlab_deployment, gitlab_payload, hook, job_hook, run_hook
 
 MINUTE = timedelta(minutes=1)
 GITLAB, GITHUB = gitlab.FORGE.hooks, github.FORGE.hooks
@@ -76,9 +76,11 @@ def gitlab_events(life: Sequence[tuple[StandinPipeline, float]]) -> list[dict[st
 
 def facts(
     hooks: Hooks, payloads: Sequence[Any], headers: dict[str, str] | None = None, **changes: Any
-) -> Sequence[PipelineRun] | None:
+) -> Sequence[PipelineRun]:
     events = [hook(hooks.event(headers or {}, payload), number=number) for number, payload in enumerate(payloads, 1)]
-    return hooks.facts(events, known(**changes), T0 + timedelta(hours=1))
+    told = hooks.facts(events, known(**changes), T0 + timedelta(hours=1))
+    assert not isinstance(told, Kind)
+    return told
 
 
 def test_a_pipelines_webhook_says_what_a_look_says_but_for_what_it_lacks() -> None:
@@ -226,7 +228,13 @@ def github_event(payload: dict[str, Any]) -> Any:
     return GITHUB.event({"x-github-event": kind}, payload)
 
 
-def github_facts(payloads: Sequence[dict[str, Any]], **changes: Any) -> Sequence[PipelineRun] | None:
+def github_facts(payloads: Sequence[dict[str, Any]], **changes: Any) -> Sequence[PipelineRun]:
+    told = github_told(payloads, **changes)
+    assert not isinstance(told, Kind)
+    return told
+
+
+def github_told(payloads: Sequence[dict[str, Any]], **changes: Any) -> Sequence[PipelineRun] | Kind:
     events = [hook(github_event(payload), number=number) for number, payload in enumerate(payloads, 1)]
     return GITHUB.facts(events, known(**changes), T0 + timedelta(days=1))
 
@@ -280,9 +288,9 @@ def test_jobs_alone_say_nothing_yet() -> None:
     ("branch", "wanted"), [("main", RefType.DEFAULT), ("v1", RefType.TAG), ("feature", RefType.BRANCH), ("new", None)]
 )
 def test_a_name_that_may_be_a_tags_is_left_for_a_look(branch: str, wanted: RefType | None) -> None:
-    told = github_facts([run_hook({**DONE, "head_branch": branch, "event": "push"})])
-    assert (told[0].ref_type if told else None) is wanted
-    assert (told is None) is (wanted is None)
+    told = github_told([run_hook({**DONE, "head_branch": branch, "event": "push"})])
+    assert (None if isinstance(told, Kind) else told[0].ref_type) is wanted
+    assert (told is Kind.RUN) is (wanted is None)
 
 
 @pytest.mark.parametrize(
@@ -291,6 +299,28 @@ def test_a_name_that_may_be_a_tags_is_left_for_a_look(branch: str, wanted: RefTy
 def test_other_events_of_github_are_let_pass(payload: Any) -> None:
     assert GITHUB.event({"x-github-event": "workflow_run"}, payload) is None
     assert GITHUB.event({"x-github-event": "ping"}, payload) is None
+
+
+# ------------------------------------------------------------------------------------------- deployments
+
+
+def test_a_webhook_of_a_deployment_has_a_look_find_what_it_does_not_say() -> None:
+    for hooks, headers, payload in (
+        (GITLAB, {}, gitlab_deployment()),
+        (GITHUB, {"x-github-event": "deployment_status"}, github_deployment()),
+    ):
+        event = hooks.event(headers, payload)
+        assert event is not None
+        assert event[:2] == ("7", "deployment 15")
+        assert "ada" not in json.dumps(event).lower()
+        assert hooks.facts([hook(event)], known(), T0) is Kind.DEPLOYMENT
+
+
+@pytest.mark.parametrize("number", [None, "15", {}, True])
+def test_a_deployment_without_a_number_is_let_pass(number: Any) -> None:
+    assert GITHUB.event({"x-github-event": "deployment_status"}, github_deployment(number)) is None
+    if not isinstance(number, str):
+        assert GITLAB.event({}, gitlab_deployment(number)) is None
 
 
 # ---------------------------------------------------------------------------------------------- recorded
@@ -302,9 +332,9 @@ def test_every_recorded_webhook_is_read_or_let_pass(shared_data: Path) -> None:
         for file in sorted((shared_data / "fixtures" / forge).glob("webhook_*.json")):
             kind = file.name.removeprefix("webhook_").split("__")[0].removesuffix(".json")
             told = hooks.event({"x-github-event": kind}, json.loads(file.read_text()))
-            assert (told is not None) is (kind in ("pipeline", "workflow_run", "workflow_job")), file
-            if told is not None:
-                said = hooks.facts([hook(told)], known(default_branch=""), T0)
-                assert said is not None
-                read += len(said)
+            kinds = ("pipeline", "workflow_run", "workflow_job", "deployment", "deployment_status")
+            assert (told is not None) is (kind in kinds), file
+            said = hooks.facts([hook(told)], known(default_branch=""), T0) if told is not None else ()
+            assert isinstance(said, Kind) is kind.startswith("deployment")
+            read += 0 if isinstance(said, Kind) else len(said)
     assert read == 4  # GitLab's pipeline and GitHub's three runs

@@ -14,12 +14,12 @@ from pydantic import SecretStr
 from k2alert.collect import SOURCES
 from k2alert.collect.settings import SourceSettings
 from k2alert.inbox import Answer, Inbox, Outcome, Surroundings
-from k2alert.model import HookEvent, PipelineRun, Project, Saved
+from k2alert.model import HookEvent, Kind, PipelineRun, Project, Saved
 from k2alert.record import Store, StoreError, open_store
 from k2alert.rehearse.gitlab_standin_json import StandinPipeline, StandinProject
 from tests.support.fake_time import T0, FakeTime
 from tests.support.github_json import run_json
-from tests.support.hooks import gitlab_payload, run_hook, sign_github
+from tests.support.hooks import github_deployment, gitlab_deployment, gitlab_payload, run_hook, sign_github
 from tests.support.stores import entries_of
 
 APP = StandinProject(7, "k2/app")
@@ -43,7 +43,7 @@ class World:
     sources: list[SourceSettings] = field(default_factory=lambda: [source("one", "gitlab", "secret-1")])
     paths: list[str] | None = field(default_factory=lambda: ["k2/app"])
     saved: list[Saved] = field(default_factory=list)
-    looks: list[tuple[str, str]] = field(default_factory=list)
+    looks: list[tuple[str, str, Kind]] = field(default_factory=list)
     counts: list[tuple[str, str]] = field(default_factory=list)
     time: FakeTime = field(default_factory=FakeTime)
 
@@ -69,7 +69,7 @@ class World:
             projects=self.projects,
             tags=lambda _: {},
             record=self.record,
-            look_soon=lambda source, key: self.looks.append((source, key)),
+            look_soon=lambda source, key, kind: self.looks.append((source, key, kind)),
             count=self.count,
         )
         return Inbox(forges=SOURCES, store=self.store, time=self.time.time, around=around)
@@ -215,7 +215,21 @@ async def test_a_run_on_what_may_be_a_tag_has_its_project_looked_at(world: World
     async with working(world.inbox()) as inbox:
         assert (await inbox.receive("github", "", headers, body)).status == 200
         await settle(world)
-    assert world.looks == [("hub", "k2/app")]
+    assert world.looks == [("hub", "k2/app", Kind.RUN)]
+
+
+@pytest.mark.parametrize("kind", ["gitlab", "github"])
+async def test_a_project_is_looked_at_when_a_webhook_tells_of_a_deployment(world: World, kind: str) -> None:
+    world.sources = [source("hub", kind, "s")]
+    body = json.dumps({"gitlab": gitlab_deployment, "github": github_deployment}[kind]()).encode()
+    signed = {"x-gitlab-token": "s"} if kind == "gitlab" else sign_github(body, "s")
+    headers = {name.lower(): value for name, value in signed.items()} | {"x-github-event": "deployment_status"}
+    async with working(world.inbox()) as inbox:
+        assert (await inbox.receive(kind, "", headers, body)).status == 200
+        await settle(world)
+    assert world.looks == [("hub", "k2/app", Kind.DEPLOYMENT)]
+    assert world.counts == [("hub", "accepted")]
+    assert await entries_of(world.store) == []
 
 
 @pytest.mark.parametrize("body", [{"kind": "run", "run": 7}, {"builds": 5}, {}, {"builds": [[]], "id": "x"}])

@@ -77,6 +77,7 @@ class Collector:
     ) -> None:
         self._wanted = tuple(sources)
         self._forges = forges
+        self._wants = wants
         self._looker = Looker(store, time, depth, wants, on_saved, on_progress)
         self._projects = self._looker.projects  # as stored; those no longer configured too
         self._store = store
@@ -229,11 +230,12 @@ class Collector:
         found = self._sources.get(source)
         return found.memory if found is not None else {}
 
-    def look_soon(self, source: str, key: str) -> None:
-        """Has a project looked at in its next turn, for it is known to have changed."""
+    def look_soon(self, source: str, key: str, kind: Kind = Kind.RUN) -> None:
+        """Has a project looked at in its next turn, for such facts of it are known to have changed."""
         found = self._sources.get(source)
-        if found is not None and key in found.places:
+        if found is not None and key in found.places and (kind is Kind.RUN or kind in self._wants()):
             found.places[key].due = self._time.now()
+            found.places[key].heard[kind] = self._time.now()
             self._changed.set()
 
     def stats(self) -> dict[str, SourceStats]:
@@ -301,7 +303,8 @@ class Collector:
         finally:
             source.end(keys)
         for key in source.places.keys() & set(keys).difference(left_out):
-            source.places[key].due = self._next_look(source, key, looks.get(key), started)
+            place, heard = source.places[key], max(source.places[key].heard.values(), default=started)
+            place.due = self._time.now() if heard > started else self._next_look(source, key, looks.get(key), started)
         source.leave_out(left_out, self._time.now())
 
     async def _look(self, source: Source, keys: Sequence[str]) -> Mapping[str, Look]:

@@ -124,7 +124,8 @@ class Ask:
     runs too. `wants` are the kinds of facts that rules need, where reading them costs requests. `memory` is what the
     last look at the same source returned (such as: GraphQL is refused), `bookmarks` what the last look at the same
     project did (such as: the ETags of its lists); both are lost with the process. `reports` are the report files to
-    read from job artifacts.
+    read from job artifacts. `heard` are the kinds of facts that webhooks since the last whole look told of and did not
+    hold.
     """
 
     project: Project
@@ -137,6 +138,7 @@ class Ask:
     memory: Mapping[str, Any] = field(default_factory=dict)
     bookmarks: Mapping[str, Any] = field(default_factory=dict)
     reports: ReportSettings = field(default_factory=ReportSettings)
+    heard: frozenset[Kind] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """GitHub's webhooks in, facts out: `workflow_run` says how a run goes, `workflow_job` how each of its jobs does.
 
 Neither says all of a run, so all events of one are kept and read together: the newest of each attempt and of each job.
-So it does not matter in which order they come, or how often. The fields are those of
+So it does not matter in which order they come, or how often. A `deployment_status` says that there is something to look
+at: it lacks the commit's time, and the labels of its run while that is not recorded. The fields are those of
 https://docs.github.com/en/webhooks/webhook-events-and-payloads.
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 
 from k2alert.collect.github_parse import SeenRun, assemble_run, read_job, read_run, ref_type_of
 from k2alert.collect.hooks import Headers, Hooks, Known, digest, github_signed
-from k2alert.model import HookEvent, JobRun, PipelineRun, RefType, RunState
+from k2alert.model import HookEvent, JobRun, Kind, PipelineRun, RefType, RunState
 
 __all__ = ["HOOKS"]
 
@@ -45,6 +46,9 @@ def _event(headers: Headers, data: Any) -> tuple[str, str, Mapping[str, Any]] | 
     if kind == "workflow_job":
         job = _part(data, "workflow_job")
         return _named(repository, job.get("run_id"), {"kind": "job", "job": _kept(job, _JOB), **home})
+    if kind == "deployment_status":
+        named = _named(repository, _part(data, "deployment").get("id"), {"kind": Kind.DEPLOYMENT.value, **home})
+        return named and (named[0], f"deployment {named[1]}", named[2])
     return None
 
 
@@ -80,8 +84,10 @@ def _part(data: Any, key: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _facts(events: Sequence[HookEvent], known: Known, now: datetime) -> Sequence[PipelineRun] | None:
+def _facts(events: Sequence[HookEvent], known: Known, now: datetime) -> Sequence[PipelineRun] | Kind:
     """What all events of one run say together; nothing while only its jobs were heard of."""
+    if events[-1].body.get("kind") == Kind.DEPLOYMENT.value:
+        return Kind.DEPLOYMENT
     attempts = _attempts(events)
     if not attempts:
         return ()
@@ -93,7 +99,7 @@ def _facts(events: Sequence[HookEvent], known: Known, now: datetime) -> Sequence
     if ref_type is None:
         is_tag = known.tags.get(f"{project.path} {latest.branch}")
         if is_tag is None:
-            return None
+            return Kind.RUN
         ref_type = RefType.TAG if is_tag else RefType.BRANCH
     jobs = _jobs(events, latest)
     run = assemble_run(latest, attempts.values(), jobs, project=project, ref_type=ref_type, now=now)

@@ -58,7 +58,7 @@ def read_facts(reading: Reading) -> Steps[Failure | None]:
 
 def _is_due(reading: Reading, kind: Kind) -> bool:
     at: datetime | None = reading.bookmarks.get(f"{kind}_due")
-    return at is None or at <= reading.ask.now
+    return at is None or at <= reading.ask.now or kind in reading.ask.heard
 
 
 def _read_again(reading: Reading, kind: Kind, at: datetime) -> None:

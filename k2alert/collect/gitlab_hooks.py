@@ -2,8 +2,9 @@
 
 It is brought into the words of REST v4 and read by `gitlab_parse`, so that a pipeline means the same whichever way it
 came. What it does not say is left open for the next look: coverage, the jobs' tags (`JobRun.attempt` 0 says that an
-execution was told of this way), retried executions. The fields are those of lib/gitlab/data_builder/pipeline.rb in
-GitLab's sources.
+execution was told of this way), retried executions. A `Deployment Hook` says that there is something to look at: it
+names neither its pipeline nor when its commit was made. The fields are those of lib/gitlab/data_builder/pipeline.rb and
+deployment.rb in GitLab's sources.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 
 from k2alert.collect.gitlab_parse import Malformed, id_of, instant, parse_jobs, parse_run, text
 from k2alert.collect.hooks import Headers, Hooks, Known, digest, gitlab_signed
-from k2alert.model import HookEvent, PipelineRun, RunState
+from k2alert.model import HookEvent, Kind, PipelineRun, RunState
 
 __all__ = ["HOOKS"]
 
@@ -36,8 +37,10 @@ def _delivery(headers: Headers, body: bytes) -> str:
 
 
 def _event(_: Headers, data: Any) -> tuple[str, str, Mapping[str, Any]] | None:
-    """Pipelines only. A child's belongs to its parent's, and a job's event says nothing of its pipeline."""
+    """Pipelines and deployments. A child's belongs to its parent's, and a job's event says nothing of its pipeline."""
     pipeline, project = _part(data, "object_attributes"), _part(data, "project")
+    if _part(data, "").get("object_kind") == "deployment":
+        return _deployment_event(data, project)
     if _part(data, "").get("object_kind") != "pipeline" or pipeline.get("source") == "parent_pipeline":
         return None
     run, key = id_of(pipeline), id_of(project)
@@ -54,6 +57,14 @@ def _event(_: Headers, data: Any) -> tuple[str, str, Mapping[str, Any]] | None:
         "default_branch": text(project, "default_branch"),
         "builds": [_kept(build) for build in builds if isinstance(build, Mapping)] if isinstance(builds, list) else [],
     }  # fmt: skip
+
+
+def _deployment_event(data: Mapping[str, Any], project: Mapping[str, Any]) -> tuple[str, str, Mapping[str, Any]] | None:
+    number, key = id_of({"id": data.get("deployment_id")}), id_of(project)
+    if not number or not key:
+        return None
+    path, branch = text(project, "path_with_namespace"), text(project, "default_branch")
+    return key, f"deployment {number}", {"kind": Kind.DEPLOYMENT.value, "path": path, "default_branch": branch}
 
 
 def _ref(pipeline: Mapping[str, Any], merge_request: Mapping[str, Any]) -> str:
@@ -74,8 +85,10 @@ def _part(data: Any, key: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _facts(events: Sequence[HookEvent], known: Known, _: datetime) -> Sequence[PipelineRun]:
+def _facts(events: Sequence[HookEvent], known: Known, _: datetime) -> Sequence[PipelineRun] | Kind:
     """Each event's facts, the oldest first; one that is not what it should be says nothing."""
+    if any(event.body.get("kind") == Kind.DEPLOYMENT.value for event in events):
+        return Kind.DEPLOYMENT
     runs = [run for event in events if (run := _run(event.body, known)) is not None]
     return sorted(runs, key=lambda run: run.seen)
 

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
-from k2alert.model import HookEvent, PipelineRun, Project
+from k2alert.model import HookEvent, Kind, PipelineRun, Project
 from k2alert.times import EPOCH
 
 __all__ = ["Hooks", "Known", "digest", "github_signed", "gitlab_signed", "read_body"]
@@ -44,14 +44,15 @@ class Hooks:
     `signed(headers, body, secrets, now)`: whether it was sent by who knows one of the secrets.
     `delivery(headers, body)`: what tells it from every other, the same when it is sent again.
     `event(headers, data)`: the forge's ids of its project and run and what is kept of it, or None for an event that
-    facts are not made of. `facts(events, known, now)`: what all events of one run say of it, or None where a look at
-    the forge is needed. `whole`: each event says all of a run, so that one need not be kept once it is recorded.
+    facts are not made of. `facts(events, known, now)`: what all events of one run say of it, or the kind of facts that
+    a look at the forge is needed for. `whole`: each event says all of a run, so that one need not be kept once it is
+    recorded.
     """
 
     signed: Callable[[Headers, bytes, Sequence[str], datetime], bool]
     delivery: Callable[[Headers, bytes], str]
     event: Callable[[Headers, Any], tuple[str, str, Mapping[str, Any]] | None]
-    facts: Callable[[Sequence[HookEvent], Known, datetime], Sequence[PipelineRun] | None]
+    facts: Callable[[Sequence[HookEvent], Known, datetime], Sequence[PipelineRun] | Kind]
     whole: bool
 
 

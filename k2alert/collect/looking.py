@@ -120,6 +120,7 @@ class Looker:
             memory=source.memory,
             bookmarks=source.places[project.key].bookmarks,
             reports=source.settings.reports,
+            heard=frozenset(source.places[project.key].heard),
         )
 
     async def _ask(self, source: Source, key: str, request: Request) -> Answer:
@@ -158,5 +159,8 @@ class Looker:
         )
         await self.store.save_project(project)
         self.projects[identity] = project
-        source.places[ask.project.key].bookmarks = look.bookmarks  # only now: what they say was read is recorded
+        place = source.places[ask.project.key]
+        place.bookmarks = look.bookmarks  # only now: what they say was read is recorded
+        if failure is None:
+            place.heard = {kind: at for kind, at in place.heard.items() if at > ask.now}
         tell_look(source, ask.project, failure, now=self.time.now())

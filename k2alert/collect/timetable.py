@@ -9,7 +9,7 @@ from typing import Any
 from k2alert.collect.flow import Forge
 from k2alert.collect.http import Client
 from k2alert.collect.settings import SourceSettings
-from k2alert.model import Project
+from k2alert.model import Kind, Project
 from k2alert.times import EPOCH
 
 __all__ = ["Place", "Source"]
@@ -28,6 +28,7 @@ class Place:
     gone: bool = False  # it is read no more, as soon as the look that goes on has ended
     told: str = ""  # why it fails, as last logged
     bookmarks: Mapping[str, Any] = field(default_factory=dict)
+    heard: dict[Kind, datetime] = field(default_factory=dict)  # when a webhook told of what only a look can read
 
 
 @dataclass(slots=True)

@@ -13,7 +13,16 @@ from k2alert.rehearse.gitlab_standin_json import StandinPipeline, StandinProject
 from k2alert.times import parse_instant
 from tests.support.fake_time import T0
 
-__all__ = ["gitlab_payload", "hook", "job_hook", "run_hook", "sign_github", "sign_standard"]
+__all__ = [
+    "github_deployment",
+    "gitlab_deployment",
+    "gitlab_payload",
+    "hook",
+    "job_hook",
+    "run_hook",
+    "sign_github",
+    "sign_standard",
+]
 
 REPOSITORY = {"id": 7, "full_name": "k2/app", "default_branch": "main", "private": True}
 _BUILD = (
@@ -49,6 +58,31 @@ def gitlab_payload(
         },
         "commit": {"id": pipeline.sha, "title": pipeline.title, "message": f"{pipeline.title}\n\nAt length.\n"},
         "builds": [_build(as_job(project, pipeline, job, now, url)) for job in latest.values()],
+    }
+
+
+def gitlab_deployment(number: int = 15) -> dict[str, Any]:
+    """A `Deployment Hook` of the project 7."""
+    return {
+        "object_kind": "deployment",
+        "status": "success",
+        "status_changed_at": "2026-01-05 12:00:00 +0000",
+        "deployment_id": number,
+        "deployable_id": 796,
+        "environment": "staging",
+        "project": {"id": 7, "path_with_namespace": "k2/app", "default_branch": "main"},
+        "user": {"name": "Ada", "email": "ada@example.com"},
+    }
+
+
+def github_deployment(number: int = 15) -> dict[str, Any]:
+    """A `deployment_status` of the repository 7."""
+    return {
+        "action": "created",
+        "deployment_status": {"id": 1, "state": "success"},
+        "deployment": {"id": number, "environment": "staging"},
+        "repository": REPOSITORY,
+        "sender": {"login": "ada"},
     }
 
 

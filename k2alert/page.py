@@ -9,8 +9,9 @@ from k2alert.collect.collector import SourceStats
 from k2alert.curves import curve_of, usual_span
 from k2alert.cycle import Scene
 from k2alert.expose.view import PageView, Unavailable
+from k2alert.labels import Labels
 from k2alert.measure.catalogue import METRICS
-from k2alert.model import Curve, Finding, SourceStatus, Telling, TellingQuery
+from k2alert.model import Curve, Finding, Project, SourceStatus, Telling, TellingQuery, Transition
 from k2alert.record.store import Reader, StoreError
 from k2alert.stale import state_of
 from k2alert.telling import value_text
@@ -40,6 +41,7 @@ class Answers:
         self._now = now
         self._curves: dict[object, Curve | None] = {}
         self._curves_of: datetime | None = None
+        self._edges: dict[str, Mapping[Labels, Sequence[Transition]]] = {}
 
     def view(self) -> PageView:
         """The answers as the page asks for them."""
@@ -52,6 +54,9 @@ class Answers:
 
     def _sources(self) -> Sequence[SourceStatus]:
         scene, now, stats = self._scene(), self._now(), self._stats()
+        projects: dict[str, list[Project]] = {}
+        for project in scene.projects:
+            projects.setdefault(project.source, []).append(project)
         found = []
         for source in scene.config.sources:
             known = stats.get(source.name)
@@ -62,8 +67,7 @@ class Answers:
                     url=source.url,
                     projects=tuple(
                         (project, state_of(project, source, scene.started_at, now=now))
-                        for project in scene.projects
-                        if project.source == source.name
+                        for project in projects.get(source.name, ())
                     ),
                     requests=requests_by_code(known) if known is not None else {},
                     remaining=known.asked.rate_limit_remaining if known is not None else None,
@@ -75,7 +79,7 @@ class Answers:
     async def _curve(self, finding: Finding, span: timedelta | None) -> Curve | None:
         at = self._judged_at()
         if at != self._curves_of or len(self._curves) >= _MOST_CURVES:
-            self._curves, self._curves_of = {}, at
+            self._curves, self._curves_of, self._edges = {}, at, {}
         asked = (finding.rule.name, finding.identity, span)
         if asked not in self._curves:
             self._curves[asked] = await self._measured(finding, span or usual_span(finding.rule))
@@ -83,11 +87,23 @@ class Answers:
 
     async def _measured(self, finding: Finding, span: timedelta) -> Curve | None:
         await asyncio.sleep(0)  # a page may ask for a dozen: others go on in between
-        try:
-            edges = await self._store.transitions(finding.rule.name, _MOST_EDGES)
-        except StoreError as error:
-            raise Unavailable(f"the store is down: {error}") from error
-        return curve_of(self._scene(), finding, edges, span=span, now=self._judged_at() or self._now())
+        edges = await self._edges_of(finding.rule.name)
+        return curve_of(
+            self._scene(), finding, edges.get(finding.identity, ()), span=span, now=self._judged_at() or self._now()
+        )
+
+    async def _edges_of(self, rule: str) -> Mapping[Labels, Sequence[Transition]]:
+        """The last edges of a rule's alerts, by label set."""
+        if rule not in self._edges:
+            try:
+                edges = await self._store.transitions(rule, _MOST_EDGES)
+            except StoreError as error:
+                raise Unavailable(f"the store is down: {error}") from error
+            of: dict[Labels, list[Transition]] = {}
+            for edge in edges:
+                of.setdefault(edge.identity, []).append(edge)
+            self._edges[rule] = of
+        return self._edges[rule]
 
     async def _sent(self, query: TellingQuery) -> Sequence[Telling]:
         try:

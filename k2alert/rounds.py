@@ -220,8 +220,8 @@ class Rounds:
     # --------------------------------------------------------------------------------------- 2. plan
 
     def scene(self) -> Scene:
-        """What a round would look at now."""
-        return self._scene(self._setting, self._time.now())
+        """What a round would look at now; its alerts stay as they are, whatever the next one does."""
+        return replace(self._scene(self._setting, self._time.now()), alerts=dict(self._memory.alerts))
 
     def _scene(self, setting: Setting, now: datetime) -> Scene:
         projects = [by_our_clock(project, now=now) for project in self._projects()]

@@ -233,7 +233,7 @@ def test_open_alerts_come_first_and_text_of_forges_is_made_safe(tmp_path: Path) 
     rule = scene.config.rules[0]
 
     targets = matching_targets(scene, rule, [], now=T0)
-    found = [explain(scene, rule, target, (), now=T0) for target in targets]
+    found = [explain(scene, rule, target, (), {}, now=T0) for target in targets]
 
     assert [one.target.identity["project"] for one in found] == ["pay/web", "ops/infra", "pay/api", hostile.path]
     text = as_text(Explanations(tuple(found), 7), message=True)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from k2alert.expose.access import COOKIE
-from k2alert.expose.cards import PER_PAGE, alerts_of, grounds_of, page_of, wants, worst_of
+from k2alert.expose.cards import PER_PAGE, alerts_of, grounds_of, index_of, page_of, wants
 from k2alert.expose.drawing import draw
 from k2alert.labels import Labels
 from k2alert.model import Curve, CurvePoint, Severity, TellingQuery
@@ -163,7 +163,7 @@ STRANGE = ("-1", "x", "9" * 40, "%00", "1%0d%0a")
 def test_who_is_not_heard_comes_after_who_is() -> None:
     loud = replace(FIRING, identity=Labels({"source": "b"}), severity=Severity.INFO)
     quiet = replace(FIRING, severity=Severity.CRITICAL)
-    found = alerts_of(replace(snapshot(), alerts=[quiet, loud]), wants(()), {quiet.key})
+    found = alerts_of(index_of(replace(snapshot(), alerts=[quiet, loud])), wants(()), {quiet.key})
 
     assert found == [loud, quiet]
 
@@ -178,7 +178,7 @@ def test_the_worst_value_of_a_rule_is_that_furthest_beyond_its_limit(
     text = Text()
     text.operator = operator
     findings = [FINDING._replace(rule=replace(RULE, condition=text), value=value, threshold=2) for value in values]
-    found = worst_of(replace(snapshot(), findings=findings))
+    found = index_of(replace(snapshot(), findings=findings)).worst
 
     assert [finding.value for finding in found.values()] == ([worst] if worst is not None else [])
 

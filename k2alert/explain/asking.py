@@ -1,12 +1,13 @@
 """A question about a rule, asked of a scene and the store: beside a daemon, inside one, and of the past."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from k2alert.config.report import did_you_mean
-from k2alert.cycle import Scene
+from k2alert.cycle import Scene, hushes_of
 from k2alert.explain.as_json import as_json
 from k2alert.explain.explain import as_if_firing, explain, matching_targets
 from k2alert.explain.explanation import Explanation, Explanations, Figure
@@ -72,8 +73,13 @@ async def ask(scene: Scene, store: Reader, question: Question, *, now: datetime)
     targets = matching_targets(scene, rule, question.labels, now=at)
     if not targets:
         raise Unanswerable(_no_target(scene, rule, question))
-    standing = standings_of(scene, now=at) if question.at is None else ()
-    found = [explain(scene, rule, target, standing, now=at) for target in targets[:MOST_EXPLAINED]]
+    # Both look at every alert there is, which takes a while in a storm: beside the loop.
+    hushed = await asyncio.to_thread(hushes_of, scene, scene.alerts, now=at)
+    standing = await asyncio.to_thread(standings_of, scene, hushed) if question.at is None else ()
+    found = []
+    for target in targets[:MOST_EXPLAINED]:
+        found.append(explain(scene, rule, target, standing, hushed, now=at))
+        await asyncio.sleep(0)
     grounded = await _with_evidence(scene, store, found)
     told = [await _told(store, one) for one in grounded[:MOST_HISTORIES]]
     return Explanations((*told, *grounded[MOST_HISTORIES:]), len(targets) - len(found))

@@ -1,6 +1,6 @@
 """One rule and one label set explained. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from k2alert.explain.figures import figures_of, scope_of
 from k2alert.explain.hearing import hearings_of, quiet_reasons
 from k2alert.explain.why import why
 from k2alert.judge.condition import Condition
-from k2alert.model import Alert, AlertState, Finding, Rule
+from k2alert.model import Alert, AlertState, Finding, Hush, Rule
 from k2alert.notify.standing import Standing
 from k2alert.universe import Target
 
@@ -36,15 +36,26 @@ def _rank(scene: Scene, rule: Rule, target: Target) -> tuple[int, tuple[tuple[st
     return (_FIRST.index(alert.state if alert is not None else None), tuple(target.identity.items()))
 
 
-def explain(scene: Scene, rule: Rule, target: Target, standing: Sequence[Standing], *, now: datetime) -> Explanation:
-    """Judges the rule for the label set as the cycle would, and says what came of it."""
+def explain(
+    scene: Scene,
+    rule: Rule,
+    target: Target,
+    standing: Sequence[Standing],
+    hushed: Mapping[str, Hush],
+    *,
+    now: datetime,
+) -> Explanation:
+    """Judges the rule for the label set as the cycle would, and says what came of it.
+
+    `hushed` is from `hushes_of`, `standing` from `standings_of`: empty for the past.
+    """
     finding = judge_one(scene, rule, target, now=now)
     alert = scene.alerts.get((rule.name, target.identity))
     condition: Condition = rule.condition
     clear: Condition | None = rule.clear
     scope = scope_of(scene, rule, target, now=now)
     figures = figures_of(scene, rule, target, scope, now=now)
-    quiet = quiet_reasons(scene, target.labels, alert, now=now)
+    quiet = quiet_reasons(scene, target.labels, alert, hushed, now=now)
     firing = alert is not None and alert.state is AlertState.FIRING
     return Explanation(
         at=now,

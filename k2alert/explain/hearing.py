@@ -3,14 +3,14 @@
 Pure. What is due comes from `notify.plan`, so that what is promised here is what will be sent.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from k2alert.cycle import Scene, hushes_of
+from k2alert.cycle import Scene
 from k2alert.explain.explanation import Hearing, Reason
 from k2alert.labels import Labels
-from k2alert.model import Alert, AlertState, LogEntry, Silence, SilenceState
+from k2alert.model import Alert, AlertState, Hush, LogEntry, Silence, SilenceState
 from k2alert.notify.plan import Kind, next_due
 from k2alert.notify.route import Route, routes_for
 from k2alert.notify.standing import Standing, standings
@@ -27,24 +27,31 @@ _DUE = {
 }
 
 
-def standings_of(scene: Scene, *, now: datetime) -> tuple[Standing, ...]:
-    """How every integration stands to every incident."""
+def standings_of(scene: Scene, hushed: Collection[str]) -> tuple[Standing, ...]:
+    """How every integration stands to every incident; the alerts with the `hushed` keys are not heard."""
     return standings(
         {alert.key: alert for alert in scene.alerts.values()},
         scene.log,
         scene.config.route,
         scene.config.receivers,
-        hushes_of(scene, scene.alerts, now=now),
+        hushed,
     )
 
 
-def quiet_reasons(scene: Scene, labels: Labels, alert: Alert | None, *, now: datetime) -> tuple[Reason, ...]:
-    """What keeps the alert itself quiet, on whatever route: silences that are active, and alerts that inhibit it."""
+def quiet_reasons(
+    scene: Scene, labels: Labels, alert: Alert | None, hushed: Mapping[str, Hush], *, now: datetime
+) -> tuple[Reason, ...]:
+    """What keeps the alert itself quiet, on whatever route: silences that are active, and alerts that inhibit it.
+
+    `hushed` is from `hushes_of`, which looks at all alerts, so once for all that are explained.
+    """
     active = [silence for silence in scene.silences if silence.state(now) is SilenceState.ACTIVE]
     silences = [_silenced(silence) for silence in active if silence.matches(labels)]
-    hush = hushes_of(scene, scene.alerts, now=now).get(alert.key) if alert is not None else None
+    hush = hushed.get(alert.key) if alert is not None else None
+    if hush is None or not hush.inhibited_by:
+        return tuple(silences)
     by_key = {one.key: one for one in scene.alerts.values()}
-    return (*silences, *(_inhibited(by_key[key]) for key in (hush.inhibited_by if hush is not None else ())))
+    return (*silences, *(_inhibited(by_key[key]) for key in hush.inhibited_by))
 
 
 def _silenced(silence: Silence) -> Reason:

@@ -1,6 +1,7 @@
 """What the page shows of a snapshot: alerts and findings filtered, in order, a page at a time. Pure."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -11,17 +12,19 @@ from k2alert.model import Alert, AlertState, Finding, Severity, Truth
 
 __all__ = [
     "PER_PAGE",
+    "STATES",
+    "Index",
     "Page",
-    "alert_by_key",
+    "Row",
+    "Wants",
     "alerts_of",
-    "counts_of",
     "finding_of",
-    "findings_of",
     "grounds_of",
+    "index_of",
     "page_of",
+    "rows_of",
     "state_of",
     "wants",
-    "worst_of",
 ]
 
 T = TypeVar("T")
@@ -68,10 +71,74 @@ def _test(part: str) -> Wants:
     return lambda labels: any(word in value.casefold() for value in labels.values())
 
 
-def alerts_of(snapshot: Snapshot, wanted: Wants, hushed: Container[str] = ()) -> list[Alert]:
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A label set of a rule: its finding, its alert and its state, one of `STATES`."""
+
+    finding: Finding
+    alert: Alert | None
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A snapshot's alerts and findings as the pages look them up.
+
+    `open` are the pending and firing alerts. By rule: `rows`, the most urgent first, `counts` of each of `STATES`, and
+    `worst`, for conditions that compare a number with a limit: the label set furthest beyond it, or nearest.
+    """
+
+    open: Sequence[Alert]
+    by_key: Mapping[str, Alert]
+    rows: Mapping[str, Sequence[Row]]
+    counts: Mapping[str, Mapping[str, int]]
+    worst: Mapping[str, Finding]
+
+
+def index_of(snapshot: Snapshot) -> Index:
+    """Looks at everything once; with tens of thousands of label sets that takes a noticeable part of a second."""
+    alerts = {(alert.rule, alert.identity): alert for alert in snapshot.alerts}
+    rows: dict[str, list[Row]] = {rule.name: [] for rule in snapshot.rules}
+    for finding in snapshot.findings:
+        if finding.rule.name in rows:
+            alert = alerts.get((finding.rule.name, finding.identity))
+            rows[finding.rule.name].append(Row(finding, alert, state_of(finding, alert)))
+    for of_rule in rows.values():
+        of_rule.sort(key=lambda row: (STATES.index(row.state), tuple(row.finding.identity.items())))
+    counts = {name: Counter(row.state for row in of_rule) for name, of_rule in rows.items()}
+    return Index(
+        open=[alert for alert in snapshot.alerts if alert.state in _OPEN],
+        by_key={alert.key: alert for alert in snapshot.alerts},
+        rows=rows,
+        counts={name: {state: of_rule[state] for state in STATES} for name, of_rule in counts.items()},
+        worst={name: found for name, of_rule in rows.items() if (found := _worst(row.finding for row in of_rule))},
+    )
+
+
+def _worst(findings: Iterable[Finding]) -> Finding | None:
+    found: tuple[float, Finding] | None = None
+    for finding in findings:
+        sign = _SIGNS.get(finding.rule.condition.operator)
+        value, threshold = _number(finding.value), _number(finding.threshold)
+        if sign is None or value is None or threshold is None:
+            continue
+        beyond = sign * (value - threshold)
+        if found is None or beyond > found[0]:
+            found = (beyond, finding)
+    return found[1] if found is not None else None
+
+
+_SIGNS = {"<": -1, "<=": -1, ">": 1, ">=": 1}
+
+
+def _number(value: object) -> float | int | None:
+    return value if isinstance(value, int | float) else None
+
+
+def alerts_of(index: Index, wanted: Wants, hushed: Container[str] = ()) -> list[Alert]:
     """The open alerts that match: firing before pending, those whose keys are `hushed` last among each, by severity,
     then the newest first."""
-    found = [alert for alert in snapshot.alerts if alert.state in _OPEN and wanted(alert.labels)]
+    found = [alert for alert in index.open if wanted(alert.labels)]
     return sorted(found, key=lambda alert: _urgency(alert, alert.key in hushed))
 
 
@@ -86,66 +153,15 @@ def _urgency(alert: Alert, hushed: bool) -> tuple[int, bool, int, float, str]:
     )
 
 
-def alert_by_key(snapshot: Snapshot, key: str) -> Alert | None:
-    """The alert with this key, whatever its state."""
-    return next((alert for alert in snapshot.alerts if alert.key == key), None)
+def rows_of(index: Index, rule: str, wanted: Wants) -> list[Row]:
+    """A rule's label sets that match, the most urgent first."""
+    return [row for row in index.rows.get(rule, ()) if wanted(row.finding.labels)]
 
 
-def counts_of(snapshot: Snapshot) -> Mapping[str, Mapping[str, int]]:
-    """How many label sets each rule has in each of `STATES`."""
-    alerts = {(alert.rule, alert.identity): alert for alert in snapshot.alerts}
-    counts = {rule.name: dict.fromkeys(STATES, 0) for rule in snapshot.rules}
-    for finding in snapshot.findings:
-        of_rule = counts.get(finding.rule.name)
-        if of_rule is not None:
-            of_rule[state_of(finding, alerts.get((finding.rule.name, finding.identity)))] += 1
-    return counts
-
-
-def worst_of(snapshot: Snapshot) -> Mapping[str, Finding]:
-    """For each rule whose condition compares a number with a limit, the label set furthest beyond it, or nearest."""
-    found: dict[str, tuple[float, Finding]] = {}
-    for finding in snapshot.findings:
-        condition = finding.rule.condition  # None of the alert that says a source is stale
-        sign = _SIGNS.get(condition.operator) if condition is not None else None
-        value, threshold = _number(finding.value), _number(finding.threshold)
-        if sign is None or value is None or threshold is None:
-            continue
-        beyond = sign * (value - threshold)
-        name = finding.rule.name
-        if name not in found or beyond > found[name][0]:
-            found[name] = (beyond, finding)
-    return {name: finding for name, (_, finding) in found.items()}
-
-
-_SIGNS = {"<": -1, "<=": -1, ">": 1, ">=": 1}
-
-
-def _number(value: object) -> float | int | None:
-    return value if isinstance(value, int | float) else None
-
-
-def findings_of(snapshot: Snapshot, rule: str, wanted: Wants) -> list[tuple[Finding, Alert | None, str]]:
-    """A rule's label sets that match, each with its alert and its state, the most urgent first."""
-    alerts = {alert.identity: alert for alert in snapshot.alerts if alert.rule == rule}
-    found = [
-        (finding, alerts.get(finding.identity), state_of(finding, alerts.get(finding.identity)))
-        for finding in snapshot.findings
-        if finding.rule.name == rule and wanted(finding.labels)
-    ]
-    return sorted(found, key=lambda row: (STATES.index(row[2]), str(row[0].identity)))
-
-
-def finding_of(snapshot: Snapshot, alert: Alert) -> Finding | None:
+def finding_of(index: Index, alert: Alert) -> Finding | None:
     """What the last round found where this alert is; None where it judged nothing there."""
-    return next(
-        (
-            finding
-            for finding in snapshot.findings
-            if finding.identity == alert.identity and finding.rule.name == alert.rule
-        ),
-        None,
-    )
+    of_rule = index.rows.get(alert.rule, ())
+    return next((row.finding for row in of_rule if row.finding.identity == alert.identity), None)
 
 
 def state_of(finding: Finding, alert: Alert | None) -> str:

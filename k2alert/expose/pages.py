@@ -1,5 +1,7 @@
 """The status page: requests come in, what the `View` knows goes out as HTML. All from memory, save history and log."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -11,24 +13,23 @@ from k2alert import links
 from k2alert.expose.access import COOKIE, VIEW, check_reader, form_word, may_read, may_write
 from k2alert.expose.cards import (
     STATES,
+    Index,
     Wants,
-    alert_by_key,
     alerts_of,
-    counts_of,
     finding_of,
-    findings_of,
     grounds_of,
+    index_of,
     page_of,
+    rows_of,
     wants,
-    worst_of,
 )
 from k2alert.expose.drawing import Drawing, draw
 from k2alert.expose.render import STYLE, render, style_name
 from k2alert.expose.view import Snapshot, View
-from k2alert.model import Alert, AlertState, Finding, ProjectState, Rule, SourceStatus
+from k2alert.model import Alert, AlertState, Finding, Project, ProjectState, Rule
 from k2alert.times import parse_duration
 
-__all__ = ["add_pages", "error_page", "is_for_people", "number_of", "page", "root_of", "show", "turner"]
+__all__ = ["add_pages", "error_page", "index", "is_for_people", "number_of", "page", "root_of", "show", "turner"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -41,6 +42,7 @@ _FOREVER = "public, max-age=31536000, immutable"  # its name changes with its co
 
 def add_pages(app: web.Application) -> None:
     """All that people look at."""
+    app[INDEXES] = Indexes()
     app.router.add_get("/", page(_alerts))
     app.router.add_get("/alerts", page(_alerts))
     app.router.add_get("/alerts/{key}", page(_alert))
@@ -116,7 +118,7 @@ async def _alerts(request: web.Request) -> web.Response:
     snapshot, state = _snapshot(request), request.query.get("state", "")
     wanted, mistake = _wanted(request)
     hushes = request.app[VIEW].quiet.hushes()
-    found = alerts_of(snapshot, wanted, hushes)
+    found = await asyncio.to_thread(alerts_of, await index(request), wanted, hushes)
     shown = [alert for alert in found if state in ("", alert.state.value)]
     return show(
         request,
@@ -132,16 +134,16 @@ async def _alerts(request: web.Request) -> web.Response:
         turn=turner(request),
         rules={rule.name: rule for rule in snapshot.rules},
         hushes=hushes,
-        ailing=[source for source in request.app[VIEW].page.sources() if _ailing(source)],
+        ailing=[source for source in request.app[VIEW].page.sources() if any(map(_ails, source.projects))],
     )
 
 
 async def _alert(request: web.Request) -> web.Response:
-    snapshot = _snapshot(request)
-    alert = alert_by_key(snapshot, request.match_info["key"])
+    snapshot, known = _snapshot(request), await index(request)
+    alert = known.by_key.get(request.match_info["key"])
     if alert is None:
         raise web.HTTPNotFound(text="there is no alert with this key; it may have ended and been forgotten since")
-    finding = finding_of(snapshot, alert)
+    finding = finding_of(known, alert)
     rule = next((rule for rule in snapshot.rules if rule.name == alert.rule), None)
     explained = await _explained(request.app[VIEW], alert)
     figures = explained.get("values", ())
@@ -174,33 +176,34 @@ async def _explained(view: View, alert: Alert) -> Mapping[str, Any]:
 
 
 async def _rules(request: web.Request) -> web.Response:
-    snapshot = _snapshot(request)
+    snapshot, known = _snapshot(request), await index(request)
     return show(
         request,
         "rules.html",
         refresh=True,
         rules=snapshot.rules,
-        counts=counts_of(snapshot),
-        worst_of=worst_of(snapshot),
+        counts=known.counts,
+        worst_of=known.worst,
         states=STATES,
     )
 
 
 async def _rule(request: web.Request) -> web.Response:
-    snapshot, name = _snapshot(request), request.match_info["name"]
+    snapshot, known, name = _snapshot(request), await index(request), request.match_info["name"]
     rule = next((rule for rule in snapshot.rules if rule.name == name), None)
     if rule is None:
         raise web.HTTPNotFound(text="there is no rule of this name")
     wanted, mistake = _wanted(request)
-    rows = page_of(findings_of(snapshot, name, _with_labels(request, rule, wanted)), number_of(request), _CURVES)
+    found = await asyncio.to_thread(rows_of, known, name, _with_labels(request, rule, wanted))
+    rows = page_of(found, number_of(request), _CURVES)
     return show(
         request,
         "rule.html",
         rule=rule,
-        counts=counts_of(snapshot)[name],
+        counts=known.counts[name],
         states=STATES,
         listed=rows,
-        drawings=[await _drawing(request, finding) for finding, _, _ in rows.items],
+        drawings=[await _drawing(request, row.finding) for row in rows.items],
         spans=("", *_SPANS),
         span=span if (span := request.query.get("span", "")) in _SPANS else "",
         mistake=mistake,
@@ -241,17 +244,17 @@ async def _sources(request: web.Request) -> web.Response:
         "sources.html",
         refresh=True,
         sources=sources,
-        ailing=_ailing,
+        ailing={source.name: [one for one in source.projects if _ails(one)] for source in sources},
+        counts={source.name: Counter(state for _, state in source.projects) for source in sources},
         states=list(ProjectState),
         most=_MOST_AILING,
     )
 
 
-def _ailing(source: SourceStatus) -> list[tuple[Any, ProjectState]]:
-    """The projects that cannot be judged or failed when last looked at."""
-    return [
-        (project, state) for project, state in source.projects if state is not ProjectState.OK or project.failure != ""
-    ]
+def _ails(one: tuple[Project, ProjectState]) -> bool:
+    """Whether a project cannot be judged, or failed when last looked at."""
+    project, state = one
+    return state is not ProjectState.OK or project.failure != ""
 
 
 async def _style(request: web.Request) -> web.Response:
@@ -261,6 +264,29 @@ async def _style(request: web.Request) -> web.Response:
 
 
 # ------------------------------------------------------------------------------------- what was asked
+
+
+class Indexes:
+    """The index of the last snapshot that was looked at: made once a round, beside the loop."""
+
+    def __init__(self) -> None:
+        self._of: Snapshot | None = None
+        self._made: asyncio.Task[Index] | None = None
+
+    async def of(self, snapshot: Snapshot) -> Index:
+        """Waits for it to be made; who asks meanwhile waits for the same."""
+        if self._made is None or self._of is not snapshot:
+            self._of = snapshot
+            self._made = asyncio.create_task(asyncio.to_thread(index_of, snapshot), name="index for the page")
+        return await asyncio.shield(self._made)
+
+
+INDEXES = web.AppKey("indexes", Indexes)
+
+
+async def index(request: web.Request) -> Index:
+    """What the last round came to, as the pages look it up."""
+    return await request.app[INDEXES].of(_snapshot(request))
 
 
 def _snapshot(request: web.Request) -> Snapshot:

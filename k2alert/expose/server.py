@@ -179,7 +179,8 @@ async def _rules(request: web.Request) -> web.Response:
     snapshot = view.snapshot()
     if snapshot is None or request.query.get("type") == "record":
         return _success({"groups": []})
-    found = rules_json(
+    found = await asyncio.to_thread(  # thousands of alerts: others go on meanwhile
+        rules_json,
         snapshot,
         names=request.query.getall("rule_name[]", []),
         files=request.query.getall("file[]", []),
@@ -193,7 +194,9 @@ async def _alerts(request: web.Request) -> web.Response:
     check_reader(request)
     view = request.app[VIEW]
     snapshot = view.snapshot()
-    return _success(alerts_json(snapshot, view.quiet.hushes()) if snapshot else {"alerts": []})
+    if snapshot is None:
+        return _success({"alerts": []})
+    return _success(await asyncio.to_thread(alerts_json, snapshot, view.quiet.hushes()))
 
 
 async def _explain(request: web.Request) -> web.Response:

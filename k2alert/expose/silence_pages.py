@@ -1,7 +1,8 @@
 """Silences on the status page: looked at, made and ended, by plain forms."""
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
@@ -10,11 +11,10 @@ from aiohttp import web
 
 from k2alert import links
 from k2alert.expose.access import VIEW, check_form, may_write
-from k2alert.expose.cards import alert_by_key, alerts_of, page_of
-from k2alert.expose.pages import number_of, page, root_of, show, turner
-from k2alert.expose.view import View
+from k2alert.expose.cards import Index, page_of
+from k2alert.expose.pages import index, number_of, page, root_of, show, turner
 from k2alert.labels import Matcher, make_matcher, parse_matcher
-from k2alert.model import Refusal, Silence, SilenceDraft, SilenceState
+from k2alert.model import Alert, Refusal, Silence, SilenceDraft, SilenceState
 from k2alert.text import visible
 from k2alert.times import parse_duration
 
@@ -67,19 +67,20 @@ async def _silences(request: web.Request) -> web.Response:
     now = view.quiet.now()
     every = sorted(view.quiet.silences(), key=lambda one: (_ORDER.index(one.state(now)), -one.ends_at.timestamp()))
     listed = page_of(every, number_of(request))
+    active = [silence for silence in listed.items if silence.state(now) is SilenceState.ACTIVE]
+    known = await index(request) if view.snapshot() is not None else None
     return show(
         request,
         "silences.html",
         listed=listed,
-        hit={silence.id: _hit(view, silence) for silence in listed.items if silence.state(now) is SilenceState.ACTIVE},
+        hit=await asyncio.to_thread(_hit, known, active) if known is not None else {},
         turn=turner(request),
     )
 
 
-def _hit(view: View, silence: Silence) -> int:
-    """How many open alerts a silence is about."""
-    snapshot = view.snapshot()
-    return len(alerts_of(snapshot, silence.matches)) if snapshot is not None else 0
+def _hit(known: Index, silences: Sequence[Silence]) -> Mapping[str, int]:
+    """How many open alerts each silence is about."""
+    return {silence.id: sum(silence.matches(alert.labels) for alert in known.open) for silence in silences}
 
 
 async def _new(request: web.Request) -> web.StreamResponse:
@@ -89,14 +90,14 @@ async def _new(request: web.Request) -> web.StreamResponse:
             raise web.HTTPForbidden(text="set web.admin_token to silence from elsewhere than this machine")
         back = urlencode({"next": request.rel_url.raw_path_qs.lstrip("/")})
         return web.Response(status=303, headers={"Location": f"{root_of(request)}/sign-in?{back}"})
-    matchers = [*_of_alert(view, request.query.get("alert", "")), *request.query.getall("matcher", [])]
+    known = await index(request) if view.snapshot() is not None else None
+    alert = known.by_key.get(request.query.get("alert", "")) if known is not None else None
+    matchers = [*_of_alert(alert), *request.query.getall("matcher", [])]
     return show(request, "silence.html", form=_Form(matchers="\n".join(map(str, matchers))), mistake="")
 
 
-def _of_alert(view: View, key: str) -> list[Matcher]:
-    """The matchers that one alert alone satisfies; none where nobody knows it any more."""
-    snapshot = view.snapshot()
-    alert = alert_by_key(snapshot, key) if snapshot is not None else None
+def _of_alert(alert: Alert | None) -> list[Matcher]:
+    """The matchers that this alert alone satisfies; none where nobody knows it any more."""
     if alert is None:
         return []
     return [_matcher(name, value) for name, value in {"alertname": alert.rule, **alert.identity}.items()]

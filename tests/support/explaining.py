@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from k2alert.cycle import Scene
+from k2alert.cycle import Scene, hushes_of
 from k2alert.explain.explain import explain, matching_targets
 from k2alert.explain.explanation import Explanation
 from k2alert.explain.hearing import standings_of
@@ -47,7 +47,8 @@ def an_alert(state: AlertState, **fields: Any) -> Alert:
 def explained(scene: Scene) -> Explanation:
     rule = scene.config.rules[0]
     (target,) = matching_targets(scene, rule, [("project", "pay/api")], now=T0)
-    return explain(scene, rule, target, standings_of(scene, now=T0), now=T0)
+    hushed = hushes_of(scene, scene.alerts, now=T0)
+    return explain(scene, rule, target, standings_of(scene, hushed), hushed, now=T0)
 
 
 FIRING, PENDING = an_alert(AlertState.FIRING), an_alert(AlertState.PENDING)

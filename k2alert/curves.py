@@ -12,6 +12,7 @@ from k2alert.judge.scope import Scope
 from k2alert.labels import Labels
 from k2alert.model import AlertState, Curve, CurvePoint, Finding, Needs, Rule, Transition
 from k2alert.times import to_ms
+from k2alert.trend import known_since
 
 __all__ = ["curve_of", "usual_span"]
 
@@ -30,15 +31,18 @@ def curve_of(
 ) -> Curve | None:
     """The value of a finding's rule for its label set over the time before `now`; `edges` are of the rule's alerts.
 
-    It begins where every point lies inside what has been read and is kept. None for a rule that shows no number, or
-    one that is known of now only.
+    It begins where all that each value is measured from has been read and is kept; a limit that is measured too, such
+    as a `baseline`, may reach further back and then rests on less. None for a rule that shows no number, or one that is
+    known of now only.
     """
     rule, identity = finding.rule, finding.identity
     condition: Condition | None = rule.condition
     first = condition.first if condition is not None else None
     if condition is None or first is None or scene.metrics[first.metric].needs is Needs.STATE:
         return None
-    start = max(now - span, _known_since(scene, rule, identity, now))
+    known = known_since(scene, identity, now=now)
+    reach = (first.window or rule.window).look_back + first.offset
+    start = max(now - span, known + reach) if known is not None else now
     if start >= now:
         return Curve(metric=first.metric, points=())
     times = [start + (now - start) * step / (POINTS - 1) for step in range(POINTS)]
@@ -47,17 +51,6 @@ def curve_of(
         points=tuple(_point(scene, finding, at) for at in times),
         incidents=tuple(_incidents(identity, edges, start, now)),
     )
-
-
-def _known_since(scene: Scene, rule: Rule, identity: Labels, now: datetime) -> datetime:
-    """From when on the rule could have been judged as it is now, over history that is whole."""
-    of = (identity.get("source"), identity.get("project"))
-    covered = [
-        project.covered_since or now
-        for project in scene.projects
-        if project.source == of[0] and of[1] in (None, project.path)
-    ]
-    return max([now - scene.config.retention, *covered]) + rule.window.look_back
 
 
 def _point(scene: Scene, finding: Finding, at: datetime) -> CurvePoint:

@@ -17,7 +17,7 @@ from k2alert.model import Evidence, Needs, Rule, Window
 from k2alert.notify.chart import Chart
 from k2alert.times import human_duration, to_ms
 
-__all__ = ["Trend", "owner_of", "with_past"]
+__all__ = ["Trend", "known_since", "owner_of", "with_past"]
 
 Number = float | int
 
@@ -59,7 +59,7 @@ class Trend:
         """None where the rule shows no value that has a past."""
         condition: Condition | None = rule.condition
         use = condition.first if condition is not None else None
-        covered = _covered_since(scene, identity)
+        covered = known_since(scene, identity, now=now)
         if use is None or covered is None or scene.metrics[use.metric].needs is Needs.STATE:
             return None
         return cls(scene, rule, identity, use, use.window or rule.window, covered, now)
@@ -111,9 +111,12 @@ def _is_bad(value: Number | None, limit: Number | None, is_beyond: Callable[[Num
     return value is not None and limit is not None and is_beyond is not None and is_beyond(value, limit)
 
 
-def _covered_since(scene: Scene, identity: Labels) -> datetime | None:
-    """Since when all that the label set is measured from has been read; None where some of it has never been."""
+def known_since(scene: Scene, identity: Labels, *, now: datetime) -> datetime | None:
+    """Since when all that the label set is measured from is recorded: read, and not yet forgotten.
+
+    None where some of it has never been read.
+    """
     source, path = identity.get("source", ""), identity.get("project", "")
     of = [one.covered_since for one in scene.projects if one.source == source and path in ("", one.path)]
     known = [since for since in of if since is not None]
-    return max(known) if known and len(known) == len(of) else None
+    return max(*known, now - scene.config.retention) if known and len(known) == len(of) else None

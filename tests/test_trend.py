@@ -99,3 +99,11 @@ def test_evidence_is_told_with_the_value_before_and_the_owner(tmp_path: Path) ->
     labels = Labels({"project": "pay/api", "team": "payments"})
     evidence = with_past(found.scene, found.rule, API, labels, Evidence(faults=10, samples=10), now=NOW)
     assert (evidence.before, evidence.owner, evidence.faults) == (1.0, "payments", 10)
+
+
+def test_what_retention_has_forgotten_is_not_told(tmp_path: Path) -> None:
+    found = trend(tmp_path, "+" * 10, period="20d", covered_since=T0 - 400 * DAY)
+    retention = found.scene.config.retention
+
+    assert found.covered == NOW - retention
+    assert found.at(NOW - retention + 20 * DAY - MINUTE) is None

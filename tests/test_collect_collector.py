@@ -496,6 +496,24 @@ async def test_what_a_look_remembers_is_given_to_the_next_of_the_source(world: W
     assert memories == [{}, {"looks": 1}]
 
 
+async def test_what_two_looks_learn_at_the_same_time_is_remembered_of_both(world: World) -> None:
+    memories: list[Any] = []
+
+    def look(ask: Ask) -> Flow:
+        memories.append(ask.memory)
+        ended = yield from TOY.look(ask)
+        kept = {key: value for key, value in ask.memory.items() if key != "old"}
+        return replace(ended, memory={**kept, ask.project.key: "learned"} if "old" in ask.memory else {"old": True})
+
+    world.toy.projects["c/d"] = runs(1)
+    source = settings(world.server.url, projects=["a/b", "c/d"])
+    async with world.collector(source, forge=Forge(look=look, default_url="", api_path="")) as collector:
+        await collector.look("s", "a/b")
+        await asyncio.gather(collector.look("s", "a/b"), collector.look("s", "c/d"))
+        await collector.look("s", "a/b")
+    assert memories == [{}, {"old": True}, {"old": True}, {"a/b": "learned", "c/d": "learned"}]
+
+
 async def test_bookmarks_are_given_to_the_next_look_at_the_same_project_once_all_is_recorded(world: World) -> None:
     given: list[Any] = []
 

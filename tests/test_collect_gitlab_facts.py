@@ -189,9 +189,21 @@ def test_reports_that_could_not_be_read_are_asked_for_in_the_next_look(path: str
     first = looked(**{path: Failure(reason, "no")})
     assert first.look is not None
     assert first.look.failure is None
-    again = looked(**then(first, MINUTE))
-    assert [fact.named for fact in facts(again) if isinstance(fact, TestReport)] == [True]
-    assert kinds(looked(**then(again, 2 * MINUTE))) == set()
+    for listed in ([PIPELINE], []):  # within five minutes, and later
+        again = looked(**then(first, MINUTE), pipelines=listed)
+        assert [fact.named for fact in facts(again) if isinstance(fact, TestReport)] == [True]
+        assert kinds(looked(**then(again, 2 * MINUTE), pipelines=listed)) == set()
+
+
+def test_a_report_that_can_never_be_read_is_asked_for_five_times() -> None:
+    seen, asked = looked(test_report=Failure("server", "500", 500)), 0
+    for minute in range(1, 9):
+        seen = looked(**then(seen, minute * MINUTE), pipelines=[], test_report=Failure("server", "500", 500))
+        asked += "test_report" in kinds(seen)
+    assert asked == 4
+    gone = looked(test_report=Failure("server", "500", 500))
+    seen = looked(**then(gone, MINUTE), pipelines=[], **{"7": Failure("not_found", "404", 404)})
+    assert kinds(looked(**then(seen, 2 * MINUTE), pipelines=[])) == set()
 
 
 def test_reports_whose_look_broke_off_are_asked_for_after_a_restart_too() -> None:

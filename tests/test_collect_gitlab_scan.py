@@ -16,6 +16,7 @@ from k2alert.collect.gitlab import FORGE, look, scan
 from k2alert.collect.gitlab_parse import RESULTS, STATES
 from k2alert.model import CoverageReport, Kind, KnownRun, PipelineRun, Project, Result, RunState, TestReport
 from k2alert.rehearse.gitlab_standin import StandinGitLab, StandinJob, StandinPipeline, StandinProject, StandinSuite
+from k2alert.rehearse.gitlab_standin_facts import as_report, as_summary
 from k2alert.rehearse.gitlab_standin_graphql import answer_query
 from k2alert.rehearse.gitlab_standin_json import as_basic, as_detail, as_job, as_project, changed_at
 from k2alert.times import parse_instant
@@ -221,6 +222,19 @@ def test_a_forge_in_trouble_fails_all_of_them_at_once(reason):
     assert (len(seen.scan.looks), len(seen.requests)) == (50, 1)
 
 
+def test_a_limit_in_the_middle_of_a_scan_keeps_what_the_answer_brought():
+    model = Model()
+    for number in (1, 2, 3):
+        model.happen(number, "new")
+        model.happen(number, "failed" if number == 1 else "success")
+    model.now += MINUTE
+    seen = replay(scan([model.ask(number) for number in (1, 2, 3)]), lambda request: model.answer_limited(request))
+    assert [request.kind for request in seen.requests] == ["scan", "jobs"]
+    assert {run.project for run in seen.runs.values()} == {"k2/p2", "k2/p3"}
+    failures = {key: found.failure and found.failure.reason for key, found in seen.scan.looks.items()}
+    assert failures == {"k2/p1": "rate_limited", "k2/p2": None, "k2/p3": None}
+
+
 def nodes(*numbers: int, **more: Any) -> dict[str, Any]:
     empty = {"nodes": [], "pageInfo": {"hasNextPage": False}}
     each = [{"id": f"gid://gitlab/Project/{n}", "fullPath": f"k2/p{n}", "pipelines": empty, **more} for n in numbers]
@@ -273,12 +287,14 @@ FAILURES = (
     Failure("network", "reset"),
     Failure("body", "200 with HTML"),
 )
+WANTS = frozenset({Kind.TEST})
 EVENTS = st.tuples(st.integers(1, PROJECTS), st.sampled_from(["new", "start", "success", "failed", "rename"]))
 ROUNDS = st.lists(
     st.tuples(
         st.lists(EVENTS, max_size=6),
         st.lists(st.none() | st.sampled_from(FAILURES), max_size=5),  # what becomes of the round's first requests
         st.sampled_from([250, 250, 100, 10]),  # what a query may cost
+        st.sampled_from([1, 1, 7, 20]),  # minutes to the next
     ),
     max_size=6,
 )
@@ -295,6 +311,8 @@ class Model:
         self.runs: dict[int, dict[int, StandinPipeline]] = {number: {} for number in self.paths}
         self.projects = {number: ask(number).project for number in self.paths}
         self.cursors = dict.fromkeys(self.paths, T0)
+        self.bookmarks: dict[int, Mapping[str, Any]] = {}
+        self.tests: dict[tuple[str, str], tuple[int, bool]] = {}
         self.stored: dict[str, PipelineRun] = {}
         self.memory: Mapping[str, Any] = {}
 
@@ -319,7 +337,14 @@ class Model:
         if run.status in ("success", "failed"):  # a retry is another execution
             job = replace(job, id=job.id + 1, created_at=self.now, started_at=self.now)
         jobs = (*(each for each in run.jobs if each.id != job.id), job)
-        return replace(run, status=status, started_at=started, finished_at=ended, changed_at=self.now, jobs=jobs)
+        cases = tuple(("suite", f"case {each}", status) for each in range(job.id % 3 + 1))
+        suites = (StandinSuite("test", (job.id,), cases),)
+        times = {"started_at": started, "finished_at": ended, "changed_at": self.now}
+        return replace(run, status=status, jobs=jobs, suites=suites, **times)
+
+    def answer_limited(self, request: Request) -> Answer:
+        """What it says while REST is limited and GraphQL not yet."""
+        return self.answer(request) if request.body is not None else FAILURES[0]
 
     def answer(self, request: Request) -> Answer:
         """What the forge says, unless this request is to fail."""
@@ -342,6 +367,10 @@ class Model:
             return as_project(project, "http://h")
         if request.kind == "pipeline":
             return as_detail(project, one, *at)
+        if request.kind == "test_report_summary":
+            return as_summary(one.suites_at(self.now))
+        if request.kind == "test_report":
+            return as_report(one.suites_at(self.now))
         if request.kind == "jobs":
             return [as_job(project, one, each, *at) for each in one.jobs]
         params = dict(request.params)
@@ -359,7 +388,7 @@ class Model:
     def collect(self) -> bool:
         """One turn of every project, as the collector has it; whether all of them ended well."""
         self.now += MINUTE
-        asks = [self._ask(number) for number in self.paths]
+        asks = [self.ask(number) for number in self.paths]
         seen = replay(scan(asks), self.answer)
         self._record(seen)
         assert seen.scan is not None
@@ -373,13 +402,17 @@ class Model:
                 self.memory, ended[each.project.key] = alone.look.memory, alone.look
         for number, each in zip(self.paths, asks, strict=True):
             found = ended[each.project.key]
-            self.projects[number] = found.project
+            self.projects[number], self.bookmarks[number] = found.project, found.bookmarks
             self.cursors[number] = each.now if found.failure is None else self.cursors[number]
         return all(found.failure is None for found in ended.values())
 
-    def _ask(self, number: int) -> Ask:
+    def ask(self, number: int) -> Ask:
+        """What the next turn of a project is for."""
         since = self.cursors[number] - 5 * MINUTE
-        return Ask(self.projects[number], since, self.now, self._known(), memory=self.memory)
+        marks = self.bookmarks.get(number, {})
+        return Ask(
+            self.projects[number], since, self.now, self._known(), wants=WANTS, memory=self.memory, bookmarks=marks
+        )
 
     def _known(self) -> dict[str, KnownRun]:
         return {
@@ -391,6 +424,11 @@ class Model:
         for run in (run for batch in seen.batches for run in batch.runs):
             if run.id not in self.stored or run.seen >= self.stored[run.id].seen:
                 self.stored[run.id] = run
+        for fact in (fact for batch in seen.batches for fact in batch.facts):
+            if isinstance(fact, TestReport) and fact.by.run in self.stored:
+                key = fact.by.run, fact.by.id
+                if fact.named or not self.tests.get(key, (0, False))[1]:  # as the store has it
+                    self.tests[key] = (fact.total, fact.named)
 
     def truth(self) -> dict[str, Any]:
         """What the store must say of every pipeline."""
@@ -412,11 +450,16 @@ class Model:
 @given(ROUNDS)
 def test_after_any_history_and_any_failures_the_store_equals_the_truth(rounds):
     model = Model()
-    for events, failures, limit in rounds:
+    for events, failures, limit, minutes in rounds:
         for number, what in events:
             model.happen(number, what)
         model.failures, model.limit = list(failures), limit
         model.collect()
+        model.now += minutes * MINUTE
     model.failures, model.limit = [], 250
     assert model.collect()
     assert model.recorded() == model.truth()
+    ended = [run for runs in model.runs.values() for run in runs.values() if run.finished_at is not None]
+    for run in ended:  # the tests of the last execution; those before it may have come and gone between two looks
+        named = run.status == "failed" or len(run.jobs) > 1
+        assert model.tests[str(run.id), str(run.jobs[-1].id)] == (len(run.suites[0].cases), named)

@@ -11,6 +11,8 @@ from typing import Any
 from k2alert.collect.flow import Answer, Batch, Failure, Look, Request
 from k2alert.collect.gitlab_facts_parse import environment_of, next_runs, parse_deployment, parse_schedules
 from k2alert.collect.gitlab_reading import FATAL, Reading, Steps, fetch
+from k2alert.collect.gitlab_reports import read_reports
+from k2alert.collect.gitlab_rest import read_pipeline
 from k2alert.collect.schedule import OVERLAP
 from k2alert.collect.tiers import tier_named
 from k2alert.model import Fact, Kind
@@ -34,11 +36,27 @@ def end_look(reading: Reading, failure: Failure | None) -> Steps[Look]:
     One item that is not what the API promises makes the look fail, once everything readable has been handed over.
     """
     if failure is None:
-        failure = yield from read_facts(reading)
+        failure = (yield from _read_owed(reading)) or (yield from read_facts(reading))
     if failure is None and reading.malformed:
         more = len(reading.malformed) - 1
         failure = Failure("body", reading.malformed[0] + (f" (and {more} more such items)" if more else ""))
     return reading.close(failure)
+
+
+def _read_owed(reading: Reading) -> Steps[Failure | None]:
+    """The reports that looks before could not read, of pipelines that this one did not meet."""
+    for run_id in [key for key in reading.owed if key not in reading.handled]:
+        read = yield from read_pipeline(reading, {"id": run_id})
+        if isinstance(read, Failure):
+            return read
+        if read is None:
+            reading.mark(run_id)
+            continue
+        run, item = read
+        failure = yield from read_reports(reading, [run], {run.id: item})
+        if failure is not None:
+            return failure
+    return None
 
 
 def read_facts(reading: Reading) -> Steps[Failure | None]:

@@ -20,6 +20,8 @@ Steps = Generator[Request | Batch, Answer | None, T]
 
 
 _MARKS = "reports"
+_OWED = "reports_owed"
+_MOST_TRIES = 5
 _OF_RUNS = frozenset({Kind.TEST, Kind.COVERAGE})
 
 FATAL = frozenset({"auth", "rate_limited", "network"})
@@ -47,7 +49,7 @@ class Reading:
     _listed: dict[str, Any] = field(default_factory=dict)  # the marks that listed pipelines would have
 
     def __post_init__(self) -> None:
-        self.bookmarks = dict(self.ask.bookmarks)
+        self.bookmarks = {**self.ask.bookmarks, _OWED: dict(self.ask.bookmarks.get(_OWED, {}))}
         self.marks = dict(self.bookmarks.get(_MARKS, {}))
 
     @property
@@ -119,8 +121,21 @@ class Reading:
         return Batch(tuple(runs), self.done, self.total)
 
     def mark(self, run_id: str) -> None:
-        """Remembers that the reports of a listed pipeline were read as they are."""
-        self.marks[run_id] = self._listed[run_id]
+        """Remembers that the reports of a pipeline were read as they are."""
+        self.marks[run_id] = self._listed.get(run_id)
+        self.owed.pop(run_id, None)
+
+    def owe(self, run_id: str) -> None:
+        """Remembers that they could not be read: the next looks ask again, five times in all."""
+        self.owed[run_id] = tries = self.owed.get(run_id, 0) + 1
+        if tries >= _MOST_TRIES:
+            self.mark(run_id)
+
+    @property
+    def owed(self) -> dict[str, int]:
+        """How often the reports of which pipelines could not be read."""
+        owed: dict[str, int] = self.bookmarks[_OWED]
+        return owed
 
     def close(self, failure: Failure | None) -> Look:
         """How the look ended; after a whole one only what it met is remembered, for only that may come up again."""

@@ -2,8 +2,8 @@
 
 A scan, or a look over GraphQL, brings the summary of tests and the coverage along with the pipeline; over REST the
 summary costs a request. The full report, which may be megabytes, is asked for where a test failed or a job was retried.
-What could not be read has no mark in the project's bookmarks and is read again while its pipeline is listed: in the
-next look at least, and after a look that broke off in every one until one reaches its end.
+What could not be read is asked for again in the next looks (`gitlab_facts`). After a look that broke off, and after a
+restart, all is read again that is listed and has no mark in the project's bookmarks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,6 +28,8 @@ def read_reports(reading: Reading, runs: Sequence[PipelineRun], items: Mapping[s
             return failure
         if failure is None or failure.reason in ("forbidden", "not_found"):
             reading.mark(run.id)
+        else:
+            reading.owe(run.id)
     return None
 
 

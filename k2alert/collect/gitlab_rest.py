@@ -109,16 +109,27 @@ def _read_chunk(reading: Reading, listed: Sequence[Any]) -> Steps[Failure | None
     for each in listed:
         if not reading.takes(each):
             continue
-        item = yield from _read_detail(reading, each)
-        run = (yield from _read_run(reading, item)) if not isinstance(item, Failure | None) else item
-        if isinstance(run, Failure):
-            failure = run
+        read = yield from read_pipeline(reading, each)
+        if isinstance(read, Failure):
+            failure = read
             break
-        if run is not None:
+        if read is not None:
+            run, item = read
             runs.append(run)
             items[run.id] = item
     yield reading.batch(runs)
     return failure or (yield from read_reports(reading, runs, items))
+
+
+def read_pipeline(
+    reading: Reading, listed: Mapping[str, Any]
+) -> Steps[tuple[PipelineRun, Mapping[str, Any]] | Failure | None]:
+    """A pipeline of which at least the id is known, as a run and in REST's words; None where it is gone, or rubbish."""
+    item = yield from _read_detail(reading, listed)
+    if item is None or isinstance(item, Failure):
+        return item
+    run = yield from _read_run(reading, item)
+    return run if run is None or isinstance(run, Failure) else (run, item)
 
 
 def _read_detail(reading: Reading, listed: Mapping[str, Any]) -> Steps[Mapping[str, Any] | Failure | None]:

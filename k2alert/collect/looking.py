@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from k2alert.collect.answers import one_line
 from k2alert.collect.flow import Answer, Ask, Batch, Look, Request, Response
@@ -76,7 +76,7 @@ class Looker:
                 self.on_progress(self.projects[source.name, key], done, batch.total)
 
         look = await drive(source.forge.look(ask), lambda request: self._ask(source, key, request), record)
-        source.memory = look.memory
+        source.memory = _learned(source.memory, ask.memory, look.memory)
         await self._settle(source, ask, look)
         if ask.first and look.failure is None:
             self.on_progress(self.projects[source.name, key], done, done)
@@ -87,9 +87,11 @@ class Looker:
         if source.forge.scan is None:
             return {}
         started = self.time.now()
-        asks = [await self._make_ask(source, self.projects[source.name, key], started) for key in keys]
+        made = [await self._make_ask(source, self.projects[source.name, key], started) for key in keys]
+        memory = source.memory
+        asks = [replace(ask, memory=memory) for ask in made]
         ended = await drive(source.forge.scan(asks), source.client.ask, self._record)
-        source.memory = ended.memory
+        source.memory = _learned(source.memory, memory, ended.memory)
         for ask in asks:
             if (look := ended.looks.get(ask.project.key)) is not None:
                 await self._settle(source, ask, look)
@@ -164,3 +166,10 @@ class Looker:
         if failure is None:
             place.heard = {kind: at for kind, at in place.heard.items() if at > ask.now}
         tell_look(source, ask.project, failure, now=self.time.now())
+
+
+def _learned(memory: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A source's memory with what one look changed in it: others may have learned something meanwhile."""
+    changed = {key: value for key, value in after.items() if key not in before or before[key] != value}
+    gone = before.keys() - after.keys()
+    return {**{key: value for key, value in memory.items() if key not in gone}, **changed}

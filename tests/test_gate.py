@@ -136,6 +136,14 @@ def test_a_benchmark_must_not_be_worse_than_the_threshold_and_its_noise(
     assert gate("performance", *files).exit_code == code
 
 
+@pytest.mark.parametrize(("now", "code"), [(115, 0), (125, 1)])
+def test_a_spread_of_unknown_rounds_is_the_noise_itself(now: int, code: int, tmp_path: Path) -> None:
+    def line(value: int) -> str:
+        return f"test a ... bench: {value} ns/iter (+/- 15)\n"
+
+    assert gate("performance", write(tmp_path, "now", line(now)), write(tmp_path, "old", line(100))).exit_code == code
+
+
 def test_more_operations_a_second_are_better(tmp_path: Path) -> None:
     def rate(value: float) -> list[dict[str, object]]:
         return [{"name": "b", "unit": "ops/s", "value": value}]

@@ -1,7 +1,8 @@
 """Benchmarks of two files as a gate: slower by more than a threshold, and by more than their own noise.
 
 The noise is that of the difference of two medians, from each file's spread and number of rounds (standard error of a
-median: 1.2533 σ/√n). Where a file says nothing of its spread, the threshold alone decides.
+median: 1.2533 σ/√n). Where a file does not say how many rounds its spread is of, both spreads together are the noise;
+where it has no spread, the threshold alone decides.
 """
 
 from math import sqrt
@@ -45,8 +46,14 @@ def _judge(new: BenchmarkPoint, old: BenchmarkPoint, threshold: float) -> tuple[
 
 def _noise(new: BenchmarkPoint, old: BenchmarkPoint) -> float:
     """How far the two may differ without any change, as a share of the baseline; 0 where nothing is known."""
-    errors = [_MEDIAN_ERROR * (point.spread or 0.0) / sqrt(point.rounds or 1) for point in (new, old)]
-    return _SIGMAS * sqrt(sum(error * error for error in errors)) / old.value
+    errors = [_error(point) for point in (new, old)]
+    return sqrt(sum(error * error for error in errors)) / old.value
+
+
+def _error(point: BenchmarkPoint) -> float:
+    if point.spread is None or point.rounds is None:
+        return point.spread or 0.0
+    return _SIGMAS * _MEDIAN_ERROR * point.spread / sqrt(point.rounds)
 
 
 def _notes(current: Benchmarks, baseline: Benchmarks) -> list[str]:

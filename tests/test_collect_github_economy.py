@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k2alert.collect.flow import Answer, Failure, Request
-from k2alert.model import Kind, Project, Result, RunState
+from k2alert.model import Kind, Project, RefType, Result, RunState
 from tests.support.fake_time import T0
 from tests.support.github_keeper import Keeper
 from tests.support.github_standin import StandinAttempt, StandinGitHub, StandinJob, StandinRepository, StandinRun
@@ -139,6 +139,20 @@ def test_the_daily_sweep_of_a_busy_repository_costs_only_days_in_which_something
     billed = world.look(24 * 60)
     assert len([line for line in billed if "created" in line]) <= 3
     assert (str(runs[700].id), 2) in world.keeper.outcomes
+
+
+def test_new_branches_cost_nothing_and_a_new_tag_costs_one_request_for_the_tags_and_one_for_the_branches() -> None:
+    ended = [run(n, attempt(1, n, n + 0.5, id=n)) for n in range(1, 6)]
+    for n, each in enumerate(ended):
+        each.head_branch = f"topic-{n}" if n < 4 else "v1.0"
+    world = World([*ended, *past(3)])
+    world.look()
+    world.repository.tags.add("v0.9")
+    assert [line.partition("?")[0] for line in world.look(1.6)][2:] == ["/tags"]
+    assert [[line for line in world.look(1) if "jobs" not in line] for _ in range(3)] == [[NEWEST]] * 3
+    world.repository.tags.add("v1.0")
+    assert [line.partition("?")[0] for line in world.look(1)][2:] == ["/tags", "/commits/heads%2Fv1.0"]
+    assert [fact.ref_type for fact in world.keeper.runs.values() if fact.branch == "v1.0"] == [RefType.TAG]
 
 
 def test_a_restart_costs_each_list_once() -> None:

@@ -376,19 +376,32 @@ def test_a_name_is_a_tag_where_a_tag_and_no_branch_has_it_and_is_asked_for_once(
     names = {"v1.0": 1, "feature/x": 2, "both": 3}
     github = GitHub(lists={"newest": [[run_json(id=n, head_branch=name) for name, n in names.items()]]})
     github.paths |= {
-        "/repos/k2/app/commits/tags%2Fv1.0": {},
-        "/repos/k2/app/commits/tags%2Fboth": {},
+        "/repos/k2/app/tags": [{"name": "v1.0"}, {"name": "both"}, {"name": "v0.9"}, {}],
         "/repos/k2/app/commits/heads%2Fboth": {},
-        "/repos/k2/app/commits/tags%2Ffeature%2Fx": Failure("client", "422 No commit found", 422),
+        "/repos/k2/app/commits/heads%2Fv1.0": Failure("client", "422 No commit found", 422),
     }
     first = play(github.answer, ask())
     found = {run.branch: run.ref_type for run in first.runs.values()}
     assert found == {"v1.0": RefType.TAG, "feature/x": RefType.BRANCH, "both": RefType.BRANCH}
-    assert len(github.asked_for("/commits/")) == 5
+    assert (len(github.asked_for("/tags")), len(github.asked_for("/commits/"))) == (1, 2)
 
     again = play(github.answer, ask(memory=json.loads(json.dumps(first.look.memory))))
     assert {run.branch: run.ref_type for run in again.runs.values()} == found
-    assert len(github.asked_for("/commits/")) == 5
+    assert (len(github.asked_for("/tags")), len(github.asked_for("/commits/"))) == (1, 2)
+
+
+def test_where_there_are_too_many_tags_to_list_each_name_is_asked_for() -> None:
+    github = GitHub(lists={"newest": [[run_json(id=n, head_branch=name) for n, name in enumerate(("v1.0", "new"), 1)]]})
+    github.paths["/repos/k2/app/commits/tags%2Fv1.0"] = {}
+
+    def answer(request: Request) -> Answer:
+        if not request.path.endswith("/tags"):
+            return github.answer(request)
+        page = int(dict(request.params)["page"])
+        return Response(200, {"link": f'<?page={page + 1}>; rel="next"'}, [{"name": f"v0.{page}"}])
+
+    found = {run.branch: run.ref_type for run in play(answer, ask()).runs.values()}
+    assert found == {"v1.0": RefType.TAG, "new": RefType.BRANCH}
 
 
 @pytest.mark.parametrize(
@@ -411,7 +424,7 @@ def test_most_events_say_what_a_run_ran_for_without_asking(event: str, branch: s
 
 def test_without_permission_to_read_contents_every_name_is_a_branch() -> None:
     github = GitHub(lists={"newest": [[run_json(head_branch="v1.0")]]})
-    github.paths["/repos/k2/app/commits/tags%2Fv1.0"] = Failure("forbidden", "403 Forbidden", 403)
+    github.paths["/repos/k2/app/tags"] = Failure("forbidden", "403 Forbidden", 403)
     played = play(github.answer, ask())
     assert (played.runs["1"].ref_type, played.look.failure) == (RefType.BRANCH, None)
 

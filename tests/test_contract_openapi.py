@@ -246,12 +246,12 @@ async def test_what_a_gitlab_source_reads_beside_pipelines_keeps_to_the_document
 def github_document(shared_data: Path) -> OpenApi:
     """GitHub's document, save that it calls `created` one instant where it means a range of them.
 
-    It says nothing of the contents of files.
+    It says nothing of the contents of files, and of the list of tags.
     """
     document = json.loads((shared_data / "api/github-actions-openapi.json").read_text())
     (created,) = (each for each in document["components"]["parameters"].values() if each["name"] == "created")
     del created["schema"]["format"]
-    return OpenApi(document, beyond=["/repos/[^/]+/[^/]+/contents/.*"])
+    return OpenApi(document, beyond=["/repos/[^/]+/[^/]+/(contents/.*|tags)"])
 
 
 def attempt(number: int, start: float, end: float, conclusion: str = "success", jobs: int = 1) -> Any:
@@ -339,7 +339,8 @@ async def test_a_github_source_keeps_to_the_document(github_document: OpenApi, t
     }
     assert deployments == {Result.SUCCESS: MANY + 1, Result.FAILURE: 1}
     kinds = {kind for kind, code in desk.asked if code == "200"}
-    about_runs = {"project", "workflow_runs", "run", "jobs", "attempt", "ref"}
+    about_runs = {"project", "workflow_runs", "run", "jobs", "attempt", "tags"}
+    assert ("ref", "422") in desk.asked
     assert kinds == about_runs | {"deployments", "statuses", "commit", "workflows", "contents"}
     assert {kind for kind, code in desk.asked if code == "304"} >= {"workflow_runs", "deployments", "jobs"}
 

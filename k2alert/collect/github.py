@@ -250,6 +250,7 @@ class _Runs:
 
     def _read_runs(self, runs: Iterable[SeenRun]) -> Steps[Failure | None]:
         """Read what belongs to those of these runs that are news, and hand them over, a batch at a time."""
+        self._reading.listed_tags = None
         met = self._meet(runs)
         news = [run for run in met if self._is_news(run)]
         self._reading.done += len(met) - len(news)

@@ -41,7 +41,8 @@ class Reading:
     """One look in progress: what it is for, what was wrong on the way, and what it leaves for the next.
 
     `flaw` is what was wrong and did not end the look; `done` counts the runs that it read.
-    `unsettled`: some run must be read again, whatever the ETags of the lists say.
+    `unsettled`: some run must be read again, whatever the ETags of the lists say. `listed_tags` are the tags, and
+    whether these are all of them, as listed after the runs at hand: a tag is there before its runs are.
     """
 
     def __init__(self, ask: Ask, project: Project) -> None:
@@ -51,6 +52,7 @@ class Reading:
         self.done = 0
         self.unsettled = False
         self.tags: dict[str, bool] = dict(ask.memory.get(_TAGS, {}))
+        self.listed_tags: tuple[frozenset[str], bool] | None = None
         # A look that reaches further back needs what the ETags say is known already.
         own = {key: mark for key, mark in ask.bookmarks.items() if isinstance(mark, Bookmark)}
         reaches_back = ask.first or ask.since < own.get("since", Bookmark(ask.since)).at
@@ -97,7 +99,7 @@ def ask_again(
 ) -> Steps[T | Failure]:
     """What `make` makes of the answer; while that has not changed, what an earlier look has kept of it."""
     question = f"{request.path}?{urlencode(request.params)}"
-    left = reading.left.get(question, Bookmark(reading.ask.now))
+    left = reading.kept.get(question) or reading.left.get(question, Bookmark(reading.ask.now))
     answer = yield from fetch(replace(request, etag=left.etag))
     if isinstance(answer, Failure):
         return answer

@@ -13,13 +13,16 @@ from k2alert.collect.github_parse import (
     Page,
     SeenRun,
     assemble_run,
+    dig,
+    next_page,
     read_job,
     read_page,
     read_run,
+    read_text,
     ref_type_of,
     run_state,
 )
-from k2alert.collect.github_reading import Bookmark, Reading, Steps, fetch, tag_key
+from k2alert.collect.github_reading import Bookmark, Reading, Steps, ask_again, fetch, tag_key
 from k2alert.model import JobRun, Kind, PipelineRun, RefType, RunState
 
 __all__ = ["read_fact"]
@@ -27,6 +30,7 @@ __all__ = ["read_fact"]
 _PAGE_SIZE = 100  # the most GitHub gives
 _MOST_PAGES = 400  # GitHub's own end of paging; a forge that never stops must not keep us
 _MOST_JOBS = 1 << 16  # of one run: what the store keeps
+_MOST_TAG_PAGES = 5
 _MOST_ATTEMPTS = 100  # GitHub allows 50 re-runs
 _SETTLED = timedelta(hours=1)  # a job of a finished run that has not ended by then never will
 _SECOND = timedelta(seconds=1)
@@ -125,10 +129,13 @@ def _find_ref_type(reading: Reading, run: SeenRun) -> Steps[RefType | Failure]:
 
 
 def _find_tag(reading: Reading, name: str) -> Steps[bool | Failure]:
-    """Whether a tag and no branch has the name, asked once for each name: mostly one request, two for a tag."""
+    """Whether a tag and no branch has the name.
+
+    All tags are listed, which costs nothing while there is no new one; of too many, each name is asked for.
+    """
     key = tag_key(reading.project.path, name)
     if key not in reading.tags:
-        is_tag = yield from _exists(reading, f"tags/{name}")
+        is_tag = yield from _is_listed(reading, name)
         if is_tag is True:
             is_branch = yield from _exists(reading, f"heads/{name}")
             is_tag = is_branch if isinstance(is_branch, Failure) else not is_branch
@@ -136,6 +143,40 @@ def _find_tag(reading: Reading, name: str) -> Steps[bool | Failure]:
             return is_tag
         reading.tags[key] = is_tag
     return reading.tags[key]
+
+
+def _is_listed(reading: Reading, name: str) -> Steps[bool | Failure]:
+    if reading.listed_tags is None:
+        listed = yield from _list_tags(reading)
+        if isinstance(listed, Failure):
+            return listed
+        reading.listed_tags = listed
+    names, whole = reading.listed_tags
+    return True if name in names else False if whole else (yield from _exists(reading, f"tags/{name}"))
+
+
+def _list_tags(reading: Reading) -> Steps[tuple[frozenset[str], bool] | Failure]:
+    """The names of the tags, and whether these are all; a token that may not read contents hears of none."""
+    names: frozenset[str] = frozenset()
+    number: int | None = 1
+    while number is not None and number <= _MOST_TAG_PAGES:
+        page = yield from _read_tags(reading, number)
+        if isinstance(page, Failure):
+            return (names, True) if page.reason in ("not_found", "forbidden") else page
+        names, number = names | page[0], page[1]
+    return names, number is None
+
+
+def _read_tags(reading: Reading, number: int) -> Steps[tuple[frozenset[str], int | None] | Failure]:
+    def make(answer: Response) -> tuple[frozenset[str], int | None] | Failure:
+        if not isinstance(answer.data, list):
+            return Failure("body", "the list of tags is not what it should be")
+        following = next_page(answer.headers.get("link", ""))
+        after = following if following is not None and following > number else None
+        return frozenset(read_text(dig(item, "name")) for item in answer.data), after
+
+    params = (("per_page", str(_PAGE_SIZE)), ("page", str(number)))
+    return (yield from ask_again(reading, Request(f"/repos/{reading.project.path}/tags", params, kind="tags"), make))
 
 
 def _exists(reading: Reading, ref: str) -> Steps[bool | Failure]:

@@ -155,6 +155,18 @@ def content(full_name: str, path: str, text: bytes, *, listed: bool = False) -> 
     return about if listed else {**about, "encoding": "base64", "content": encodebytes(text).decode()}
 
 
+def tag(full_name: str, name: str) -> dict[str, Any]:
+    """A tag, as a list of them shows it."""
+    url = f"{API}/repos/{full_name}"
+    return {
+        "name": name,
+        "commit": {"sha": "c0ffee", "url": f"{url}/commits/c0ffee"},
+        "zipball_url": f"{url}/zipball/refs/tags/{name}",
+        "tarball_url": f"{url}/tarball/refs/tags/{name}",
+        "node_id": "REF_1",
+    }
+
+
 def commit(full_name: str, sha: str, at: str = "2011-01-26T19:06:43Z") -> dict[str, Any]:
     """A commit, as `GET /repos/{owner}/{repo}/commits/{ref}` answers it, without its files."""
     url = f"{API}/repos/{full_name}/commits/{sha}"

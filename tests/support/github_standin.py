@@ -27,6 +27,7 @@ from tests.support.github_shapes import (
     full_repository,
     minimal_repository,
     simple_commit,
+    tag,
     user,
     workflow,
 )
@@ -221,6 +222,8 @@ class StandinGitHub:
                 return Reply(200, full_repository(repository.full_name, repository.id, repository.default_branch))
             case ["commits", ref]:
                 return self._get_commit(repository, ref)
+            case ["tags"]:
+                return _page(query, "", sorted(repository.tags), lambda name: tag(repository.full_name, name))
             case ["deployments", *rest]:
                 return self._get_deployments(repository, rest, query)
             case ["actions", "workflows"]:

@@ -154,7 +154,7 @@ class SimulatedTime:
     def watch(self, forge: Forge) -> Forge:
         """The forge, its flows counted while they run."""
         watched = {}
-        for name in ("look", "list_projects", "scout"):
+        for name in ("look", "list_projects", "scan"):
             make = getattr(forge, name, None)
             if make is not None:
                 watched[name] = self._count(make)

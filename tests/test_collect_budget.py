@@ -88,6 +88,16 @@ def test_the_last_part_is_left_to_others_until_the_period_ends() -> None:
     assert budget.reserve(3600) == 0
 
 
+def test_less_than_half_of_a_limit_is_scarce_until_it_starts_anew() -> None:
+    budget = Budget()
+    assert not budget.is_scarce(0)
+    budget.learn(Allowance("core", 2499, 5000, 600), at=0)
+    assert budget.is_scarce(599)
+    assert not budget.is_scarce(600)
+    budget.learn(Allowance("core", 2500, 5000, 600), at=700)
+    assert not budget.is_scarce(700)
+
+
 def test_answers_that_overtake_each_other_do_not_give_back_what_is_used() -> None:
     budget = Budget()
     budget.learn(Allowance("core", 100, 5000, 600), at=0)

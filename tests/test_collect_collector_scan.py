@@ -53,6 +53,7 @@ class Desk:
 
         keys = [f"k2/p{number}" for number in range(PROJECTS)]
         wish = {"type": "gitlab", "name": "s", "url": self.url, "token": "t", "projects": keys, **given}
+        wish = {"webhook_secret": ("w",), **wish}  # webhooks tell of runs that end: nobody hurries
         return Collector(
             [SourceSettings.model_validate(wish)],
             forges={"gitlab": replace(forge, look=look, scan=scan)},
@@ -175,6 +176,15 @@ async def test_a_forge_in_trouble_is_asked_once_for_all_and_then_less_and_less(d
     desk.gitlab.token = "t"
     await desk.run(20)
     assert (desk.looks, desk.store.project("k2/p3").forbidden) == ([], False)
+
+
+async def test_a_project_where_a_run_goes_on_is_read_sooner(desk: Desk) -> None:
+    await desk.run(2)
+    desk.forget()
+    desk.gitlab.put("k2/p3", pipeline(1, 3))
+    await desk.run(6, webhook_secret=())
+    reads = Counter([*desk.looks, *(key for scan in desk.scans for key in scan)])
+    assert reads["k2/p3"] > reads["k2/p4"] >= 6
 
 
 async def test_a_source_that_looks_seldom_is_scanned_together_too(desk: Desk) -> None:

@@ -8,6 +8,7 @@ import pytest
 from k2alert.collect.flow import Failure, Look, Reason
 from k2alert.collect.schedule import (
     first_look,
+    goes_on,
     known_since,
     needs_backfill,
     next_look,
@@ -15,7 +16,7 @@ from k2alert.collect.schedule import (
     settle,
     sweep_due,
 )
-from k2alert.model import Project, ProjectState
+from k2alert.model import KnownRun, Project, ProjectState, RunState
 from tests.support.fake_time import T0
 from tests.support.staleness import state_of
 
@@ -46,6 +47,28 @@ def test_first_looks_are_spread(projects: int, last: timedelta) -> None:
 def test_the_more_failures_in_a_row_the_longer_until_the_next_look(failures: int, minutes: float) -> None:
     due = next_look(started=T0, now=T0 + MINUTE / 2, poll_interval=MINUTE, failures=failures)
     assert due == T0 + minutes * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("interval", "due"), [(MINUTE, MINUTE / 2), (MINUTE / 3, MINUTE / 4), (MINUTE / 6, MINUTE / 6), (DAY, DAY / 2)]
+)
+def test_where_runs_go_on_the_next_look_is_sooner(interval: timedelta, due: timedelta) -> None:
+    assert next_look(started=T0, now=T0, poll_interval=interval, lively=True) == T0 + due
+    assert next_look(started=T0, now=T0, poll_interval=interval, failures=1, lively=True) >= T0 + interval
+
+
+@pytest.mark.parametrize(
+    ("state", "hours", "lively"),
+    [
+        (RunState.RUNNING, 1, True),
+        (RunState.PENDING, 1, True),
+        (RunState.RUNNING, 4, False),
+        (RunState.BLOCKED, 1, False),
+        (RunState.FINISHED, 0, False),
+    ],
+)
+def test_runs_that_may_end_soon_make_a_project_lively(state: RunState, hours: float, lively: bool) -> None:
+    assert goes_on([KnownRun(T0 - hours * 60 * MINUTE, 0, state)], now=T0) is lively
 
 
 def test_failing_never_brings_a_look_forward() -> None:

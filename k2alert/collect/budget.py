@@ -94,6 +94,12 @@ class Budget:
         used_up = [until for allowance, until in self._limits.values() if allowance.remaining <= allowance.kept]
         return max(0.0, max([self._paused_until, *used_up]) - at)
 
+    def is_scarce(self, at: float) -> bool:
+        """Whether less than half of some limit is left for the rest of its period."""
+        return any(
+            2 * allowance.remaining < allowance.limit and at < until for allowance, until in self._limits.values()
+        )
+
     def reserve(self, at: float) -> float:
         """Takes the next place in the row; how many seconds after `at` it is."""
         start = max(at, self._next)

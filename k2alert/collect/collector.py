@@ -319,6 +319,7 @@ class Collector:
             poll_interval=source.settings.poll_interval,
             failures=self._projects[source.name, key].failures,
             retry_after=look.failure.retry_after if look is not None and look.failure is not None else None,
+            lively=source.places[key].lively and source.may_hurry,
         )
 
     def _note_bug(self, source: Source, keys: Sequence[str], error: Exception) -> None:

@@ -113,6 +113,10 @@ class Client:
         """For how many seconds from now on nothing may be asked, because of the forge's limits."""
         return self._budget.paused(self._time.monotonic())
 
+    def is_scarce(self) -> bool:
+        """Whether less than half of some limit of the forge is left."""
+        return self._budget.is_scarce(self._time.monotonic())
+
     async def close(self) -> None:
         """Closes the connections; a client that is asked again opens new ones."""
         if self._session is not None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from k2alert.collect.answers import one_line
 from k2alert.collect.flow import Answer, Ask, Batch, Look, Request, Response
 from k2alert.collect.http import Time, drive
-from k2alert.collect.schedule import known_since, needs_backfill, read_since, settle, sweep_due
+from k2alert.collect.schedule import goes_on, known_since, needs_backfill, read_since, settle, sweep_due
 from k2alert.collect.timetable import Source
 from k2alert.collect.troubles import tell_look, tell_refusals
 from k2alert.model import Fact, Kind, KnownRun, PipelineRun, Project, Saved
@@ -111,6 +111,7 @@ class Looker:
         first = needs_backfill(project, depth=depth, now=now)
         sweep = source.settings.type == "github" and (first or sweep_due(project, now=now))
         known = await self.store.known_runs(project.source, project.path, known_since(since, sweep=sweep, now=now))
+        source.places[project.key].lively = goes_on(known.values(), now=now)
         return Ask(
             project,
             since,

@@ -4,15 +4,17 @@ Projects, looks and instants come in, projects and instants go out: the arithmet
 sleeping. Pure; `now` is always an argument.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from k2alert.collect.flow import Failure, Look
-from k2alert.model import Project
+from k2alert.model import KnownRun, Project, RunState
 
 __all__ = [
     "OVERLAP",
     "first_look",
+    "goes_on",
     "known_since",
     "needs_backfill",
     "next_look",
@@ -33,6 +35,9 @@ _RERUN_AGE = timedelta(days=30)  # a GitHub run can be run again for so long, it
 _SWEEP_EVERY = timedelta(days=1)
 _LONGEST_BACKOFF = timedelta(minutes=15)  # the default max_staleness: a mended forge is seen again by then
 _LONGEST_RETRY_AFTER = timedelta(hours=1)  # GitHub's primary limit is over within the hour; longer is a mistake
+_SOONEST = timedelta(seconds=15)
+_UNDER_WAY = frozenset({RunState.PENDING, RunState.RUNNING})
+_LONG_RUN = timedelta(hours=3)
 _FIRST_LOOKS_APART = timedelta(milliseconds=100)  # so that three projects need not wait for their share of a minute
 
 
@@ -48,16 +53,25 @@ def next_look(
     poll_interval: timedelta,
     failures: int = 0,
     retry_after: timedelta | None = None,
+    lively: bool = False,
 ) -> datetime:
     """When a project is due again, after a look that started at `started` and ended at `now`.
 
     One poll interval after the start; after failures in a row the interval doubles, to at most 15 minutes, and
-    what the forge asked for (`retry_after`) is waited for, to at most an hour.
+    what the forge asked for (`retry_after`) is waited for, to at most an hour. Where runs go on (`lively`), their ends
+    are looked for sooner: after half the interval, but no sooner than every 15 s.
     """
+    if lively and not failures:
+        return started + max(poll_interval / 2, min(poll_interval, _SOONEST))
     due = started + _backoff(poll_interval, failures)
     if failures and retry_after is not None:
         return max(due, now + min(retry_after, _LONGEST_RETRY_AFTER))
     return due
+
+
+def goes_on(known: Iterable[KnownRun], *, now: datetime) -> bool:
+    """Whether a run is under way that may end soon: one that has not waited, or been forgotten, for hours."""
+    return any(run.state in _UNDER_WAY and now - run.seen < _LONG_RUN for run in known)
 
 
 def _backoff(poll_interval: timedelta, failures: int) -> timedelta:

@@ -26,6 +26,7 @@ class Place:
     busy: bool = False
     alone: bool = False  # a scan of several left it out: its next look is its own
     gone: bool = False  # it is read no more, as soon as the look that goes on has ended
+    lively: bool = False  # runs went on when it was looked at last
     told: str = ""  # why it fails, as last logged
     bookmarks: Mapping[str, Any] = field(default_factory=dict)
     heard: dict[Kind, datetime] = field(default_factory=dict)  # when a webhook told of what only a look can read
@@ -54,6 +55,11 @@ class Source:
     @property
     def name(self) -> str:
         return self.settings.name
+
+    @property
+    def may_hurry(self) -> bool:
+        """Whether projects where runs go on are looked at sooner: not where webhooks tell, or requests are scarce."""
+        return not self.settings.webhook_secret and not self.client.is_scarce()
 
     def next_due(self) -> datetime | None:
         """When the next turn may begin, or the groups are read again; None while neither can, until one ends."""

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Fault = Handler
-_CLOSING = web.AppKey("closing", asyncio.Event)
+CLOSING = web.AppKey("closing", asyncio.Event)
 
 
 class Seen(NamedTuple):
@@ -34,7 +34,7 @@ class FaultyServer:
         self.closing = asyncio.Event()
         self._handler = handler or answer({"fine": True})
         app = web.Application()
-        app[_CLOSING] = self.closing
+        app[CLOSING] = self.closing
         app.router.add_route("*", "/{path:.*}", self._handle)
         self._server = TestServer(app, scheme="https" if ssl else "http")
         self._ssl = ssl
@@ -118,7 +118,7 @@ async def reset(request: web.Request) -> web.StreamResponse:
 
 async def hang(request: web.Request) -> web.StreamResponse:
     """Says nothing at all, until the server closes."""
-    await request.app[_CLOSING].wait()
+    await request.app[CLOSING].wait()
     return web.Response()
 
 
@@ -127,7 +127,7 @@ async def endless(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
     await response.write(b"[0")
-    while not request.app[_CLOSING].is_set() and request.transport is not None:
+    while not request.app[CLOSING].is_set() and request.transport is not None:
         await response.write(b",0" * 8192)
     return response
 

@@ -173,6 +173,14 @@ def test_a_later_look_keeps_what_is_covered() -> None:
     [("auth", True), ("forbidden", True), ("not_found", True), ("server", False), ("timeout", False)],
 )
 def test_a_failed_look_moves_nothing_but_the_count(reason: Reason, forbidden: bool) -> None:
-    look = Look(replace(READ, path="new/name"), Failure(reason, "why"))
+    look = Look(replace(READ, web_url="https://h/new"), Failure(reason, "why"))
     after = settle(READ, look, since=T0, started=T0 + DAY, ended=T0 + DAY)
-    assert after == replace(READ, path="new/name", failure="why", failures=1, forbidden=forbidden)
+    assert after == replace(READ, web_url="https://h/new", failure="why", failures=1, forbidden=forbidden)
+
+
+@pytest.mark.parametrize("failure", [None, Failure("server", "why")])
+def test_a_project_that_moved_is_read_from_the_start_again(failure: Failure | None) -> None:
+    after = settle(READ, Look(replace(READ, path="new/name"), failure), since=T0, started=T0 + DAY, ended=T0 + DAY)
+    assert (after.path, after.cursor, after.covered_since) == ("new/name", None, None)
+    assert (after.failure, after.failures) == (("", 0) if failure is None else ("why", 1))
+    assert needs_backfill(after, depth=DAY, now=T0 + DAY)

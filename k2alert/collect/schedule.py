@@ -110,11 +110,15 @@ def sweep_due(project: Project, *, now: datetime) -> bool:
 def settle(project: Project, look: Look, *, since: datetime, started: datetime, ended: datetime) -> Project:
     """The project after a look that read from `since`: as the forge names it now, and how far it has been read.
 
-    A failed look moves no cursor, so that the next one reads the same again.
+    A failed look moves no cursor, so that the next one reads the same again. What was read under another path is
+    recorded under that: all of history is read again, and until then nobody takes what is new for all there was.
     """
     told = look.project
+    moved = project.covered_since is not None and told.path != project.path
     project = replace(
         project,
+        cursor=None if moved else project.cursor,
+        covered_since=None if moved else project.covered_since,
         path=told.path,
         forge_id=told.forge_id,
         default_branch=told.default_branch,
@@ -122,6 +126,8 @@ def settle(project: Project, look: Look, *, since: datetime, started: datetime, 
     )
     if look.failure is not None:
         return settle_failure(project, look.failure)
+    if moved:
+        return replace(project, success_at=ended, failure="", forbidden=False, failures=0)
     return replace(
         project,
         cursor=started,

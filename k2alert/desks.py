@@ -230,11 +230,13 @@ class Desks:
         if shuts(delivery):
             wait = max(((entry.retry_at or now) - now for entry in after), default=timedelta(0))
             self._shut[who] = self._time.monotonic() + wait.total_seconds()
-        self._note(tried)
         gave_up = any(entry.gave_up for entry in after)
         if isinstance(delivery, Sent) and not delivery.error:
             after = (*after, *self._mended(who, after, now))
-        await self.keep(after, [telling_of(due, delivery, gave_up=gave_up, took=tried.took, now=now)])
+        try:
+            await self.keep(after, [telling_of(due, delivery, gave_up=gave_up, took=tried.took, now=now)])
+        finally:
+            self._note(tried)  # who sees it counted finds it in the log
 
     async def set_anew(self, whom: Collection[Who]) -> frozenset[Who]:
         """Has those who have other settings told at once what they did not take before; returns those who were free.

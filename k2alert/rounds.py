@@ -49,7 +49,7 @@ from k2alert.notify.plan import Kind as Why
 from k2alert.notify.push import PushState, pushes, remembered
 from k2alert.notify.route import integrations_of
 from k2alert.notify.text import clean
-from k2alert.notify.unreached import Who, able, changed_settings, last_words
+from k2alert.notify.unreached import Who, able, changed_settings, forsaken, last_words
 from k2alert.pushes import Pushes
 from k2alert.record.store import Store, StoreError
 from k2alert.silences import Silences
@@ -309,6 +309,7 @@ class Rounds:
         now, alerts = self._time.now(), self._by_key()
         route, receivers = setting.config.route, setting.config.receivers
         await self._desks.keep(settled(alerts=alerts, log=self._desks.log, route=route, receivers=receivers))
+        await self._desks.keep(forsaken(self._desks.log, now=now))
         log = self._desks.log
         await self._desks.keep(
             open_digests(alerts=alerts, log=log, route=route, receivers=receivers, now=now, hushed=self._hushed(alerts))

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from k2alert.labels import Labels
 from k2alert.model import TellingQuery
 from k2alert.notify.route import Integration, Receiver
 from k2alert.notify.slack import Settings
 from k2alert.record import StoreError
 from tests.support.notified import HOUR, SECOND, Told
 from tests.support.office import an_office
-from tests.support.slack import Scripted, Slack, stand_in_slack
+from tests.support.slack import TOKEN, Scripted, Slack, stand_in_slack
 
 
 def hook(slack: Slack, number: int = 0) -> Integration:
@@ -293,6 +294,23 @@ async def test_what_was_refused_is_said_as_soon_as_something_is_taken(tmp_path: 
         assert [text.partition("·")[2].split()[0] for text in texts(slack)] == ["k2/b:", "k2/a:"]
         await office.told()
         assert len(slack.hooked) == 2
+
+
+async def test_a_channel_that_asked_to_wait_does_not_hold_up_another_of_the_same_desk(tmp_path: Path) -> None:
+    settings = {"bot_token": TOKEN, "channel": "#{{ labels.team }}"}
+    async with stand_in_slack() as slack:
+        bot = Integration("slack", "slack[0]", Settings.model_validate({**settings, "api_url": slack.api_url}))
+        slack.script = [Scripted(status=429, body='{"ok":false}', headers={"Retry-After": "30"})]
+        async with an_office(tmp_path, team(bot)) as office:
+            for place, channel in enumerate(("ci", "qa")):
+                labels = Labels({"alertname": "red", "source": "gitlab", "project": f"k2/{place}", "team": channel})
+                office.world.fire(f"k2/{place}", labels=labels)
+                office.world.now += SECOND
+            await office.told()
+            assert [post.channel for post in slack.posts] == ["C0002"]
+            office.waits.now += 30
+            await office.told()
+            assert [post.channel for post in slack.posts] == ["C0002", "C0001"]
 
 
 async def test_new_settings_are_for_a_desk_that_is_free(tmp_path: Path) -> None:

@@ -265,14 +265,16 @@ def test_nobody_hears_the_end_of_what_was_refused() -> None:
     assert world.finished() == {red.key}
 
 
-def test_a_refused_end_is_over() -> None:
+def test_a_refused_end_is_not_said_again_and_over_after_a_day() -> None:
     world = World()
     red = world.fire()
     world.tick(MINUTE)
     world.end(red)
     world.tick(HOUR, lambda _: Refused("404"))
-    assert world.finished() == {red.key}
     assert world.tick(9 * HOUR) == []
+    assert world.finished() == frozenset()
+    assert world.tick(15 * HOUR) == []
+    assert world.finished() == {red.key}
 
 
 def test_addresses_that_took_it_hear_the_end_although_others_never_did() -> None:

@@ -240,6 +240,76 @@ def test_a_message_after_one_that_was_given_up_is_tried_as_long() -> None:
     assert [entry.retry_at is not None for entry in here.log.values()] == [True, True]
 
 
+@pytest.mark.parametrize("edits", [True, False], ids=["edits", "says anew"])
+def test_an_end_that_was_refused_is_told_once_when_the_integration_works_again(edits: bool) -> None:
+    here = world(Told(edits=edits))
+    red = here.fire("k2/a")
+    here.tick(MINUTE)
+    here.end(red)
+    assert here.tick(5 * MINUTE, refuses(TEAM)) == []
+    assert [here.tick(HOUR, refuses(TEAM)) for _ in range(3)] == [[]] * 3
+    assert here.finished() == frozenset()  # it is still to be told
+    here.fire("k2/b")
+    assert here.tick(MINUTE) == ["firing"]
+    assert here.tick(SECOND) == ["resolved"]
+    assert red.key in here.finished()
+    assert here.tick(10 * MINUTE) == []
+
+
+def test_an_end_that_was_refused_is_told_once_after_a_reload() -> None:
+    here = world()
+    red = here.fire("k2/a")
+    here.tick(MINUTE)
+    here.end(red)
+    here.tick(5 * MINUTE, refuses(TEAM))
+    here.write(set_anew(here.log.values(), TEAM, now=here.now))
+    assert here.tick(SECOND) == ["resolved"]
+    assert here.tick(10 * MINUTE) == []
+    assert red.key in here.finished()
+
+
+def test_an_end_that_nobody_could_be_told_for_a_day_is_forgotten() -> None:
+    here = world()
+    red = here.fire("k2/a")
+    here.tick(MINUTE)
+    here.end(red)
+    here.tick(5 * MINUTE, refuses(TEAM))
+    here.tick(23 * HOUR)
+    assert here.finished() == frozenset()
+    here.tick(HOUR)
+    assert here.finished() == {red.key}
+    assert failing(here).keys() == {TEAM}  # until it takes something
+
+
+def test_what_fires_again_before_its_end_was_told_is_the_same_incident() -> None:
+    here = world()
+    red = here.fire("k2/a")
+    here.tick(MINUTE)
+    here.end(red)
+    here.tick(5 * MINUTE, refuses(TEAM))
+    here.fire("k2/a")
+    assert here.tick(5 * MINUTE) == ["changed"]
+    here.end(red)
+    assert here.tick(5 * MINUTE) == ["resolved"]
+    assert here.tick(HOUR) == []
+
+
+def test_the_end_of_what_was_told_of_another_is_told_when_it_can_be() -> None:
+    here = world()
+    here.fire("k2/a")
+    for _ in range(3):
+        round_of(here, MINUTE, refuses(TEAM))
+    assert here.said[-1].receiver == "boss"
+    here.fire("k2/b")
+    round_of(here, MINUTE, refuses(BOSS))
+    assert round_of(here, 6 * MINUTE, refuses(BOSS)) == ["team firing main_is_red"]  # k2/a
+    assert round_of(here, SECOND, refuses(BOSS)) == []  # the end
+    here.route = Route(name="root", receiver="boss")
+    here.fire("k2/c")
+    assert set(round_of(here, MINUTE)) == {"boss firing main_is_red"}
+    assert f"boss resolved {FAILING_ALERT}" in round_of(here, SECOND)
+
+
 ONE_OF_EACH = {
     name: Receiver(name, (Integration(name, f"{name}[0]", Told(), pushes=name == "alertmanager"),))
     for name in ("told", "alertmanager")

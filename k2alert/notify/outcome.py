@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from k2alert.model import Alert, AlertState, Delivery, LogEntry, Refused, Retry, Sent
-from k2alert.notify.plan import CLOSING, LIST_KEY, TRIED_KEY, Due, Part, Told
+from k2alert.notify.plan import CLOSING, ENDS, LIST_KEY, TRIED_KEY, Due, Part, Told
 from k2alert.notify.retrying import GIVE_UP_AFTER, backoff, failing_for
 from k2alert.notify.route import Receiver, Route, integrations_of
 from k2alert.notify.standing import Standing, standings
@@ -90,7 +90,8 @@ def _given_up(part: Part, delivery: Retry | Refused, now: datetime) -> LogEntry:
         part.entry,
         told=part.told,
         last_sent_at=now,
-        closed=part.kind in CLOSING,
+        # Who heard the beginning is to hear the end, should they ever be reached again.
+        closed=part.kind in CLOSING and not (part.kind in ENDS and heard(part.entry)),
         failures=1,  # the next message is tried as long
         error=delivery.error,
         retry_at=None,
@@ -170,6 +171,6 @@ def finished(
         for entry in log
         if not entry.closed and (entry.receiver, entry.integration) in there
         for key, state in entry.told.items()
-        if state is AlertState.FIRING or entry.retry_at is not None
+        if state is AlertState.FIRING or entry.retry_at is not None or entry.gave_up
     }
     return frozenset(key for key, alert in alerts.items() if alert.state is AlertState.ENDED and key not in awaited)

@@ -10,8 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from k2alert.labels import Labels
-from k2alert.model import FAILING_ALERT, LogEntry, alert_key
-from k2alert.notify.retrying import LATE, failing_for
+from k2alert.model import FAILING_ALERT, AlertState, LogEntry, alert_key
+from k2alert.notify.retrying import GIVE_UP_AFTER, LATE, failing_for
 from k2alert.notify.route import Receiver, integrations_of
 from k2alert.times import EPOCH
 
@@ -23,6 +23,7 @@ __all__ = [
     "able",
     "changed_settings",
     "fate_of",
+    "forsaken",
     "heard",
     "identity_of",
     "last_words",
@@ -75,8 +76,16 @@ def unreached(log: Iterable[LogEntry], receivers: Mapping[str, Receiver]) -> dic
 def _of_others(log: Iterable[LogEntry], known: Iterable[Who] = ()) -> list[LogEntry]:
     """The entries of what did not arrive, but those that tell only of integrations that are not reached."""
     entries = tuple(log)
-    own = {alert_key(FAILING_ALERT, identity_of(who)) for who in {*known, *map(_who, entries)}}
-    return [entry for entry in entries if fate_of(entry) and not (entry.told and own.issuperset(entry.told))]
+    own = _own_keys({*known, *map(_who, entries)})
+    return [entry for entry in entries if fate_of(entry) and not _is_own(entry, own)]
+
+
+def _own_keys(whom: Iterable[Who]) -> frozenset[str]:
+    return frozenset(alert_key(FAILING_ALERT, identity_of(who)) for who in whom)
+
+
+def _is_own(entry: LogEntry, own: frozenset[str]) -> bool:
+    return bool(entry.told) and own.issuperset(entry.told)
 
 
 def identity_of(who: Who) -> Labels:
@@ -117,8 +126,15 @@ def mended(log: Iterable[LogEntry], who: Who, *, now: datetime) -> tuple[LogEntr
     What it refused is over; the incidents among it that are open are told once more, as they are now. Once only: it
     may be their words that are refused.
     """
-    mine = [entry for entry in _of_others(log) if _who(entry) == who]
-    return tuple(_mended(entry, now) for entry in mine if not _is_waiting(entry) and not _was_tried_again(entry))
+    entries = tuple(log)
+    own = _own_keys({*map(_who, entries)})
+    return tuple(
+        _mended(entry, now)
+        for entry in entries
+        if _who(entry) == who and fate_of(entry) and not _is_waiting(entry) and not _was_tried_again(entry)
+        # Somebody else has heard meanwhile of those who are not reached; but an end is for who heard the beginning.
+        if heard(entry) or not _is_own(entry, own)
+    )
 
 
 def set_anew(log: Iterable[LogEntry], who: Who, *, now: datetime) -> tuple[LogEntry, ...]:
@@ -129,6 +145,16 @@ def set_anew(log: Iterable[LogEntry], who: Who, *, now: datetime) -> tuple[LogEn
     mine = [entry for entry in log if _who(entry) == who]
     waiting = [replace(entry, retry_at=now) for entry in mine if _is_waiting(entry)]
     return (*waiting, *(_mended(entry, now) for entry in _of_others(mine) if not _is_waiting(entry)))
+
+
+def forsaken(log: Iterable[LogEntry], *, now: datetime) -> tuple[LogEntry, ...]:
+    """The log entries of ends that were given up so long ago that they are no news any more: closed."""
+    over = (entry for entry in log if entry.gave_up and not entry.closed and entry.retry_at is None)
+    return tuple(
+        replace(entry, closed=True)
+        for entry in over
+        if AlertState.FIRING not in entry.told.values() and entry.told and now - _last(entry) >= GIVE_UP_AFTER
+    )
 
 
 def changed_settings(before: Mapping[str, Receiver], after: Mapping[str, Receiver]) -> frozenset[Who]:

@@ -29,7 +29,7 @@ from k2alert.notify.message import Item
 from k2alert.notify.outcome import finished, record_outcome, settled
 from k2alert.notify.plan import Due, due
 from k2alert.notify.route import Integration, Receiver, Route
-from k2alert.notify.unreached import mended
+from k2alert.notify.unreached import forsaken, mended
 from k2alert.undelivered import undelivered_findings
 
 T0 = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -193,6 +193,7 @@ class World:
         log = tuple(self.log.values())
         told = {"alerts": self.alerts, "route": self.route, "receivers": self.receivers}
         self.write(settled(log=log, **told))  # type: ignore[arg-type]
+        self.write(forsaken(log, now=self.now))
         self.write(open_digests(log=log, now=self.now, hushed=self.hushes(), **told))  # type: ignore[arg-type]
         kinds = []
         for one in self.due():

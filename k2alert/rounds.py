@@ -199,9 +199,16 @@ class Rounds:
         self._picture = _Picture(scene=scene, rules=_rules(made.findings) | _own_rules(setting.config))
         self._desks.begin_round()
         await self._publish(scene, made, took)  # before telling: who follows a message finds what it says
-        self._anew -= await self._desks.set_anew(self._anew)
+        await self._set_anew(setting)
         self._desks.begin(self._due())
         await self._tidy(setting)
+
+    async def _set_anew(self, setting: Setting) -> None:
+        """Has those who have other settings told anew; where these are not the newest, the next round does it."""
+        if self._anew and setting is self._setting:
+            done = await self._desks.set_anew(self._anew)
+            if setting is self._setting:
+                self._anew -= done
 
     async def _resume(self, now: datetime) -> None:
         """Once, before anything is judged: says again what was in flight when the last process died.

@@ -61,8 +61,20 @@ BROKEN = [
     ),
     pytest.param(
         "sources:\n  - {type: gitlab, name: g, repositories: [a/b]}\n",
-        ['2:29: unknown key "repositories"; did you mean "reports"?'],
+        ['2:29: unknown key "repositories"; did you mean "projects"?'],
         id="GitLab has no repositories",
+    ),
+    pytest.param(
+        rule_but("name: red", "alert: red").replace("condition:", "expr:").replace("message:", "summary:"),
+        [
+            '2:5: alert_rules[0] lacks the key "condition"',
+            '2:5: alert_rules[0] lacks the key "message"',
+            '2:5: alert_rules[0] lacks the key "name"',
+            '2:5: unknown key "alert"; did you mean "name"?',
+            '3:5: unknown key "expr"; did you mean "condition"?',
+            '6:5: unknown key "summary"; did you mean "message"?',
+        ],
+        id="a rule in Prometheus's words",
     ),
     pytest.param(
         "sources:\n  - {type: gitlab, name: g, app: {id: 1, private_key: k, installation_id: 2}}\n",

@@ -1,6 +1,10 @@
 """The commands. Each lives in a module of its own, imported only when it is called for."""
 
+import errno
+import os
+import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -34,6 +38,17 @@ class _Commands(click.Group):
             return None
         command = import_module(f"k2alert.cli.{cmd_name}").command
         return command if isinstance(command, click.Command) else None
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """The command line; where what it says cannot be written (a disk is full), that is said in one line."""
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would fail at the exit again
+            click.echo(f"k2alert: cannot write: {error.strerror}", err=True)
+            sys.exit(1)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from k2alert.app import system_time
+from k2alert.cli import interruptible
 from k2alert.config.load import load
 from k2alert.config.model import Config
 from k2alert.history import HistoryError
@@ -78,12 +79,16 @@ def command(
     Exits with 0, or 1 where --max-alerts is exceeded or a file is wrong.
     """
     length, until = _length(since_text), _instant(until_text)
+    if history is not None and (not history or ("://" in history and not is_url(history))):
+        raise click.UsageError(
+            "--history takes a file or an http(s) address, such as --history https://k2alert.example.com"
+        )
     try:
         loaded = _config(config, needed=not (rule_files and history))
         new = read_rules(rule_files, loaded, os.environ) if rule_files else loaded.rules
         old = read_rules(old_files, loaded, os.environ) if old_files else None
         opened = _open(loaded, history, _token(token_file))
-        found, before = asyncio.run(_rehearse(loaded, new, old, length, until, opened))
+        found, before = interruptible.run(_rehearse(loaded, new, old, length, until, opened))
     except (StoreError, HistoryError, Wrong) as error:
         _fail(error.lines if isinstance(error, Wrong) else [f"k2alert: {error}"])
     click.echo(_SHOWN[output](found, before).rstrip("\n"))

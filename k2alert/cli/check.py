@@ -14,8 +14,10 @@ import click
 
 from k2alert.cli.annotations import FORMATS
 from k2alert.config.load import Loaded, LoadedRules, is_rule_file, load, load_rules
+from k2alert.config.watch import real
 from k2alert.measure.catalogue import METRICS
 from k2alert.model import Problem
+from k2alert.text import visible
 
 __all__ = ["command"]
 
@@ -86,7 +88,7 @@ class _Checked:
             _count(self.warnings, "warning"),
         ]
         answers = _live().as_text(self.answers) if self.answers else ()
-        return "\n".join([*answers, *map(str, self.problems), ", ".join(counts)])
+        return "\n".join([*answers, *(visible(str(problem)) for problem in self.problems), ", ".join(counts)])
 
     def as_json(self) -> str:
         """The same for programs."""
@@ -113,9 +115,9 @@ def _check(files: Sequence[Path], environ: Mapping[str, str], *, asked: bool) ->
     loaded: list[Loaded | LoadedRules] = [
         load(file, environ=environ, metrics=METRICS) for file in files if file not in alone
     ]
-    seen = {path.resolve() for one in loaded for path in one.watched}
+    seen = {real(path) for one in loaded for path in one.watched}
     answers, refused = _live().ask(loaded) if asked else (None, ())
-    left = [file for file in alone if file.resolve() not in seen]
+    left = [file for file in alone if real(file) not in seen]
     if left:
         loaded.append(load_rules(left, metrics=METRICS))
     return _Checked(

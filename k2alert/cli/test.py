@@ -1,6 +1,5 @@
 """`k2alert test`: unit tests of rules."""
 
-import asyncio
 import os
 import re
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from k2alert.cli import interruptible
 from k2alert.rehearse.rule_test_file import TestedFile, read_test_file
 from k2alert.rehearse.rule_test_report import FileReport, as_json, as_junit, as_text, passed
 from k2alert.rehearse.rule_tests import run_test
@@ -25,11 +25,11 @@ def command(files: tuple[Path, ...], pattern: str | None, junit: Path | None, ou
 
     The rules are judged by the daemon's own cycle at simulated times. Nothing is contacted, and nothing is sent.
 
-    A folder stands for the files *.yml in it. Exits with 0, or 1 where a test fails or a file is wrong.
+    A folder stands for the files *.yml and *.yaml in it. Exits with 0, or 1 where a test fails or a file is wrong.
     """
     wanted = _compiled(pattern)
     read = [read_test_file(file, os.environ) for path in files for file in _files_of(path)]
-    reports = asyncio.run(_run(read, wanted))
+    reports = interruptible.run(_run(read, wanted))
     click.echo(as_json(reports) if output == "json" else as_text(reports))
     if junit is not None:
         _write(junit, as_junit(reports))
@@ -46,7 +46,10 @@ async def _run(files: list[TestedFile], wanted: re.Pattern[str]) -> list[FileRep
 
 
 def _files_of(path: Path) -> list[Path]:
-    return sorted(path.glob("*.yml")) if path.is_dir() else [path]
+    """The file, or those of the folder; a folder without any is as wrong as a file that is not there."""
+    if not path.is_dir():
+        return [path]
+    return sorted([*path.glob("*.yml"), *path.glob("*.yaml")]) or [path]
 
 
 def _compiled(pattern: str | None) -> re.Pattern[str]:

@@ -30,7 +30,7 @@ from k2alert.config.sections import (
 )
 from k2alert.config.settings import BasicSettings, MainFile, RuleFile
 from k2alert.config.sheet import Sheet, known_keys
-from k2alert.config.watch import digest, is_file, matched, names_digest, read_start
+from k2alert.config.watch import digest, is_file, matched, names_digest, read_start, real
 from k2alert.document import Document, DocumentPath, parse_document
 from k2alert.labels import Labels
 from k2alert.model import Metric, Place, Problem, Rule
@@ -266,14 +266,14 @@ def _check_windows(report: Report, sheet: Sheet, basic: BasicSettings) -> None:
 def _read_rule_files(desk: _Desk, main: Path, sheet: Sheet, basic: BasicSettings, scope: RuleScope) -> tuple[Rule, ...]:
     """The rules of the files that `rule_files` names, each read once."""
     rules: list[Rule] = []
-    seen = {main.resolve()}
+    seen = {real(main)}
     for index, text in enumerate(basic.rule_files):
         path = ("rule_files", index)
         if path in sheet.unset:
             continue
         for file in _files_of(desk, main.parent / text, sheet, path):
-            if file.resolve() not in seen:
-                seen.add(file.resolve())
+            if real(file) not in seen:
+                seen.add(real(file))
                 rules += _read_rule_file(desk, file, scope)
     return tuple(rules)
 

@@ -11,6 +11,19 @@ __all__ = ["Report", "did_you_mean", "shown"]
 _SHORTEST_SECRET = 4  # anything shorter would be blanked out of ordinary words
 _LONGEST_SHOWN = 60
 
+# What the same thing is called in Prometheus's and Alertmanager's files, or with the other forge.
+_OTHER_WORDS = {
+    "alert": ("name",),
+    "expr": ("condition",),
+    "groups": ("organizations", "alert_rules"),
+    "organizations": ("groups",),
+    "projects": ("repositories",),
+    "repositories": ("projects",),
+    "rules": ("alert_rules",),
+    "summary": ("message",),
+    "description": ("message",),
+}
+
 
 class Report:
     """What is wrong with the files read so far. Values that came from the environment never get into it."""
@@ -64,7 +77,9 @@ class Report:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a sentence that suggests the nearest known name; "" where none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+    known = list(known)
+    other = [word for word in _OTHER_WORDS.get(name, ()) if word in known]
+    near = other or difflib.get_close_matches(name, known, n=1)
     return f'; did you mean "{near[0]}"?' if near else ""
 
 

@@ -6,6 +6,7 @@ configuration was loaded. Polling it is portable; inotify misses a symlink swap 
 
 import glob
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -39,6 +40,11 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
+
+
+def real(path: Path) -> Path:
+    """Where a path leads to in the end, to know a file again; a link that leads to itself is where it is."""
+    return Path(os.path.realpath(path))
 
 
 def names_digest(names: Iterable[Path]) -> str:

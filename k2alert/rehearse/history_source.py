@@ -4,6 +4,7 @@ Lines come in, one by one; out goes a `Reader` that answers what a backtest asks
 notifications, what is open now) it has none of. Whatever is wrong is one `HistoryError` with its line.
 """
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +33,7 @@ from k2alert.model import (
     TestEvidence,
     Transition,
 )
+from k2alert.text import safe_url
 from k2alert.times import iso
 
 __all__ = ["History", "fetch_history", "is_url", "read_history"]
@@ -185,7 +187,7 @@ def read_history(path: Path) -> History:
     history = History()
     try:
         with path.open("rb") as file:
-            for line in file:
+            while line := file.readline(_LONGEST_LINE):
                 history.take(line)
     except OSError as error:
         raise HistoryError(f"{path}: {error.strerror or error}") from None
@@ -198,6 +200,8 @@ def read_history(path: Path) -> History:
 async def fetch_history(url: str, *, token: str = "", since: datetime | None = None) -> History:
     """The history of a running daemon, at its address or at that of its history. Raises `HistoryError`."""
     base = url.rstrip("/")
+    if not safe_url(base):
+        raise HistoryError("no history: not an http(s) address")
     address = base if urlsplit(base).path.endswith(_PATH) else f"{base}{_PATH}"
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     params = {"since": iso(since)} if since is not None else {}
@@ -208,16 +212,34 @@ async def fetch_history(url: str, *, token: str = "", since: datetime | None = N
             session.get(address, params=params, allow_redirects=False) as answer,
         ):
             if answer.status != 200:
-                raise HistoryError(f"{_shown(address)} answers {answer.status} {answer.reason or ''}".rstrip())
+                raise HistoryError(f"{_shown(address)} answers {answer.status}{_ADVICE.get(answer.status, '')}")
             async for line in answer.content:
                 history.take(line)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise HistoryError(f"no history from {_shown(address)}: {type(error).__name__}") from None
+        raise HistoryError(f"no history from {_shown(address)}: {_reason(error)}") from None
     history.check()
     return history
+
+
+_ADVICE = {
+    **dict.fromkeys((401, 403), ": it asks for its web.read_token, by --token-file or $K2ALERT_TOKEN"),
+    404: ": is it the address of a k2alert?",
+}
+
+
+def _reason(error: Exception) -> str:
+    """Why nobody answered, in words; never what was asked, which may hold a secret."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "no address for this host"
+    if isinstance(error, aiohttp.ClientOSError):
+        return os.strerror(error.errno).lower() if error.errno else "no connection"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return "not an http(s) address" if isinstance(error, ValueError) else type(error).__name__
 
 
 def _shown(url: str) -> str:
     """An address without what may be secret in it."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    _, _, host = parts.netloc.rpartition("@")
+    return f"{parts.scheme}://{host}{parts.path}"

@@ -98,6 +98,9 @@ def read_test_file(path: Path, environ: Mapping[str, str]) -> TestedFile:
 def _open(path: Path, report: Report) -> Sheet | None:
     try:
         content = read_start(path)
+    except IsADirectoryError:
+        report.add(Place(str(path), 1, 1), "there is no file *.yml or *.yaml in this folder", code="unreadable")
+        return None
     except OSError as error:
         report.add(Place(str(path), 1, 1), f"cannot be read: {error.strerror or error}", code="unreadable")
         return None

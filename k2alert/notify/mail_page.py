@@ -156,9 +156,10 @@ def _badge(text: str, colour: str) -> str:
 
 
 def _fact(name: str, text: str) -> str:
-    """A name and what it is, beside each other; below each other where there is no room."""
+    """A name and what it is, beside each other; what needs a second line goes on below itself."""
     return (
-        f'<div style="margin:0 0 4px"><span style="display:inline-block;min-width:72px;{_QUIET}">{html.escape(name)}'
+        '<div style="margin:0 0 4px;padding-left:84px;text-indent:-84px">'
+        f'<span style="display:inline-block;min-width:80px;text-indent:0;{_QUIET}">{html.escape(name)}'
         f"</span> <b>{escape_html(text)}</b></div>"
     )
 

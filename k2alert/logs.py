@@ -21,9 +21,10 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _SHORTEST_SECRET = 6
 # Lines of a trace are set in, so that none of a forge's text in it looks like a line of the log.
 _MARGIN = "\n    "
-# C0 and C1 controls and the marks that turn text around: a forge's text must not forge lines of the log.
+# C0 and C1 controls, marks that turn text around, and what nobody sees: a forge's text must not forge lines of the log.
+_UNSEEN = (0x061C, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF)
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
-    code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029)
+    code: f"\\u{code:04x}" for code in _UNSEEN
 }
 
 

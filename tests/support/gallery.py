@@ -185,14 +185,15 @@ def stories(kind: str, storm_of: int) -> Story:
     yield from _digest(kind)
     storm = _world(kind, group_by=("alertname", "source", "project"))
     for number in range(storm_of):
-        storm.fire(f"k2/app-{number:05}", rule="main_is_red", severity=Severity.CRITICAL)
+        name = f"k2/app-{number:05}" if number else f"{HOSTILE_TEXT} first"
+        storm.fire(name, rule="main_is_red", severity=Severity.CRITICAL)
     yield from _said(storm, "storm", item)
 
 
 def _digest(kind: str) -> Story:
     """A week's summary: some still fire, some have ended."""
     world = _world(kind)
-    firing = [world.fire(f"k2/red-{number}", rule="main_is_red") for number in range(3)]
+    firing = [world.fire(name, rule="main_is_red") for name in ("k2/red-0", "k2/red-1", HOSTILE_TEXT)]
     over = [
         ended(alert(project=f"k2/green-{number}", rule="slow_pipeline", at=T0 - 3 * HOUR), T0 - HOUR, reason)
         for number, reason in enumerate((EndReason.RECOVERED, EndReason.RECOVERED, EndReason.NO_DATA))

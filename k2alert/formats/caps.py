@@ -57,7 +57,10 @@ class Caps:
 
     size: int = 256 * _MIB  # bytes; of JUnit it is mostly what tests printed
     depth: int = 100  # elements in one another
-    token: int = _MIB  # bytes of one tag or comment, which the XML parser holds as a whole
+    token: int = (
+        8 * _MIB
+    )  # bytes of one tag of XML (pytest's messages are in one) or comment: expat holds it as a whole
+    text: int = _MIB  # bytes of one line, or of one text in JSON
     cases: int = 250_000  # tests
     names: int = 64 * _MIB  # characters of all names together
     name: int = 1000  # characters of one name

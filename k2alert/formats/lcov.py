@@ -35,7 +35,7 @@ def read_lcov(chunks: Chunks, caps: Caps) -> Coverage | Unreadable:
 
 
 def text_lines(chunks: Chunks, caps: Caps) -> Iterator[str]:
-    """The lines of a text file, without what ends them; one that is longer than a tag may be ends all."""
+    """The lines of a text file, without what ends them; one that is too long ends all."""
     left, size = b"", 0
     for chunk in chunks:
         size += len(chunk)
@@ -44,8 +44,8 @@ def text_lines(chunks: Chunks, caps: Caps) -> Iterator[str]:
         *whole, left = (left + chunk).split(b"\n")
         for line in whole:
             yield line.decode("utf-8", "replace").rstrip("\r")
-        if len(left) > caps.token:
-            raise too_large(f"one line of it is longer than {caps.token // 1024} KiB")
+        if len(left) > caps.text:
+            raise too_large(f"one line of it is longer than {caps.text // 2**20} MiB")
     if left:
         yield left.decode("utf-8", "replace").rstrip("\r")
 

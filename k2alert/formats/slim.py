@@ -71,8 +71,8 @@ class _Text:
             found = _STRING.match(self._held, self._at)
             if found is not None:
                 return self._take(found.end())
-            if len(self._held) - self._at > self._caps.token:
-                raise too_large(f"one text in it is larger than {self._caps.token // 1024} KiB")
+            if len(self._held) - self._at > self._caps.text:
+                raise too_large(f"one text in it is larger than {self._caps.text // 2**20} MiB")
             if not self._read():
                 return self._take(len(self._held))
 

@@ -43,7 +43,7 @@ def walk(chunks: Chunks, handler: Handler, caps: Caps) -> Unreadable | None:
                 raise too_large(f"it is larger than {caps.size // 2**20} MiB")
             parser.Parse(chunk, False)
             if fed - parser.CurrentByteIndex > caps.token + len(chunk):
-                raise too_large(f"one tag or comment in it is larger than {caps.token // 1024} KiB")
+                raise too_large(f"one tag or comment in it is larger than {caps.token // 2**20} MiB")
         parser.Parse(b"", True)
     except Stop as stop:
         return stop.why

@@ -78,12 +78,17 @@ class Scene:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a round decided: the findings, the alerts after it, and what is due to be said."""
+    """What a round decided: the findings, and the alerts after it; of which scene."""
 
     now: datetime
     findings: tuple[Finding, ...]
     step: Step
-    due: tuple[Due, ...]
+    scene: Scene
+
+    @property
+    def due(self) -> tuple[Due, ...]:
+        """What is due to be said. Worked out when it is asked for: the desks plan anew once the alerts are stored."""
+        return due_now(self.scene, self.step.alerts, now=self.now)
 
 
 def plan(scene: Scene, *, now: datetime) -> Plan:
@@ -95,7 +100,7 @@ def plan(scene: Scene, *, now: datetime) -> Plan:
     )
     rules = {finding.rule.name: finding.rule for finding in findings} | {rule.name: rule for rule in scene.config.rules}
     after = step(scene.alerts, findings, rules=rules, now=now)
-    return Plan(now=now, findings=findings, step=after, due=due_now(scene, after.alerts, now=now))
+    return Plan(now=now, findings=findings, step=after, scene=scene)
 
 
 def due_now(scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -> tuple[Due, ...]:

@@ -3,7 +3,8 @@
 A file has a `story` in a sentence, a `config` as in k2alert.yml, the length of a `tick`, when it is over (`until`),
 what `happens`, and what is `told`: when, which message, and the projects whose news it tells (how many, where they are
 many). `receivers` are names, or names with their channels; one that refuses says `channel_not_found` to everything.
-Silences, routes and inhibition are read by the real loader; a restart goes through a real store.
+Silences, routes and inhibition are read by the real loader; a restart goes through a real store. Receivers are bots
+of Slack, or, where a story names `kinds`, those, one after the other.
 """
 
 from collections.abc import Iterator
@@ -28,7 +29,12 @@ from tests.support.notified import T0, World, always
 
 STORIES = sorted((Path(__file__).parent / "stories").glob("*.yml"))
 MANY = 5
-SLACK = {"bot_token": "xoxb-1"}
+KINDS: dict[str, Any] = {
+    "bot": {"slack": {"bot_token": "xoxb-1", "channel": "#ci"}},
+    "hook": {"slack": {"webhook_url": "http://127.0.0.1/x"}},
+    "mail": {"email": {"smtp_server": "127.0.0.1", "from_address": "a@k2.test", "to_addresses": ["b@k2.test"]}},
+    "webhook": {"webhook": {"url": "http://127.0.0.1/x"}},
+}
 RULES = "alert_rules: [{name: r, condition: success_rate < 1, period: 1h, severity: info, message: m}]\n"
 
 
@@ -38,6 +44,7 @@ class Stage:
 
     folder: Path
     world: World
+    kind: str = "bot"
     told: list[str] = field(default_factory=list)
     refusing: set[str] = field(default_factory=set)
 
@@ -94,7 +101,7 @@ class Stage:
         await store.close()
 
     def use(self, config: dict[str, Any]) -> None:
-        read = _config(self.folder, config)
+        read = _config(self.folder, config, self.kind)
         self.world.route, self.world.receivers = read.route, dict(read.receivers)
         self.world.inhibitions = list(read.inhibitions)
 
@@ -110,11 +117,14 @@ class Stage:
         return f"{format_duration(self.world.now - T0)} {due.receiver} {due.kind.value}: {who}"
 
 
-def _config(folder: Path, config: dict[str, Any]) -> Config:
-    """A whole configuration around the story's own, with receivers whose messages can be edited."""
+def _config(folder: Path, config: dict[str, Any], kind: str) -> Config:
+    """A whole configuration around the story's own, with receivers of one kind; those with channels are bots."""
     written = config.get("receivers", ["team"])
-    channels = written if isinstance(written, dict) else dict.fromkeys(written, "#ci")
-    receivers = {"receivers": [{"name": name, "slack": {**SLACK, "channel": to}} for name, to in channels.items()]}
+    if isinstance(written, dict):
+        told = {name: {"slack": {**KINDS["bot"]["slack"], "channel": to}} for name, to in written.items()}
+    else:
+        told = dict.fromkeys(written, KINDS[kind])
+    receivers = {"receivers": [{"name": name, **settings} for name, settings in told.items()]}
     file = folder / "k2alert.yml"
     file.write_text(RULES + yaml.safe_dump({**config, **receivers}))
     loaded = load(file, environ={}, metrics=METRICS)
@@ -133,10 +143,17 @@ def _times(story: dict[str, Any]) -> Iterator[timedelta]:
         at += tick
 
 
-@pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
-async def test_what_happens_is_told_as_the_story_says(path: Path, tmp_path: Path) -> None:
-    story = yaml.safe_load(path.read_text())
-    stage = Stage(tmp_path, World())
+def _casts() -> Iterator[Any]:
+    """Every story, with each kind of receiver that it is told to."""
+    for path in STORIES:
+        story = yaml.safe_load(path.read_text())
+        for kind in story.get("kinds", ["bot"]):
+            yield pytest.param(story, kind, id=f"{path.stem}-{kind}")
+
+
+@pytest.mark.parametrize(("story", "kind"), list(_casts()))
+async def test_what_happens_is_told_as_the_story_says(story: dict[str, Any], kind: str, tmp_path: Path) -> None:
+    stage = Stage(tmp_path, World(), kind)
     stage.use(story["config"])
     left = list(story["happens"])
     for at in _times(story):

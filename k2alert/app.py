@@ -34,6 +34,7 @@ from k2alert.expose.access import is_loopback
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.server import make_app, parse_listen, start
 from k2alert.expose.view import Unavailable, View
+from k2alert.flaky import flaky_json, list_flaky, read_question
 from k2alert.inbox import KEEP, Answer, Inbox, Outcome, Surroundings
 from k2alert.logs import Secrets
 from k2alert.loops import Work, repeat, run_together
@@ -377,6 +378,7 @@ class _Daemon:
             ready=self._why_not_ready,
             reload=self.reload,
             explain=self._explain,
+            flaky=self._flaky,
             history=self._history,
             webhook=self._take_webhook,
             quiet=self._rounds.silences.quiet(),
@@ -406,6 +408,13 @@ class _Daemon:
     async def _notifications(self, query: TellingQuery) -> Sequence[Telling] | str:
         try:
             return await self._store.tellings(query)
+        except StoreError as error:
+            return f"the store is down: {error}"
+
+    async def _flaky(self, labels: Sequence[tuple[str, str]], options: Mapping[str, str]) -> dict[str, Any] | str:
+        question = read_question(labels, options)
+        try:
+            return flaky_json(await list_flaky(self._store, question, now=self._time.now()))
         except StoreError as error:
             return f"the store is down: {error}"
 

@@ -139,6 +139,11 @@ class Server:
             return 404, f"no rule {rule!r}"
         return 200, {"asked": [rule, *labels, iso(at) if at else None]}
 
+    async def flaky(self, labels: Sequence[tuple[str, str]], options: Mapping[str, str]) -> dict[str, Any] | str:
+        if options.get("limit") == "x":
+            raise ValueError("not a number")
+        return self.why_not or {"asked": [*labels, dict(options)]}
+
     async def history(self, since: datetime | None, project: str) -> AsyncIterator[bytes]:
         if self.why_not is not None:
             raise Unavailable(self.why_not)
@@ -164,6 +169,7 @@ class Server:
             ready=self.ready,
             reload=self.reload,
             explain=self.explain,
+            flaky=self.flaky,
             quiet=no_quiet(),
             notifications=self.notifications,
             admin_token=lambda: self.admin,
@@ -642,3 +648,21 @@ async def test_notifications_need_the_read_token_and_the_store() -> None:
         server.read = "s3cret"
         async with session.get("/api/v1/notifications") as answer:
             assert answer.status == 401
+
+
+@pytest.mark.parametrize(
+    ("why_not", "query", "status", "said"),
+    [
+        (None, "?project=k2/app&period=7d", 200, {"asked": [["project", "k2/app"], {"period": "7d"}]}),
+        (None, "?limit=x", 400, "not a number"),
+        ("the store is down", "", 503, "the store is down"),
+    ],
+)
+async def test_flaky_tests_are_asked_for_by_labels_and_options(
+    why_not: str | None, query: str, status: int, said: object
+) -> None:
+    async with serving() as (daemon, session):
+        daemon.why_not = why_not
+        response = await session.get(f"/api/v1/flaky{query}")
+        answer = await response.json()
+    assert (response.status, answer.get("data", answer.get("error"))) == (status, said)

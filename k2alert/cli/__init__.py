@@ -18,6 +18,7 @@ _COMMANDS = {
     "check": "config and rules: every error and warning, with places",
     "demo": "the whole thing on one machine, with nothing to configure",
     "explain": "why a rule fires, or does not",
+    "flaky": "the flaky tests, with rates, last seen, jobs and links",
     "gate": "quality gates inside a pipeline: coverage, flaky tests, benchmarks",
     "metrics": "the catalogue of names that conditions can use",
     "run": "the daemon",

@@ -88,6 +88,7 @@ def make_app(view: View, *, loopback: bool) -> web.Application:
     app.router.add_get("/api/v1/alerts", _alerts)
     app.router.add_get("/api/v1/explain", _explain)
     app.router.add_get("/api/v1/history", _history)
+    app.router.add_get("/api/v1/flaky", _flaky)
     app.router.add_get("/api/v1/notifications", _notifications)
     add_api_v2(app, view, reader=check_reader, writer=check_writer)
     add_pages(app)
@@ -228,6 +229,18 @@ async def _notifications(request: web.Request) -> web.Response:
         raise web.HTTPBadRequest(text=str(error)) from None
     found = await request.app[VIEW].notifications(query)
     return _error(503, found, {}) if isinstance(found, str) else _success(notifications_json(found, query))
+
+
+async def _flaky(request: web.Request) -> web.Response:
+    """`period`, `clean` and `limit` by name; any other parameter is a label."""
+    check_reader(request)
+    options = {name: value for name, value in request.query.items() if name in ("period", "clean", "limit")}
+    labels = [(name, value) for name, value in request.query.items() if name not in options]
+    try:
+        found = await request.app[VIEW].flaky(labels, options)
+    except ValueError as error:
+        raise web.HTTPBadRequest(text=str(error)) from None
+    return _error(503, found, {}) if isinstance(found, str) else _success(found)
 
 
 def _instant(text: str | None) -> datetime | None:

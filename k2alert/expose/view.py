@@ -92,6 +92,7 @@ class View:
 
     `ready` gives the reason why not, or None. `reload` gives the errors, none when it worked. `explain` takes a rule's
     name, label values and a time (None: now), and gives a status with the explanations (200) or why there are none.
+    `flaky` takes labels and options, raises `ValueError` for wrong ones, and gives why the store can't say.
     `webhook` takes one: the kind of forge, the name of a source or "", the headers (names in lower case) and the raw
     body; it gives the status to answer with, and why.
     `notifications` gives what was sent to whom, or why it can't be said. The tokens are asked for at every request,
@@ -104,6 +105,7 @@ class View:
     reload: Callable[[], Awaitable[Sequence[str]]]
     history: ReadHistory
     explain: Callable[[str, Sequence[tuple[str, str]], datetime | None], Awaitable[tuple[int, dict[str, Any] | str]]]
+    flaky: Callable[[Sequence[tuple[str, str]], Mapping[str, str]], Awaitable[dict[str, Any] | str]]
     webhook: Callable[[str, str, Mapping[str, str], bytes], Awaitable[tuple[int, str]]]
     quiet: Quiet
     notifications: Callable[[TellingQuery], Awaitable[Sequence[Telling] | str]]

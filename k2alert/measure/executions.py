@@ -15,7 +15,7 @@ from typing import NamedTuple
 from k2alert.measure.ledger import Ledger, Place
 from k2alert.model import EvidenceRefs, Kind, Measured, ReportEntry, Window
 
-__all__ = ["TEST_EVIDENCE", "TEST_FORMULAS", "Chosen", "Executions", "FlakyTests"]
+__all__ = ["TEST_EVIDENCE", "TEST_FORMULAS", "Chosen", "Executions", "FlakyTests", "Group", "group_of", "is_burst"]
 
 Chosen = Mapping[Place, int]
 """Of each project the set of tests that count, where not all do."""
@@ -33,7 +33,7 @@ Case = tuple[int, int]
 """A report's number and a test's."""
 
 
-class _Group(NamedTuple):
+class Group(NamedTuple):
     """Reports of the same job on the same commit; one without a commit is a group of its own."""
 
     place: Place
@@ -157,24 +157,25 @@ def _tallies(ledger: Ledger, span: tuple[int, int]) -> _Tallies:
 
 def _flaky(ledger: Ledger, span: tuple[int, int]) -> FlakyTests:
     reports: Sequence[ReportEntry] = ledger.within(span)
-    suspects = {_group(ledger, report) for report in reports if report.failing}
-    passed: defaultdict[_Group, int] = defaultdict(int)
-    failed: defaultdict[_Group, int] = defaultdict(int)
+    suspects = {group_of(ledger, report) for report in reports if report.failing}
+    passed: defaultdict[Group, int] = defaultdict(int)
+    failed: defaultdict[Group, int] = defaultdict(int)
     found: defaultdict[Job, int] = defaultdict(int)
     for report in reports:
-        group = _group(ledger, report)
+        group = group_of(ledger, report)
         if group in suspects:
             passed[group] |= report.ran & (~report.failing | report.mixed)
-            failed[group] |= 0 if _is_burst(report) else report.failing
+            failed[group] |= 0 if is_burst(report) else report.failing
             found[group.place, group.job] |= report.mixed
     for group, tests in failed.items():
         found[group.place, group.job] |= tests & passed[group]
     return found
 
 
-def _group(ledger: Ledger, report: ReportEntry) -> _Group:
+def group_of(ledger: Ledger, report: ReportEntry) -> Group:
+    """The reports that a report is held against."""
     info = ledger.info(report)
-    return _Group(info.place, info.workflow, info.job, report.sha, 0 if report.sha else report.ref)
+    return Group(info.place, info.workflow, info.job, report.sha, 0 if report.sha else report.ref)
 
 
 def _distinct(ledger: Ledger, span: tuple[int, int]) -> _Distinct:
@@ -188,7 +189,8 @@ def _distinct(ledger: Ledger, span: tuple[int, int]) -> _Distinct:
     return _Distinct(ran, totals)
 
 
-def _is_burst(report: ReportEntry) -> bool:
+def is_burst(report: ReportEntry) -> bool:
+    """Whether most of it failed, so that it says more of the machine than of its tests."""
     failures = report.failing.bit_count()
     return failures >= _FEWEST_OF_A_BURST and 2 * failures > report.ran.bit_count()
 

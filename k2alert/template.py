@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, nodes, pass_context
@@ -232,12 +233,17 @@ _ENVIRONMENT = _environment()
 
 def compile_template(source: str, *, names: Collection[str], functions: Collection[str]) -> Template:
     """A template that may use these names and call these functions. Raises `TemplateError`."""
+    return _compile(source, frozenset(names), frozenset(functions))
+
+
+@lru_cache(maxsize=1024)  # rules share messages, and most of what a reload reads was read before
+def _compile(source: str, names: frozenset[str], functions: frozenset[str]) -> Template:
     if len(source) > _LONGEST_SOURCE:
         raise TemplateError(f"too long: {len(source)} characters (at most {_LONGEST_SOURCE})", 1)
     try:
         tree = _ENVIRONMENT.parse(source)
         _check_size(tree)
-        checker = _Checker(frozenset(names), frozenset(functions))
+        checker = _Checker(names, functions)
         checker.check(tree, loops=0, local=frozenset())
         compiled = _compiled(tree)
     except TemplateSyntaxError as error:

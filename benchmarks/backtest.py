@@ -1,8 +1,10 @@
 """How long a backtest takes: 30 days of 100 projects with 20 runs a day each, 20 rules, judged every 30 s.
 
-    .venv/bin/python benchmarks/backtest.py [PROJECTS] [DAYS]
+    .venv/bin/python benchmarks/backtest.py [PROJECTS] [DAYS] [noisy|calm]
 
-Prints what it took to record the history, to read it into memory, and to rehearse the rules; and what they came to.
+Prints what it took to record the history, and to rehearse the rules; and what they came to. The noisy history (one day
+in ten half of the runs fail, else one in twenty) makes each rule fire some four times a month for each project; the
+calm one (one day in thirty, and one run in fifty) about once a month.
 """
 
 import asyncio
@@ -24,6 +26,8 @@ from k2alert.rehearse.backtest_source import rehearse
 END = datetime(2026, 3, 1, tzinfo=UTC)
 RUNS_A_DAY = 20
 LOOK_BACK = timedelta(days=8)
+BAD_DAYS = {"noisy": 0.1, "calm": 1 / 30}
+FAILING = {"noisy": 0.05, "calm": 0.02}  # of the runs on other days
 
 MAIN = """
 sources: [{{type: gitlab, name: gitlab, url: "http://127.0.0.1", token: abcdefgh, projects: [{projects}]}}]
@@ -65,15 +69,15 @@ def rules() -> str:
     return "\n".join(lines) + "\n"
 
 
-def history(project: int, days: int) -> list[PipelineRun]:
+def history(project: int, days: int, kind: str) -> list[PipelineRun]:
     """One project's runs, from a seeded generator: some days are bad."""
     chance = random.Random(project)
     runs = []
     start = END - timedelta(days=days) - LOOK_BACK
     for number in range((days + LOOK_BACK.days) * RUNS_A_DAY):
         created = start + timedelta(days=number / RUNS_A_DAY, seconds=chance.uniform(0, 3600))
-        bad = random.Random(f"{project} {created:%j}").random() < 0.1
-        result = Result.FAILURE if chance.random() < (0.5 if bad else 0.05) else Result.SUCCESS
+        bad = random.Random(f"{project} {created:%j}").random() < BAD_DAYS[kind]
+        result = Result.FAILURE if chance.random() < (0.5 if bad else FAILING[kind]) else Result.SUCCESS
         duration = timedelta(seconds=chance.lognormvariate(6.5, 0.6))
         runs.append(_run(f"k2/p{project}", str(number), created, created + duration, result))
     return [run for run in runs if run.seen <= END]
@@ -104,7 +108,7 @@ def _run(project: str, id: str, created: datetime, finished: datetime, result: R
     )
 
 
-async def record(store: Store, projects: int, days: int) -> int:
+async def record(store: Store, projects: int, days: int, kind: str) -> int:
     """The whole history into a store; how many runs that were."""
     count = 0
     for number in range(projects):
@@ -112,14 +116,14 @@ async def record(store: Store, projects: int, days: int) -> int:
         first = END - timedelta(days=days) - LOOK_BACK
         known = Project(source="gitlab", key=path, path=path, first_seen_at=first, covered_since=first)
         await store.save_project(replace(known, complete_at=END))
-        runs = history(number, days)
+        runs = history(number, days, kind)
         count += len(runs)
         await store.save(runs)
     await store.close()
     return count
 
 
-def main(projects: int = 100, days: int = 30) -> None:
+def main(projects: int = 100, days: int = 30, kind: str = "noisy") -> None:
     """Everything once, and what it took."""
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -130,7 +134,7 @@ def main(projects: int = 100, days: int = 30) -> None:
         if config is None:
             raise RuntimeError("the configuration is wrong")
         began = time.perf_counter()
-        runs = asyncio.run(record(open_store(config.store), projects, days))
+        runs = asyncio.run(record(open_store(config.store), projects, days, kind))
         recorded, cpu = time.perf_counter(), time.process_time()
         step = config.evaluation_interval
         grid = Grid(END - timedelta(days=days), step, timedelta(days=days) // step + 1)
@@ -145,10 +149,11 @@ def main(projects: int = 100, days: int = 30) -> None:
 
         incidents, messages = asyncio.run(play())
         took, used = time.perf_counter() - recorded, time.process_time() - cpu
-    print(f"{projects} projects, {days} d, {runs} runs, {len(CONDITIONS)} rules, {grid.count} instants")
+    print(f"{projects} projects, {days} d, {kind}, {runs} runs, {len(CONDITIONS)} rules, {grid.count} instants")
     print(f"recorded in {recorded - began:.1f} s; rehearsed in {took:.1f} s (CPU {used:.1f} s)")
     print(f"{incidents} incidents, {messages} messages")
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:3]))
+    asked = dict(enumerate(sys.argv))
+    main(int(asked.get(1, 100)), int(asked.get(2, 30)), asked.get(3, "noisy"))

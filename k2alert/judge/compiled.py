@@ -6,6 +6,7 @@ nodes of contract §2 can be compiled, so the inner door is as narrow as that of
 
 import ast
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from k2alert.judge.evaluate import OPERATORS, Names
@@ -22,8 +23,7 @@ def compile_tree(tree: ast.expr) -> Compiled:
 
 
 def _name(node: ast.Name) -> Compiled:
-    name = node.id
-    return lambda names: names[name]
+    return itemgetter(node.id)  # half a call less than a closure, in what is asked most
 
 
 def _constant(node: ast.Constant) -> Compiled:

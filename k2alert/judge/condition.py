@@ -73,6 +73,11 @@ class Condition:
         """Every use of a metric, in reading order."""
         return tuple(use for use, _ in self._uses)
 
+    @property
+    def holds(self) -> Compiled:
+        """`evaluate` for who asks a million times."""
+        return self._holds
+
     def evaluate(self, names: Names) -> bool | None:
         """Whether it holds; None is no data."""
         truth: bool | None = self._holds(names)

@@ -63,7 +63,7 @@ def truth_at(
     """
     scope = Scope(rule, identity=identity, labels=labels, measures=measures, metrics=metrics, at=0)
     condition: Condition = rule.condition
-    evaluate = holds or condition.evaluate
+    evaluate = holds or condition.holds
 
     def truth(at: int) -> Truth:
         scope.move(at)

@@ -5,7 +5,7 @@ the true number. Where nothing is there, counts are 0 and everything else has no
 each metric means; a metric that nothing collects has no line here, and no data.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from k2alert.measure.columns import (
@@ -81,12 +81,12 @@ def _quantile(lengths: Lengths, percent: int) -> Formula:
     def quantile(series: Series, window: Window, at: int) -> Measured:
         span = series.counted(window, at)
         key = (lengths.known, percent, window)
-        return series.remember(key, span, lambda: _interpolated(sorted(span.lengths(lengths)), percent))
+        return series.remember(key, span, lambda: _interpolated(series.ordered(lengths, window, span), percent))
 
     return quantile
 
 
-def _interpolated(ordered: list[int], percent: int) -> Measured:
+def _interpolated(ordered: Sequence[int], percent: int) -> Measured:
     if not ordered:
         return NO_DATA
     index, part = divmod(percent * (len(ordered) - 1), 100)

@@ -5,6 +5,7 @@ in a short sorted list, and are looked at only for times before the last of them
 now costs two binary searches, and asking about the past gives what was true then.
 """
 
+from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -13,7 +14,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from k2alert.measure.columns import DECIDED, Column
+from k2alert.measure.columns import DECIDED, Column, Lengths
 from k2alert.measure.streaks import Lanes, Streak
 from k2alert.measure.timeline import NEVER, Row, Span, Timeline, row_of
 from k2alert.model import Entry, Kind, OpenEntry, RunState, Window
@@ -22,13 +23,15 @@ __all__ = ["Series"]
 
 _MILLISECOND = timedelta(milliseconds=1)
 _ORDER = attrgetter("finished", "ref")
+_SHORT = 64  # rows that are sorted sooner than brought up to date
+_NONE = array("q")
 _Answer = TypeVar("_Answer")
 
 
 class Series:
     """Rows of one kind, and the open runs or jobs by their key."""
 
-    __slots__ = ("_counted", "_lanes", "_memory", "_past", "_settled", "jobs", "line", "opens")
+    __slots__ = ("_counted", "_lanes", "_memory", "_ordered", "_past", "_settled", "jobs", "line", "opens")
 
     def __init__(self, kind: Kind) -> None:
         self.jobs = kind is Kind.JOB
@@ -39,6 +42,7 @@ class Series:
         self._lanes: Lanes | None = None
         self._memory: dict[Hashable, tuple[Span, Any]] = {}
         self._counted: dict[Window, tuple[int, Span]] = {}  # what was asked last of each window
+        self._ordered: dict[tuple[Lengths, Window], tuple[Span, array[int]]] = {}
 
     def __bool__(self) -> bool:
         return bool(self.line or self._past or self.opens)
@@ -89,6 +93,7 @@ class Series:
     def _forget(self) -> None:
         self._memory.clear()
         self._counted.clear()
+        self._ordered.clear()
 
     def _settle(self) -> None:
         self._settled = max((row.superseded for row in self._past), default=0)
@@ -154,6 +159,24 @@ class Series:
             held = self._memory[key] = (span, compute())
         answer: _Answer = held[1]
         return answer
+
+    def ordered(self, lengths: Lengths, window: Window, span: Span) -> Sequence[int]:
+        """The known lengths of a window's rows, shortest first; good until the next question.
+
+        A long window that has moved on a little lets go of a few and takes a few in, rather than being sorted anew.
+        """
+        if span.size < _SHORT:
+            return sorted(span.lengths(lengths))
+        before, found = self._ordered.get((lengths, window), (None, _NONE))
+        if before is None or before.extra or span.extra or not before.low <= span.low <= before.high <= span.high:
+            found = array("q", sorted(span.lengths(lengths)))
+        elif before != span:
+            for gone in Span(self.line, before.low, span.low).lengths(lengths):
+                del found[bisect_left(found, gone)]
+            for come in Span(self.line, before.high, span.high).lengths(lengths):
+                insort(found, come)
+        self._ordered[lengths, window] = (span, found)
+        return found
 
     # --------------------------------------------------------------------------------------- how it is found
 

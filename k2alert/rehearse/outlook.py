@@ -87,6 +87,7 @@ class _View:
     def __init__(self, scene: Scene, board: Board, series: _OneSeries, case: Case, outlook: Outlook) -> None:
         rule, target = case.rule, case.target
         self.case = case
+        self._is_fixed = case.is_fixed
         self._board = board
         self._outlook = outlook
         self._truth_at = partial(
@@ -118,7 +119,7 @@ class _View:
 
     def look(self, instant: int, at: int) -> None:
         """Notes whether an inactive alert must be judged at this instant."""
-        target = self.case.is_fixed or is_target(self._board, self.case, at)
+        target = self._is_fixed or is_target(self._board, self.case, at)
         stirs = target is not self._was_target or (target and self._truth(at) not in self._quiet)
         self._was_target = target
         self._outlook.instants.append(instant)

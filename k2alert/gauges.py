@@ -6,7 +6,7 @@ from datetime import datetime
 from k2alert.config.model import Config
 from k2alert.expose.exposition import NEVER_SHOWN, Family, gauge_families
 from k2alert.labels import Labels, matches_all
-from k2alert.model import Kind, Measures, Metric, Project, Window
+from k2alert.model import Kind, Measures, Metric, Needs, Project, Window
 from k2alert.recall import export_selection
 from k2alert.times import to_ms
 
@@ -25,6 +25,7 @@ def ci_families(
     selection = export_selection(config)
     own = {"source", "project"} | {name for entry in config.project_labels for name in entry.labels}
     at = to_ms(now)
+    blind = _blind_to_open_jobs(config, metrics)
     if not NEVER_SHOWN.isdisjoint(selection.by):
         return
     for kind in Kind:
@@ -41,7 +42,30 @@ def ci_families(
             label_sets = [(identity, _shown(config, identity)) for identity in found if _is_read(identity, projects)]
         for first in range(0, len(label_sets), _AT_A_TIME):
             part = label_sets[first : first + _AT_A_TIME]
-            yield from gauge_families(fitting, measures, selection, part, config.export.windows, at=at)
+            for known, of in _known(fitting, part, blind if kind is Kind.JOB else frozenset()):
+                yield from gauge_families(known, measures, selection, of, config.export.windows, at=at)
+
+
+_LabelSets = list[tuple[Labels, Labels]]
+
+
+def _blind_to_open_jobs(config: Config, metrics: Mapping[str, Metric]) -> frozenset[str]:
+    """The sources whose open runs are read without their jobs: GitHub's, unless a rule or a webhook tells of them."""
+    spoken_of = {metrics[name].kind for rule in config.rules for name in rule.condition.metrics if name in metrics}
+    silent = [source for source in config.sources if source.type == "github" and not source.webhook_secret]
+    return frozenset() if Kind.JOB in spoken_of else frozenset(source.name for source in silent)
+
+
+def _known(
+    metrics: Mapping[str, Metric], label_sets: _LabelSets, blind: frozenset[str]
+) -> Iterator[tuple[Mapping[str, Metric], _LabelSets]]:
+    """All of these, but for what is going on at a source that is blind to it: there is no zero where nobody looked."""
+    seen = [(identity, shown) for identity, shown in label_sets if identity.get("source") not in blind]
+    if len(seen) == len(label_sets):
+        yield metrics, label_sets
+        return
+    yield {name: metric for name, metric in metrics.items() if metric.needs is not Needs.STATE}, label_sets
+    yield {name: metric for name, metric in metrics.items() if metric.needs is Needs.STATE}, seen
 
 
 def _of_projects(config: Config, projects: Sequence[Project], names: set[str]) -> list[tuple[Labels, Labels]]:

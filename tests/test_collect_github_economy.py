@@ -109,8 +109,6 @@ def test_an_open_run_that_no_list_shows_is_asked_for_by_id_and_costs_when_it_cha
     world.look(1)
     costs = [world.look(1) for _ in range(8)]
     assert [line for look in costs for line in look] == [
-        IN_PROGRESS,
-        QUEUED,  # it has left that list
         "/actions/runs/1?",
         "/actions/runs/1/jobs?filter=all&per_page=100&page=1",
     ]

@@ -6,7 +6,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pydantic import SecretStr
 
+from k2alert.collect.settings import SourceSettings
 from k2alert.cycle import Plan
 from k2alert.expose.exposition import joined
 from k2alert.gauges import ci_families
@@ -257,6 +259,30 @@ def test_gauges_show_projects_that_are_read_and_no_others(tmp_path: Path) -> Non
     assert [sample.value for sample in families["k2alert_ci_success_ratio"]] == [2 / 3, 2 / 3]
     assert [sample.labels for sample in families["k2alert_ci_runs_running"]] == ['{project="pay/api",source="gitlab"}']
     assert families["k2alert_ci_coverage_ratio"] == []  # nobody reports any
+
+
+@pytest.mark.parametrize(
+    ("secrets", "condition", "shown"),
+    [((), "success_rate < 0.5", False), (("s3cret",), "success_rate < 0.5", True), ((), "pending_jobs > 5", True)],
+    ids=["nobody looks", "webhooks tell", "a rule speaks of jobs"],
+)
+def test_there_is_no_zero_for_jobs_that_wait_where_nobody_looked(
+    secrets: tuple[str, ...], condition: str, shown: bool, tmp_path: Path
+) -> None:
+    rules = RED.replace("consecutive_failures >= 2", condition).replace("consecutive_failures", "value")
+    bench = Bench(tmp_path, rules, "pay/api main ++-")
+    hub = SourceSettings(type="github", name="hub", webhook_secret=tuple(map(SecretStr, secrets)))
+    config = replace(bench.config, sources=(*bench.config.sources, hub))
+    read = (*PROJECTS[:1], replace(PROJECTS[0], source="hub"))
+
+    families = {
+        family.name: {sample.labels for sample in family.samples}
+        for family in joined(ci_families(config, METRICS, bench.scene.measures, read, now=T0))
+    }
+
+    gitlab, github = (f'{{project="pay/api",source="{source}"}}' for source in ("gitlab", "hub"))
+    assert families["k2alert_ci_jobs_pending"] == ({gitlab, github} if shown else {gitlab})
+    assert families["k2alert_ci_runs_pending"] == {gitlab, github}
 
 
 def test_an_inactive_alert_is_not_shown_to_anyone(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ look stay the same from look to look, with the ETags of the last answers, in thi
 
 1. the newest hundred runs; where they do not reach back to `Ask.since`, everything created since then, in ranges of
    at most 1,000 (all that GitHub lists for one search);
-2. every five minutes, what is in progress or queued, of any age: re-runs of old runs that go on now;
+2. every five minutes, what is in progress or queued, of any age: re-runs of old runs that go on now (every fifteen
+   where those lists keep changing, which costs);
 3. each run that the store holds as open and that no list showed, by its id;
 4. once a day, and in a backfill: the runs of the last 30 days (the age at which GitHub refuses a re-run), for
    re-runs that began and ended between two looks, and for runs that were created before `Ask.since` and ended after.
@@ -43,6 +44,8 @@ _SECOND = timedelta(seconds=1)  # the resolution of `created`
 _FEW = 300  # runs of thirty days that one search gives in so few pages that ETags of thirty days would save nothing
 _IDENTIFIED_EVERY = timedelta(hours=1)
 _GOING_ON_EVERY = timedelta(minutes=5)  # two requests that show what the newest hundred runs do not: rarely anything
+_BUSY_EVERY = timedelta(minutes=15)  # where they were billed the last time
+_GOING_ON = "going on"  # the bookmark: whether they were
 _OPEN = (RunState.PENDING, RunState.RUNNING)
 
 
@@ -114,7 +117,8 @@ class _Runs:
         self._changed_since = self._find_changed_since()
         self._met: set[str] = set()
         self._all_met = False  # the first list showed all there are
-        self._turn = reading.is_due("going on", _GOING_ON_EVERY) or self.sweeps
+        busy = reading.left.get(_GOING_ON, Bookmark(ask.now, made=False)).made
+        self._turn = reading.is_due(_GOING_ON, _BUSY_EVERY if busy else _GOING_ON_EVERY) or self.sweeps
         self._total: int | None = None
 
     def read(self) -> Steps[Failure | None]:
@@ -157,10 +161,14 @@ class _Runs:
         """
         if self._all_met or not self._turn:
             return None
+        changed = False
         for status in ("in_progress", "queued"):
-            failure = yield from self._read_search("status", status)
+            page = yield from self._ask_page("status", status, 1)
+            failure = yield from self._read_search("status", status, page)
             if failure is not None:
                 return failure
+            changed = changed or (isinstance(page, RunPage) and page.changed)
+        self._reading.kept[_GOING_ON] = Bookmark(self._ask.now, made=changed)
         return None
 
     def _read_followed(self) -> Steps[Failure | None]:

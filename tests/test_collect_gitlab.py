@@ -150,6 +150,64 @@ async def test_a_long_history_is_read_to_its_end_in_batches(gitlab, watch, way):
     ]
 
 
+def failing(number: int, **given: Any) -> StandinPipeline:
+    """A pipeline that failed by a job, with another that failed and may."""
+    lint = job(number * 100 + 1, "lint", status="failed", allow_failure=True)
+    return pipeline(number, status="failed", jobs=(job(number * 100, status="failed", **given), lint))
+
+
+async def test_a_backfill_asks_why_jobs_failed_for_many_pipelines_at_once(gitlab, watch):
+    gitlab.put("k2/app", *(failing(number, failure_reason="api_failure") for number in range(1, 121)))
+    seen = await watch(first=True)
+    assert [request.kind for request in seen.requests].count("graphql") == 6
+    assert [request.path for request in seen.requests if request.kind == "jobs"] == ["/v4/projects/42/jobs"] * 3
+    assert [run.outcomes[0].result for run in seen.runs.values()] == [Result.ERROR] * 120
+    assert {run.title for run in seen.runs.values()} == {"Change something"}
+    gitlab.graphql = False
+    by_rest = await watch()
+    assert seen.runs == by_rest.runs
+
+
+async def test_a_list_of_failed_jobs_that_would_cost_more_than_it_saves_is_left_alone(gitlab, watch):
+    for number in range(2, 12):
+        allowed = (job(number * 1000 + n, f"lint {n}", status="failed", allow_failure=True) for n in range(90))
+        gitlab.put("k2/app", pipeline(number, jobs=(*allowed, job(number * 1000 + 99))))
+    gitlab.put("k2/app", failing(1, failure_reason="api_failure"))
+    seen = await watch(first=True)
+    assert seen.runs["1"].outcomes[0].result is Result.ERROR
+    assert [request.kind for request in seen.requests] == ["graphql", *(["jobs"] * 4)]
+
+
+def told_by_graphql(*statuses: str) -> dict[str, Any]:
+    """GraphQL's answer of pipelines from number 7 on that came to these, each with a job that did too."""
+    nodes = []
+    for number, status in enumerate(statuses, 7):
+        jobs = [{"id": f"gid://gitlab/Ci::Build/{number + 2}", "name": "t", "status": status}]
+        node = {"id": f"gid://gitlab/Ci::Pipeline/{number}", "status": status, "createdAt": "2026-01-05T11:00:00Z"}
+        nodes.append(node | {"jobs": {"nodes": jobs, "pageInfo": {}}})
+    listing = {"nodes": nodes, "pageInfo": {"hasNextPage": False}}
+    return {"data": {"project": {"id": "gid://gitlab/Project/42", "fullPath": "k2/app", "pipelines": listing}}}
+
+
+@pytest.mark.parametrize("answer", [Failure("forbidden", "403", 403), [], {"no": "list"}, [{"id": 1}]])
+def test_where_the_list_of_failed_jobs_says_nothing_each_pipeline_is_asked(answer):
+    rest = [{"id": 9, "name": "t", "status": "failed", "failure_reason": "api_failure"}]
+
+    def tell(request: Request) -> Any:
+        data = told_by_graphql("FAILED") if request.body else answer if request.path == "/v4/projects/42/jobs" else rest
+        return data if isinstance(data, Failure) else Response(200, {}, data)
+
+    seen = replay(look(ask(first=True)), tell)
+    assert seen.runs["7"].outcomes[0].result is Result.ERROR
+    assert len(seen.requests) == 3
+
+
+def test_a_limit_met_in_the_list_of_failed_jobs_ends_the_look():
+    limited = answering(graphql=told_by_graphql("FAILED", "SUCCESS"), jobs=Failure("rate_limited", "429", 429))
+    seen = replay(look(ask(first=True)), limited)
+    assert (seen.look.failure.reason, list(seen.runs), len(seen.requests)) == ("rate_limited", ["8"], 2)
+
+
 async def test_what_finished_and_is_known_is_not_read_again(gitlab, watch, way):
     gitlab.put("k2/app", *(pipeline(number) for number in range(1, 4)), pipeline(4, finished_at=T0 + MINUTE))
     first = await watch()

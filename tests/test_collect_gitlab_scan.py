@@ -371,6 +371,9 @@ class Model:
             return as_summary(one.suites_at(self.now))
         if request.kind == "test_report":
             return as_report(one.suites_at(self.now))
+        if request.kind == "jobs" and "/pipelines/" not in request.path:
+            failed = [(each, run) for run in runs for each in run.jobs if each.status == "failed"]
+            return [as_job(project, run, each, *at) for each, run in sorted(failed, key=lambda pair: -pair[0].id)]
         if request.kind == "jobs":
             return [as_job(project, one, each, *at) for each in one.jobs]
         params = dict(request.params)

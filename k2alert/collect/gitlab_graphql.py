@@ -13,6 +13,7 @@ from k2alert.collect.flow import Failure, Request
 from k2alert.collect.gitlab_parse import id_of, text, title_of
 from k2alert.collect.gitlab_queries import Refused, TooMuch, Unknown, drop, dropped, hear, write_query
 from k2alert.collect.gitlab_reading import Reading, Steps, fetch
+from k2alert.collect.gitlab_reasons import explain, read_failed_jobs
 from k2alert.collect.gitlab_reports import read_reports
 from k2alert.collect.gitlab_rest import read_jobs, unless_gone
 from k2alert.collect.gitlab_sizes import PAGE
@@ -143,31 +144,45 @@ def _count(project: Mapping[str, Any]) -> int | None:
 
 def _read_nodes(reading: Reading, nodes: Sequence[Any]) -> Steps[Failure | None]:
     runs: list[PipelineRun] = []
-    items: dict[str, Any] = {}
-    failure = None
-    for node in nodes:
-        item = pipeline_words(node if isinstance(node, Mapping) else {}, reading.project.web_url)
-        if not reading.takes(item):
-            continue
-        run = yield from _read_run(reading, node, item)
+    listed = {id_of(item): (item, node) for node in nodes if (item := _take(reading, node)) is not None}
+    whole = {number: _jobs(reading, node) for number, (_, node) in listed.items()}
+    failed = [jobs for number, jobs in whole.items() if jobs is not None and listed[number][0]["status"] == "failed"]
+    failure = yield from read_failed_jobs(reading, failed)
+    for number, (item, _) in listed.items():
+        if failure is not None and (whole[number] is None or item["status"] == "failed"):
+            continue  # what needs no more than the answer is kept
+        run = yield from _read_run(reading, item, whole[number])
         if isinstance(run, Failure):
             failure = run
-            break
-        if run is not None:
+        elif run is not None:
             runs.append(run)
-            items[run.id] = item
     yield reading.batch(runs)
-    return failure or (yield from read_reports(reading, runs, items))
+    return failure or (yield from read_reports(reading, runs, {number: item for number, (item, _) in listed.items()}))
+
+
+def _take(reading: Reading, node: Any) -> dict[str, Any] | None:
+    """A pipeline in REST's words, if it is to be read."""
+    item = pipeline_words(node if isinstance(node, Mapping) else {}, reading.project.web_url)
+    return item if reading.takes(item) else None
+
+
+def _jobs(reading: Reading, node: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """All jobs of a pipeline in REST's words; None where the answer does not hold them all."""
+    nodes, info = connection(node.get("jobs"))
+    if nodes is None or info.get("hasNextPage") is True:
+        return None
+    return [words for job in nodes if (words := job_words(job, reading.project.web_url)) is not None]
 
 
 def _read_run(
-    reading: Reading, node: Mapping[str, Any], item: Mapping[str, Any]
+    reading: Reading, item: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]] | None
 ) -> Steps[PipelineRun | Failure | None]:
-    nodes, info = connection(node.get("jobs"))
-    if nodes is not None and item["status"] != "failed" and info.get("hasNextPage") is not True:
-        words = (job_words(job, reading.project.web_url) for job in nodes)
-        return reading.make_run(item, [job for job in words if job is not None])
-    jobs = yield from read_jobs(reading, id_of(item))
-    if isinstance(jobs, Failure):
-        return (yield from unless_gone(reading, jobs))
-    return reading.make_run(item, jobs, title=title_of(jobs))
+    if jobs is not None and item["status"] != "failed":
+        return reading.make_run(item, jobs)
+    listed = explain(reading, jobs) if jobs is not None else None
+    if listed is not None:
+        return reading.make_run(item, listed, title=next(filter(None, (title_of([job]) for job in listed)), ""))
+    asked = yield from read_jobs(reading, id_of(item))
+    if isinstance(asked, Failure):
+        return (yield from unless_gone(reading, asked))
+    return reading.make_run(item, asked, title=title_of(asked))

@@ -6,6 +6,7 @@ refused without reading anything twice.
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -44,6 +45,10 @@ class Reading:
     handled: set[str] = field(default_factory=set)
     malformed: list[str] = field(default_factory=list)
     ended: bool = False
+    failing: int = 0  # pipelines met that failed
+    failed_jobs: dict[str, Any] = field(default_factory=dict)  # the project's, by id, as far as they were listed:
+    failed_page: int = 1  # the next page of the list, 0 where there is none
+    failed_until: float = inf  # down to this id
     bookmarks: dict[str, Any] = field(default_factory=dict)
     marks: dict[str, Any] = field(default_factory=dict)
     _listed: dict[str, Any] = field(default_factory=dict)  # the marks that listed pipelines would have

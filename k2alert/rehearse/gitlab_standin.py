@@ -151,6 +151,7 @@ class StandinGitLab:
         app.router.add_get(project + "/pipelines", self._list_pipelines)
         app.router.add_get(project + "/pipelines/{pipeline}", self._show_pipeline)
         app.router.add_get(project + "/pipelines/{pipeline}/jobs", self._list_jobs)
+        app.router.add_get(project + "/jobs", self._list_all_jobs)
         app.router.add_get(project + "/jobs/{job}/artifacts", self._give_artifacts)
         app.router.add_get(project + "/pipelines/{pipeline}/test_report_summary", self._show_summary)
         app.router.add_get(project + "/pipelines/{pipeline}/test_report", self._show_report)
@@ -215,6 +216,15 @@ class StandinGitLab:
         scopes = request.query.getall("scope[]", [])
         jobs = [job for job in jobs if not job.bridge and (not scopes or status_at(job, now) in scopes)]
         return page_of(request, jobs, lambda job: as_job(shelf.project, pipeline, job, now, url))
+
+    async def _list_all_jobs(self, request: web.Request) -> web.Response:
+        self.requests["jobs"] += 1
+        shelf, now, url = self._find(request), self.clock(), str(request.url.origin())
+        scopes = request.query.getall("scope[]", [])
+        rows = [(job, run) for run in shelf.newest_first(now) for job in run.jobs if job.created_at <= now]
+        rows = [row for row in rows if not row[0].bridge and (not scopes or status_at(row[0], now) in scopes)]
+        rows.sort(key=lambda row: -row[0].id)
+        return page_of(request, rows, lambda row: as_job(shelf.project, row[1], row[0], now, url))
 
     async def _show_summary(self, request: web.Request) -> web.Response:
         self.requests["test_report_summary"] += 1

@@ -201,6 +201,7 @@ class Rounds:
         await self._publish(scene, made, took)  # before telling: who follows a message finds what it says
         await self._set_anew(setting)
         self._desks.begin(self._due())
+        await asyncio.sleep(0)  # with thousands due each of these takes a while; others may work in between
         await self._tidy(setting)
 
     async def _set_anew(self, setting: Setting) -> None:

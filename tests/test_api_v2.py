@@ -176,6 +176,75 @@ async def test_every_answer_is_one_of_alertmanagers_own_document_and_of_ours(
         assert await get(session, "receivers") == [{"name": name} for name in ("team", "boss", "nobody")]
 
 
+@dataclass(frozen=True)
+class Client:
+    """A client made from Alertmanager's own document: what it may not ask, and what it can't read, fails the test."""
+
+    document: Mapping[str, Any]
+    session: aiohttp.ClientSession
+
+    async def ask(self, method: str, path: str, query: str = "", body: Any = None, **names: str) -> Any:
+        """Calls the operation; `path` as in the document, with `names` to be put into it."""
+        operation = self.document["paths"][path][method.lower()]
+        parameters = [self._resolved(one) for one in operation.get("parameters", ())]
+        asked = {pair.partition("=")[0] for pair in query.split("&") if pair}
+        assert asked <= {one["name"] for one in parameters if one["in"] == "query"}, asked
+        for one in parameters:
+            if one["in"] == "body":
+                self._check(one["schema"], body)
+        url = f"/api/v2{path.format(**names)}" + (f"?{query}" if query else "")
+        async with self.session.request(method, url, json=body) as answer:
+            said = self._resolved(operation["responses"][str(answer.status)])
+            if "schema" not in said:
+                return answer.status
+            assert answer.content_type == "application/json"
+            found = await answer.json()
+        self._check(said["schema"], found)
+        return found
+
+    def _resolved(self, part: dict[str, Any]) -> dict[str, Any]:
+        found: Any = self.document
+        for word in part["$ref"].removeprefix("#/").split("/") if "$ref" in part else ():
+            found = found[word]
+        return found if "$ref" in part else part
+
+    def _check(self, schema: Mapping[str, Any], value: Any) -> None:
+        whole = {**schema, "definitions": self.document["definitions"]}
+        jsonschema.Draft4Validator(whole).validate(value)
+
+
+async def test_the_calls_of_a_dashboard_are_answered_as_alertmanagers_document_says(
+    swagger: dict[str, Any], tmp_path: Path
+) -> None:
+    """What karma and the like do: read status, groups and silences, silence a group, see it, and end that."""
+    shown = "active=true&silenced=true&inhibited=true"
+    async with serving(tmp_path) as (_, session):
+        client = Client(swagger, session)
+        status = await client.ask("GET", "/status")
+        assert status["cluster"]["status"] == "disabled"
+        assert [one["name"] for one in await client.ask("GET", "/receivers")] == ["team", "boss", "nobody"]
+        groups = await client.ask("GET", "/alerts/groups", shown)
+        (red,) = (one for group in groups for one in group["alerts"] if one["labels"]["alertname"] == "main_is_red")
+        assert red["status"]["state"] == "active"
+        matchers = [
+            {"name": name, "value": value, "isRegex": False, "isEqual": True} for name, value in red["labels"].items()
+        ]
+        draft = wish("a=b", matchers=matchers)
+        id = (await client.ask("POST", "/silences", body=draft))["silenceID"]
+        found = await client.ask("GET", "/alerts", f'{shown}&unprocessed=true&filter=alertname="main_is_red"')
+        assert [one["status"]["silencedBy"] for one in found] == [[id]]
+        assert found[0]["fingerprint"] == red["fingerprint"]
+        assert (await client.ask("GET", "/silence/{silenceID}", silenceID=id))["status"]["state"] == "active"
+        changed = {**draft, "id": id, "comment": "for longer", "endsAt": iso(T0 + 2 * HOUR)}
+        assert (await client.ask("POST", "/silences", body=changed))["silenceID"] == id
+        assert await client.ask("DELETE", "/silence/{silenceID}", silenceID=id) == 200
+        (over,) = await client.ask("GET", "/silences", "filter=alertname=main_is_red")
+        assert (over["id"], over["comment"], over["status"]["state"]) == (id, "for longer", "expired")
+        assert await client.ask("DELETE", "/silence/{silenceID}", silenceID="none") == 404
+        assert "not a matcher" in await client.ask("GET", "/alerts/groups", "filter=nonsense")
+        assert "its own alerts" in await client.ask("POST", "/alerts", body=[{"labels": {"alertname": "x"}}])
+
+
 # ------------------------------------------------------------------------------------- alerts and groups
 
 
@@ -417,6 +486,8 @@ async def test_amtool_lists_alerts_and_adds_queries_and_expires_silences(tmp_pat
         status, out = await am("alert", "query", "-o", "json")
         assert (status, out[:1]) == (0, "["), out
         assert names(json.loads(out)) == {"main_is_red", "slow"}
+        assert "disabled" in (await am("cluster", "show"))[1]
+        assert "shows its configuration to nobody" in (await am("config", "show"))[1]
         status, out = await am("alert", "query", 'alertname=~"main.*"', "--receiver=team", "-o", "extended")
         assert (status, "main_is_red" in out, "slow" in out) == (0, True, False)
         long = ["--end", "2060-01-01T00:00:00Z", "--author", "ana", "--comment", "known"]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from itertools import groupby
 from typing import Protocol
 
@@ -351,7 +352,7 @@ class _Desk:
         listed = part.entry.handle.get(LIST_KEY)
         if listed is not None and (self.edits or part.is_remainder):
             return _address_of(listed)
-        return Labels({"address": self.address(self.integration, part.alerts)}).fingerprint
+        return _address_name(self.address(self.integration, part.alerts))
 
     def lists(self, address: str, parts: Sequence[Part]) -> Iterator[Due]:
         """The lists at one address that are due."""
@@ -399,6 +400,12 @@ class _Desk:
     def _is_recent(self, entry: LogEntry) -> bool:
         at = entry.first_sent_at if self.edits else entry.last_sent_at
         return at is not None and timedelta(0) <= self.now - at < STORM_SPAN
+
+
+@lru_cache(maxsize=1000)
+def _address_name(address: str) -> str:
+    """A short name of an address; kept, for a storm asks for the same one thousands of times."""
+    return Labels({"address": address}).fingerprint
 
 
 def _new_list(address: str, parts: Sequence[Part]) -> str:

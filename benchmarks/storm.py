@@ -4,8 +4,8 @@
 
 The daemon's own rounds, with a real store on disk; Slack (a bot, an incoming webhook), a mail server, a webhook and an
 Alertmanager are stand-ins in a process of their own. Prints, for each phase: how long it takes to judge, move alerts
-and plan, to do the whole round; for how long the event loop was held at most, all in CPU time; the memory; when the
-last message of each kind arrived, how many there were and how large.
+and plan, to do the whole round, until all was told, and for how long the event loop was held at most, all in CPU time;
+the memory; when the last message of each kind arrived, how many there were and how large.
 """
 
 import asyncio
@@ -268,13 +268,15 @@ async def phase(name: str, daemon: Daemon, receivers: Listening) -> None:
     for _ in range(40):
         await asyncio.sleep(0.05)
         await daemon.rounds.deliver()
+    told = time.thread_time() - round_from
     watching.cancel()
     heard = await receivers.heard()
     said = "; ".join(_heard(kind, heard[kind], told_from) for kind in KINDS if kind in heard) or "nothing"
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         f"{name}: CPU to judge {judged - began:.2f} s, to plan {due} messages {planning:.2f} s, of the round "
-        f"{took:.2f} s, of the longest hold of the loop {hold.longest:.2f} s; memory {memory:.0f} MiB at most\n"
+        f"{took:.2f} s, until all was told {told:.2f} s,\n"
+        f"    of the longest hold of the loop {hold.longest:.2f} s; memory {memory:.0f} MiB at most\n"
         f"    last heard, wall: {said}",
         flush=True,
     )

@@ -271,6 +271,17 @@ WRONG = [
 ]
 
 
+WRONG += [
+    (one_test("[]", EXPECT, more='start: "9999-12-31T23:00:00Z"'), ":5:12: start: must lie between 1990 and 2200"),
+    (one_test("[]", "{at: 20y, receiver: default}"), ":6:14: at: must be at most ten years: longer is no test"),
+    (one_test("[]", "{at: 9y, receiver: default}"), ":6:14: at: the rules would be judged 9,460,800 times before"),
+    (alone('{project: a/b, every: 1y, results: "+x20"}'), ":4:33: every: the last run would come after ten years"),
+    (alone("{project: a/b, result: success, duration: 99y}"), ":4:53: duration: must be at most ten years"),
+    (alone("{project: a/b, result: success, coverage: .nan}"), ":4:53: coverage: must be a number"),
+    (one_test("[]", EXPECT, more="unread: [{from: 5h, to: 1h}]"), ":5:14: unread[0]: to: must be after `from`"),
+]
+
+
 @pytest.mark.parametrize(("text", "said"), WRONG, ids=[said for _, said in WRONG])
 def test_what_cannot_be_is_told_at_its_place_and_in_one_line(tmp_path: Path, text: str, said: str) -> None:
     result = run_tests(tmp_path, text, rules=RULES)

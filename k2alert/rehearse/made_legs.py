@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from k2alert.model import Result, RunState
-from k2alert.rehearse.rule_test_given import RESULT_LETTERS, JobSpec, RerunSpec, RunsSpec, TestsSpec
+from k2alert.rehearse.rule_test_given import LONGEST_TEST, RESULT_LETTERS, JobSpec, RerunSpec, RunsSpec, TestsSpec
 from k2alert.times import format_duration
 
 __all__ = ["Ending", "Leg", "Stretch", "endings_of", "impossible", "legs_of"]
@@ -133,6 +133,10 @@ def _again(leg: Leg, length: timedelta) -> Iterator[JobSpec]:
 
 def impossible(spec: RunsSpec) -> Iterator[tuple[Path, str]]:
     """What cannot be of a series, each with its place inside it."""
+    last = spec.at + (len(endings_of(spec)) - 1) * (spec.every or _NONE)
+    if last > LONGEST_TEST:
+        yield ("every",), "every: the last run would come after ten years: longer is no test"
+        return
     said: dict[tuple[Path, str], None] = {}
     for ending in dict.fromkeys(ending for ending in endings_of(spec) if ending is not None):
         said.update(dict.fromkeys(_impossible(spec, ending)))

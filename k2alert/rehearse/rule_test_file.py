@@ -30,6 +30,8 @@ from k2alert.rehearse.rule_test_spec import Expectation, TestFile, TestSpec
 
 __all__ = ["ExpectedAlert", "ExpectedMessage", "RuleTest", "TestedFile", "read_test_file"]
 
+_MOST_ROUNDS = 1_000_000  # about a year of rounds every 30 s
+
 # ------------------------------------------------------------------------------------ what they come to
 
 
@@ -216,6 +218,10 @@ def _check_runs(sheet: Sheet, path: DocumentPath, spec: TestSpec) -> None:
 
 def _expected(sheet: Sheet, config: Config, path: DocumentPath, one: Expectation) -> ExpectedAlert | ExpectedMessage:
     place = sheet.place(path)
+    rounds = one.at // config.evaluation_interval
+    if rounds > _MOST_ROUNDS:
+        text = f"at: the rules would be judged {rounds:,} times before: set a longer evaluation_interval"
+        sheet.error((*path, "at"), text)
     if one.alert is not None and one.state is not None:
         _check_name(sheet, (*path, "alert"), "rule", one.alert, [rule.name for rule in config.rules])
         return ExpectedAlert(place, one.at, one.alert, one.labels, one.state, one.message, one.value)

@@ -17,9 +17,11 @@ from k2alert.measure.schedules import next_due
 from k2alert.model import Event, RefType, Result, RunState
 
 __all__ = [
+    "LONGEST_TEST",
     "RESULT_LETTERS",
     "DeploymentSpec",
     "JobSpec",
+    "Moment",
     "Placed",
     "RerunSpec",
     "RunDefaults",
@@ -84,6 +86,19 @@ _StandName = Literal["success", "failure", "error", "timeout", "cancellation", "
 _LETTERS_PATTERN: JsonDict = {"pattern": "^[-+ETcsrq_x0-9 ]+$"}
 
 
+LONGEST_TEST = timedelta(days=3650)
+
+
+def _in_a_test(value: timedelta) -> timedelta:
+    if value > LONGEST_TEST:
+        raise ValueError("must be at most ten years: longer is no test")
+    return value
+
+
+Moment = Annotated[Duration, AfterValidator(_in_a_test)]
+"""A time after the beginning of a test, or a length of time in it."""
+
+
 class JobSpec(Settings):
     """A job of a run, with its retries."""
 
@@ -98,11 +113,11 @@ class JobSpec(Settings):
         description="A letter for each execution: + - E T c s, and r or q at last; all but the first are retries.",
         json_schema_extra=_LETTERS_PATTERN,
     )
-    at: Duration | None = Field(
+    at: Moment | None = Field(
         default=None, description="When it is created, from its run's creation; default: so that it ends with its run."
     )
-    duration: Duration | None = Field(default=None, description="How long it took; default: as long as its run.")
-    queued: Duration = Field(default=timedelta(0), description="How long it waited for a runner, before that.")
+    duration: Moment | None = Field(default=None, description="How long it took; default: as long as its run.")
+    queued: Moment = Field(default=timedelta(0), description="How long it waited for a runner, before that.")
     allowed: bool = Field(default=False, description="Its failure is allowed.")
     reason: str = Field(default="", description="The forge's failure reason.")
 
@@ -152,18 +167,18 @@ class RunDefaults(Placed):
     workflow: str = Field(default="", description="The label `workflow`.")
     event: Event = Field(default=Event.PUSH, description="The label `event`.")
     every: PositiveDuration | None = Field(default=None, description="The time from one run's creation to the next's.")
-    duration: Duration = Field(default=timedelta(minutes=5), description="From a run's creation to its end.")
-    queued: Duration = Field(default=timedelta(0), description="How much of that it waited for a runner.")
+    duration: Moment = Field(default=timedelta(minutes=5), description="From a run's creation to its end.")
+    queued: Moment = Field(default=timedelta(0), description="How much of that it waited for a runner.")
     jobs: tuple[JobSpec, ...] = Field(default=(), description="The jobs of each of these runs.")
 
 
 class RerunSpec(Settings):
     """A run that goes again after it ended."""
 
-    after: Duration = Field(description="How long after the end of the attempt before it.")
+    after: Moment = Field(description="How long after the end of the attempt before it.")
     result: _StandName = Field(description="How it ended, or running or pending, for good.")
-    duration: Duration | None = Field(default=None, description="How long it took; default: as long as its run.")
-    queued: Duration = Field(default=timedelta(0), description="How much of that it waited for a runner.")
+    duration: Moment | None = Field(default=None, description="How long it took; default: as long as its run.")
+    queued: Moment = Field(default=timedelta(0), description="How much of that it waited for a runner.")
     jobs: tuple[JobSpec, ...] | None = Field(
         default=None,
         description="The jobs that go again; default: those that were not successful, and they end as this does.",
@@ -175,7 +190,7 @@ class RerunSpec(Settings):
 class RunsSpec(RunDefaults):
     """Runs of one project: a series by letters, or a single one."""
 
-    at: Duration = Field(default=timedelta(0), description="When the first run is created.")
+    at: Moment = Field(default=timedelta(0), description="When the first run is created.")
     results: Annotated[str, AfterValidator(_results)] | None = Field(
         default=None,
         description="A letter for each run: + - E T c s, r running and q queued for good, _ for none; +x20 are twenty.",
@@ -209,10 +224,10 @@ class DeploymentSpec(Placed):
 
     environment: str = Field(min_length=1, description="The label `environment`.")
     tier: str = Field(default="production", description="The label `environment_tier`.")
-    at: Duration = Field(description="When it began.")
-    duration: Duration = Field(default=timedelta(minutes=5), description="How long it took.")
+    at: Moment = Field(description="When it began.")
+    duration: Moment = Field(default=timedelta(minutes=5), description="How long it took.")
     result: _ResultName = Field(default="success", description="How it ended.")
-    committed: Duration | None = Field(default=None, description="How long before it its commit was made.")
+    committed: Moment | None = Field(default=None, description="How long before it its commit was made.")
 
     @model_validator(mode="after")
     def _placed(self) -> "DeploymentSpec":
@@ -241,11 +256,11 @@ class ScheduleSpec(Placed):
     )
     timezone: Annotated[str, AfterValidator(_timezone)] = Field(default="UTC", description="In which time zone.")
     workflow: str | None = Field(default=None, description="The workflow that it starts; default: any.")
-    delay: Duration = Field(
+    delay: Moment = Field(
         default=timedelta(minutes=15), description="How late it may start a run and still be on time."
     )
-    at: Duration = Field(default=timedelta(0), description="When it is made.")
-    until: Duration | None = Field(default=None, description="When it is taken away.")
+    at: Moment = Field(default=timedelta(0), description="When it is made.")
+    until: Moment | None = Field(default=None, description="When it is taken away.")
 
     @model_validator(mode="after")
     def _placed(self) -> "ScheduleSpec":

@@ -9,9 +9,9 @@ from k2alert.collect.settings import Settings
 from k2alert.config.intervals import TimeInterval
 from k2alert.config.schema import DIALECT
 from k2alert.config.settings import ProjectLabelsSettings, RouteSettings
-from k2alert.config.values import Duration, LabelName, PositiveDuration, as_list
+from k2alert.config.values import LabelName, PositiveDuration, as_list
 from k2alert.notify.plan import Kind
-from k2alert.rehearse.rule_test_given import DeploymentSpec, RunDefaults, RunsSpec, ScheduleSpec
+from k2alert.rehearse.rule_test_given import DeploymentSpec, Moment, RunDefaults, RunsSpec, ScheduleSpec
 from k2alert.times import parse_instant
 
 __all__ = ["Expectation", "TestFile", "TestSpec", "test_schema"]
@@ -24,11 +24,15 @@ def _instant(value: Any) -> datetime:
     if not isinstance(value, str):
         raise ValueError('must be a time in quotes, such as "2026-01-31T08:00:00Z"')
     try:
-        return parse_instant(value)
+        start = parse_instant(value)
     except ValueError:
         raise ValueError("must be a time such as 2026-01-31T08:00:00Z") from None
+    if not _YEARS[0] <= start.year < _YEARS[1]:
+        raise ValueError(f"must lie between {_YEARS[0]} and {_YEARS[1]}")
+    return start
 
 
+_YEARS = (1990, 2200)
 Instant = Annotated[
     datetime, PlainValidator(_instant), WithJsonSchema({"type": "string", "examples": ["2026-01-31T08:00:00Z"]})
 ]
@@ -42,14 +46,20 @@ def _one_or_a_list(schema: dict[str, Any]) -> None:
 class Unread(Settings):
     """A stretch of time in which the forge cannot be read."""
 
-    from_: Duration = Field(alias="from", description="From then on.")
-    to: Duration = Field(description="Until then.")
+    from_: Moment = Field(alias="from", description="From then on.")
+    to: Moment = Field(description="Until then.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Unread":
+        if self.to <= self.from_:
+            raise ValueError("to: must be after `from`")
+        return self
 
 
 class Expectation(Settings):
     """What is expected at a time: of an alert, or of what a receiver is told."""
 
-    at: Duration = Field(description="When, from the beginning of the test.")
+    at: Moment = Field(description="When, from the beginning of the test.")
     alert: str | None = Field(default=None, description="The rule's name.")
     state: Literal["inactive", "pending", "firing", "ended", "no_data", "unknown"] | None = Field(
         default=None, description="The state of the alerts that `labels` choose."

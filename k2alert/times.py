@@ -13,6 +13,7 @@ __all__ = [
     "from_ms",
     "human_duration",
     "iso",
+    "parse_asked",
     "parse_duration",
     "parse_instant",
     "to_ms",
@@ -33,6 +34,7 @@ _UNITS_MS = {
 _DURATION = re.compile(
     r"(?:(?P<y>\d+)y)?(?:(?P<w>\d+)w)?(?:(?P<d>\d+)d)?(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?(?:(?P<ms>\d+)ms)?"
 )
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
 _LONGEST = timedelta(days=365 * 100)
 _MILLISECOND = timedelta(milliseconds=1)
 # GitLab's webhooks write `2016-08-12 15:23:28 UTC` and `2021-04-28 21:50:00 +0200`.
@@ -91,7 +93,21 @@ def parse_instant(text: str) -> datetime:
         day, clock, zone = spaced.groups()
         text = f"{day}T{clock}{'+00:00' if zone == 'UTC' else zone}"
     at = datetime.fromisoformat(text)
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError:  # the year 1 east of Greenwich, or 9999 west of it
+        raise ValueError(f"before or after all years: {text!r}") from None
+
+
+def parse_asked(text: str) -> datetime:
+    """An instant that somebody asks about, far enough from the ends of the calendar to look back and forth from it.
+
+    Raises `ValueError`.
+    """
+    at = parse_instant(text)
+    if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
+        raise ValueError(f"not between the years {_FIRST_YEAR} and {_LAST_YEAR}: {text!r}")
+    return at
 
 
 def to_ms(at: datetime) -> int:

@@ -88,6 +88,19 @@ def test_a_history_from_nowhere_is_one_clear_line_without_secrets(
     assert said in result.output.splitlines()[-1]
 
 
+TIMES = ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "1969-12-31T00:00:00Z"]
+
+
+@pytest.mark.parametrize("time", TIMES)
+def test_a_time_at_the_ends_of_the_calendar_is_no_time(time: str, tmp_path: Path) -> None:
+    (tmp_path / "k2alert.yml").write_text(RULE)
+    config = ["--config", tmp_path / "k2alert.yml"]
+    for command in (["explain", "red", "--at", time], ["backtest", "--since", "1d", "--until", time]):
+        result = k2alert(*command, *config)
+        assert result.exit_code == 2
+        assert result.output.splitlines()[-1].endswith(f"takes a time like 2026-01-31T08:00:00Z, not {time!r}")
+
+
 COMPUTES = """
 from k2alert.cli import interruptible
 async def compute():

@@ -289,6 +289,11 @@ QUERIES = {
     "no rule": ("project=k2/app", 400, "which rule? Write /api/v1/explain?rule=NAME"),
     "no such rule": ("rule=%3Cb%3E", 404, "no rule '<b>'"),
     "no label": ("rule=rate_low&label=x", 400, "not NAME=VALUE: label 'x'"),
+    "no year": (
+        "rule=rate_low&at=0001-01-01T00:00:00Z",
+        400,
+        "not a time like 2026-01-31T08:00:00Z: at '0001-01-01T00:00:00Z'",
+    ),
     "no time": ("rule=rate_low&at=noon", 400, "not a time like 2026-01-31T08:00:00Z: at 'noon'"),
 }
 

@@ -22,7 +22,7 @@ from k2alert.rehearse.backtest_report import as_json, as_markdown, as_text, coun
 from k2alert.rehearse.backtest_source import WithEvidence, Wrong, read_rules, rehearse, span
 from k2alert.rehearse.history_source import fetch_history, is_url, read_history
 from k2alert.rehearse.listeners import heard_by_one
-from k2alert.times import parse_duration, parse_instant
+from k2alert.times import parse_asked, parse_duration
 
 __all__ = ["command"]
 
@@ -158,7 +158,7 @@ def _length(text: str) -> timedelta:
 
 def _instant(text: str | None) -> datetime | None:
     try:
-        return None if text is None else parse_instant(text)
+        return None if text is None else parse_asked(text)
     except ValueError:
         raise click.UsageError(f"--until takes a time like 2026-01-31T08:00:00Z, not {text!r}") from None
 

@@ -24,7 +24,7 @@ from k2alert.explain.shown import as_text
 from k2alert.measure.catalogue import METRICS
 from k2alert.recall import fill_board, make_board
 from k2alert.record import Reader, StoreError, look_into_store
-from k2alert.times import parse_instant
+from k2alert.times import parse_asked
 from k2alert.universe import make_universe
 
 __all__ = ["command"]
@@ -145,7 +145,7 @@ def _instant(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return parse_instant(text)
+        return parse_asked(text)
     except ValueError:
         raise click.UsageError(f"--at takes a time like 2026-01-31T08:00:00Z, not {text!r}") from None
 

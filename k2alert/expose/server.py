@@ -22,7 +22,7 @@ from k2alert.expose.sign_in import add_sign_in
 from k2alert.expose.silence_pages import add_silence_pages
 from k2alert.expose.view import Snapshot, Unavailable, View
 from k2alert.expose.webhooks import read_hook
-from k2alert.times import parse_instant
+from k2alert.times import parse_asked
 
 __all__ = ["ListenError", "make_app", "parse_listen", "start"]
 
@@ -245,7 +245,7 @@ async def _flaky(request: web.Request) -> web.Response:
 
 def _instant(text: str | None) -> datetime | None:
     try:
-        return parse_instant(text) if text is not None else None
+        return parse_asked(text) if text is not None else None
     except ValueError:
         raise web.HTTPBadRequest(text=f"not a time like 2026-01-31T08:00:00Z: at {text!r}") from None
 

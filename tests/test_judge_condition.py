@@ -68,7 +68,7 @@ ERRORS = [
     ("success_rate < 1; 1 < 2", 16, "one expression"),
     ("success_rate < 1 # low", 17, "comment"),
     ("success_rate < 1 # low\nand 1 > 2", 17, "comment"),  # or the line below would be lost without a word
-    ("'#' == 'a' and success_rate < (", 30, "not an expression"),
+    ("'#' == 'a' and success_rate < (", 30, "ends too early"),
     ("label('a', '\\n') == 'b'", 12, "backslash"),
     ("label('a', '''b''') == 'b'", 11, "triple quotes"),
     ("success_rate.real < 1", 0, "dot after a name"),
@@ -156,6 +156,15 @@ ERRORS = [
     ("label('a', success_rate) == 2", 11, "a number or text"),
     # retention is 35 d
     ("value('success_rate', window='36d') < 1", 0, "looks back 36d, but retention is 35d"),
+    ("value('success_rate', window='1h', window='2h') < 1", 35, "window= is given twice"),
+    ("success_rate <> 1", 13, "write != instead of <>"),
+    ("success_rate ≤ 0.9", 13, "write <= instead of ≤"),
+    ("success_rate < 0,95", 0, "a decimal is written with a point: 0.95"),
+    ("success_rate\u00a0< 0.95", 12, "a space that is none"),
+    ("“success_rate” < 1", 0, "write plain quotes"),
+    ("success_rate < 0.5 and", 19, "ends too early"),
+    ("success_rate <", 13, "ends too early"),
+    ("SUCCESS_RATE < 1", 0, "did you mean 'success_rate'?"),
     ("1 < 2 and value('success_rate', offset='35d') < 1", 10, "looks back 36d"),
     ("baseline('success_rate', '35d') < 1", 0, "looks back 36d"),
 ]

@@ -151,7 +151,7 @@ def _name(checker: Checker, node: ast.Name) -> Type:
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
-    found = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    found = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     return f"; did you mean {found[0]!r}?" if found else " (k2alert metrics lists all)"
 
 
@@ -237,7 +237,13 @@ def _choice(checker: Checker, node: ast.IfExp) -> Type:
 
 
 def _list(_: Checker, node: ast.expr) -> Type:
-    raise ConditionError("a list stands only to the right of in", node.col_offset)
+    decimals = isinstance(node, ast.Tuple) and all(_is_number(item) for item in node.elts[-1:])
+    advice = "; a decimal is written with a point: 0.95" if decimals else ""
+    raise ConditionError(f"a list stands only to the right of in{advice}", node.col_offset)
+
+
+def _is_number(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, int)
 
 
 # --------------------------------------------------------------------------------------------- functions
@@ -247,7 +253,11 @@ def _call(checker: Checker, node: ast.Call) -> Type:
     name = node.func.id if isinstance(node.func, ast.Name) else ""
     if name not in FUNCTIONS:
         raise ConditionError(_not_a_function(name, checker.metrics), node.col_offset)
+    given: set[str | None] = set()
     for keyword in node.keywords:
+        if keyword.arg in given:  # which only Python's compiler would refuse
+            raise ConditionError(f"{keyword.arg}= is given twice", keyword.col_offset)
+        given.add(keyword.arg)
         if name != "value" or keyword.arg not in ("window", "offset"):
             raise ConditionError(f"{name} takes no {keyword.arg}=; write {FUNCTIONS[name].written}", keyword.col_offset)
     return _CALLS[name](checker, node, name)

@@ -67,6 +67,13 @@ _HABITS = (
     (re.compile(r"\b(?:AND|OR|NOT|IN)\b"), "write and, or, not and in in lower case"),
     (re.compile(r"(?<=\d)\s?%"), "write a percentage as a ratio: 0.95 instead of 95%"),
     (re.compile(r";"), "a condition is one expression; ; is not allowed"),
+    (re.compile(r"<>"), "write != instead of <>"),
+    (re.compile("≤"), "write <= instead of ≤"),
+    (re.compile("≥"), "write >= instead of ≥"),
+    (re.compile("≠"), "write != instead of ≠"),
+    (re.compile("[\u00a0\u202f\u200b\ufeff]"), "a space that is none: write a plain one"),
+    (re.compile("[“”„‟‘’‚‛«»]"), 'write plain quotes, as in "success_rate"'),
+    (re.compile(r"(?:[-+*/<>=(,]|\b(?:and|or|not|in|if|else))\s*$"), "ends too early: something must follow"),
 )
 # Refused before Python reads the text. A comment would swallow the lines below it, for a condition is read as one line;
 # without backslashes and triple quotes `_STRING` finds every string, so a # outside of them is a comment.

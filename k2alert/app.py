@@ -259,7 +259,8 @@ class _Daemon:
         return Surroundings(
             sources=lambda: self._setting.config.sources,
             projects=lambda: self._collector.project_states() if self._loaded else None,
-            tags=lambda source: self._collector.memory(source).get("tags", {}),
+            tags=self._collector.tags,
+            note_ref=self._collector.note_ref,
             record=self._recorder.save,
             look_soon=self._collector.look_soon,
             count=self._count_webhook,

@@ -53,15 +53,15 @@ class Answer(NamedTuple):
 class Surroundings:
     """What the inbox asks of the rest of the daemon.
 
-    `projects` are those that are read, None while that is not known yet. `tags(source)` says which names are tags, as
-    far as it is known. `look_soon(source, key, kind)` has a project looked at, for such facts of it
-    are known to have changed. `count(source, outcome, now)` hears of each
-    webhook.
+    `projects` are those that are read, None while that is not known yet. `tags(source)` says which names are tags, as far as
+    it is known; `note_ref(source, path, name, is_tag)` adds one. `look_soon(source, key, kind)` has a project looked at,
+    for such facts of it are known to have changed. `count(source, outcome, now)` hears of each webhook.
     """
 
     sources: Callable[[], Sequence[SourceSettings]]
     projects: Callable[[], Sequence[Project] | None]
     tags: Callable[[str], Mapping[str, bool]]
+    note_ref: Callable[[str, str, str, bool], None]
     record: Callable[[Sequence[PipelineRun]], Awaitable[Any]]
     look_soon: Callable[[str, str, Kind], None]
     count: Callable[[str, Outcome, datetime], None]
@@ -182,6 +182,8 @@ class Inbox:
 
     async def _digest_some(self) -> bool:
         events = await self._store.waiting_hooks(_AT_ONCE)
+        for event in events:  # before any run on such a name is judged
+            self._note_ref(event)
         whole = [event for event in events if self._is_whole(event.source)]
         parts = [event for event in events if not self._is_whole(event.source)]
         runs = sorted({(event.source, event.project, event.run) for event in parts})
@@ -205,6 +207,12 @@ class Inbox:
             if len(told) > _IN_ONE_GO:
                 await self._time.sleep(self._time.monotonic() - began)
         return facts
+
+    def _note_ref(self, event: HookEvent) -> None:
+        hooks, project = self._hooks_of(event.source), self._project(event.source, event.project, event.body)
+        told = hooks.ref(event) if hooks is not None else None
+        if told is not None and project is not None:
+            self._around.note_ref(event.source, project.path, *told)
 
     def _is_whole(self, source: str) -> bool:
         hooks = self._hooks_of(source)

@@ -554,6 +554,19 @@ async def test_what_a_webhook_only_told_of_is_asked_of_the_looks_until_one_is_wh
     assert heard == [wants, wants, frozenset()]
 
 
+async def test_names_that_webhooks_told_of_are_known_until_there_are_too_many(world: World) -> None:
+    async with world.collector() as collector:
+        collector.note_ref("s", "a/b", "v1", is_tag=True)
+        collector.note_ref("s", "a/b", "v1", is_tag=False)  # both: whoever looks finds out what that means
+        collector.note_ref("gone", "a/b", "v1", is_tag=True)
+        assert dict(collector.tags("s")) == {"a/b v1": True}
+        for number in range(5000):
+            collector.note_ref("s", "a/b", f"topic-{number}", is_tag=False)
+        assert len(collector.tags("s")) == 5000
+        assert "a/b v1" not in collector.tags("s")
+        assert collector.tags("gone") == {}
+
+
 async def test_what_a_webhook_tells_of_during_a_look_has_another_look_follow_at_once(world: World) -> None:
     begun: list[datetime] = []
 

@@ -316,6 +316,14 @@ def test_a_webhook_of_a_deployment_has_a_look_find_what_it_does_not_say() -> Non
         assert hooks.facts([hook(event)], known(), T0) is Kind.DEPLOYMENT
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [{"ref": "v1"}, {"ref_type": "tag"}, {"ref": "v1", "ref_type": "repository", "repository": {"id": 7}}, [], None],
+)
+def test_a_creation_that_names_nothing_is_let_pass(payload: Any) -> None:
+    assert GITHUB.event({"x-github-event": "create"}, payload) is None
+
+
 @pytest.mark.parametrize("number", [None, "15", {}, True])
 def test_a_deployment_without_a_number_is_let_pass(number: Any) -> None:
     assert GITHUB.event({"x-github-event": "deployment_status"}, github_deployment(number)) is None

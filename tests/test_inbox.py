@@ -45,6 +45,7 @@ class World:
     saved: list[Saved] = field(default_factory=list)
     looks: list[tuple[str, str, Kind]] = field(default_factory=list)
     counts: list[tuple[str, str]] = field(default_factory=list)
+    tags: dict[str, bool] = field(default_factory=dict)
     time: FakeTime = field(default_factory=FakeTime)
 
     def projects(self) -> list[Project] | None:
@@ -67,7 +68,8 @@ class World:
         around = Surroundings(
             sources=lambda: self.sources,
             projects=self.projects,
-            tags=lambda _: {},
+            tags=lambda _: self.tags,
+            note_ref=lambda source, path, name, is_tag: self.tags.update({f"{path} {name}": is_tag}),
             record=self.record,
             look_soon=lambda source, key, kind: self.looks.append((source, key, kind)),
             count=self.count,
@@ -216,6 +218,22 @@ async def test_a_run_on_what_may_be_a_tag_has_its_project_looked_at(world: World
         assert (await inbox.receive("github", "", headers, body)).status == 200
         await settle(world)
     assert world.looks == [("hub", "k2/app", Kind.RUN)]
+
+
+@pytest.mark.parametrize(("ref_type", "wanted"), [("tag", "tag"), ("branch", "branch")])
+async def test_a_run_on_a_name_that_a_webhook_told_of_needs_no_look(world: World, ref_type: str, wanted: str) -> None:
+    world.sources = [source("hub", "github", "s")]
+    ended = run_hook(run_json(status="completed", conclusion="success", head_branch="v1", event="push"))
+    made = {"ref": "v1", "ref_type": ref_type, "repository": ended["repository"], "sender": {"login": "ada"}}
+    async with working(world.inbox(), digest=False) as inbox:
+        for name, payload in (("workflow_run", ended), ("create", made)):  # the run is told of first
+            body = json.dumps(payload).encode()
+            headers = {key.lower(): value for key, value in sign_github(body, "s").items()}
+            assert (await inbox.receive("github", "", headers | {"x-github-event": name}, body)).status == 200
+    async with working(world.inbox()):
+        await settle(world)
+    assert world.looks == []
+    assert {stream.labels["ref_type"] for stream in await world.store.streams()} == {wanted}
 
 
 @pytest.mark.parametrize("kind", ["gitlab", "github"])

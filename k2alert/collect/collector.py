@@ -8,6 +8,7 @@ go on.
 
 import asyncio
 import logging
+from collections import ChainMap
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from yarl import URL
 from k2alert.collect.budget import Budget
 from k2alert.collect.discovery import AGAIN, EVERY, Found, chosen, is_excluded
 from k2alert.collect.flow import Failure, Forge, Look
+from k2alert.collect.github_reading import tag_key
 from k2alert.collect.http import Client, Limits, Stats, Time
 from k2alert.collect.looking import CannotRecord, Looker, Store
 from k2alert.collect.schedule import first_look, next_look, settle_failure
@@ -31,6 +33,7 @@ from k2alert.times import EPOCH
 __all__ = ["CannotRecord", "Collector", "SourceStats", "Store"]
 
 _LOG = logging.getLogger(__name__)
+_MOST_REFS = 5000  # names of branches and tags that webhooks told of, for each source
 _LONGEST_REST = 60.0  # seconds; a clock may be set meanwhile, and nobody tells
 
 
@@ -225,10 +228,20 @@ class Collector:
         ]
         return read + [group for source in self._sources.values() for group in source.unlisted]
 
-    def memory(self, source: str) -> Mapping[str, Any]:
-        """What the last look at a source left for the next."""
+    def tags(self, source: str) -> Mapping[str, bool]:
+        """Which names are tags, by `tag_key`, as far as looks asked and webhooks told."""
         found = self._sources.get(source)
-        return found.memory if found is not None else {}
+        return ChainMap(found.refs, found.memory.get("tags", {})) if found is not None else {}
+
+    def note_ref(self, source: str, path: str, name: str, is_tag: bool) -> None:
+        """A webhook told of a new branch or tag; a name that both have is left for a look."""
+        found, key = self._sources.get(source), tag_key(path, name)
+        if found is None:
+            return
+        if self.tags(source).get(key, is_tag) is is_tag:
+            found.refs[key] = is_tag
+        while len(found.refs) > _MOST_REFS:
+            del found.refs[next(iter(found.refs))]
 
     def look_soon(self, source: str, key: str, kind: Kind = Kind.RUN) -> None:
         """Has a project looked at in its next turn, for such facts of it are known to have changed."""

@@ -2,7 +2,8 @@
 
 Neither says all of a run, so all events of one are kept and read together: the newest of each attempt and of each job.
 So it does not matter in which order they come, or how often. A `deployment_status` says that there is something to look
-at: it lacks the commit's time, and the labels of its run while that is not recorded. The fields are those of
+at: it lacks the commit's time, and the labels of its run while that is not recorded. A `create` says whether a name is a
+tag's, which no event of a run does. The fields are those of
 https://docs.github.com/en/webhooks/webhook-events-and-payloads.
 """
 
@@ -11,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from k2alert.collect.github_parse import SeenRun, assemble_run, read_job, read_run, ref_type_of
+from k2alert.collect.github_parse import SeenRun, assemble_run, dig, read_job, read_run, read_text, ref_type_of
 from k2alert.collect.hooks import Headers, Hooks, Known, digest, github_signed
 from k2alert.model import HookEvent, JobRun, Kind, PipelineRun, RefType, RunState
 
@@ -46,10 +47,27 @@ def _event(headers: Headers, data: Any) -> tuple[str, str, Mapping[str, Any]] | 
     if kind == "workflow_job":
         job = _part(data, "workflow_job")
         return _named(repository, job.get("run_id"), {"kind": "job", "job": _kept(job, _JOB), **home})
+    if kind == "create":
+        return _ref_event(data, repository, home)
     if kind == "deployment_status":
         named = _named(repository, _part(data, "deployment").get("id"), {"kind": Kind.DEPLOYMENT.value, **home})
         return named and (named[0], f"deployment {named[1]}", named[2])
     return None
+
+
+def _ref_event(
+    data: Any, repository: Mapping[str, Any], home: Mapping[str, Any]
+) -> tuple[str, str, Mapping[str, Any]] | None:
+    name, what = (read_text(dig(data, key)) for key in ("ref", "ref_type"))
+    named = _named(repository, 1, {"kind": "ref", "name": name, "tag": what == "tag", **home})
+    return (named[0], f"ref {name}", named[2]) if named and name and what in ("tag", "branch") else None
+
+
+def _ref(event: HookEvent) -> tuple[str, bool] | None:
+    """The name of a branch or tag that was made, and whether it is a tag's."""
+    name, is_tag = event.body.get("name"), event.body.get("tag")
+    told = event.body.get("kind") == "ref" and isinstance(name, str) and name and isinstance(is_tag, bool)
+    return (str(name), is_tag is True) if told else None
 
 
 def _named(
@@ -88,6 +106,8 @@ def _facts(events: Sequence[HookEvent], known: Known, now: datetime) -> Sequence
     """What all events of one run say together; nothing while only its jobs were heard of."""
     if events[-1].body.get("kind") == Kind.DEPLOYMENT.value:
         return Kind.DEPLOYMENT
+    if events[-1].body.get("kind") == "ref":
+        return ()
     attempts = _attempts(events)
     if not attempts:
         return ()
@@ -143,4 +163,4 @@ def _jobs(events: Iterable[HookEvent], run: SeenRun) -> list[JobRun]:
     return [job for _, (_, job) in sorted(newest.items(), key=lambda item: int(item[0]))]
 
 
-HOOKS = Hooks(signed=github_signed, delivery=_delivery, event=_event, facts=_facts, whole=False)
+HOOKS = Hooks(signed=github_signed, delivery=_delivery, event=_event, facts=_facts, ref=_ref, whole=False)

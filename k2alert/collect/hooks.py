@@ -45,7 +45,8 @@ class Hooks:
     `delivery(headers, body)`: what tells it from every other, the same when it is sent again.
     `event(headers, data)`: the forge's ids of its project and run and what is kept of it, or None for an event that
     facts are not made of. `facts(events, known, now)`: what all events of one run say of it, or the kind of facts that
-    a look at the forge is needed for. `whole`: each event says all of a run, so that one need not be kept once it is
+    a look at the forge is needed for. `ref(event)`: the name that it tells of, and whether
+    that is a tag's. `whole`: each event says all of a run, so that one need not be kept once it is
     recorded.
     """
 
@@ -54,6 +55,7 @@ class Hooks:
     event: Callable[[Headers, Any], tuple[str, str, Mapping[str, Any]] | None]
     facts: Callable[[Sequence[HookEvent], Known, datetime], Sequence[PipelineRun] | Kind]
     whole: bool
+    ref: Callable[[HookEvent], tuple[str, bool] | None] = lambda event: None
 
 
 def gitlab_signed(headers: Headers, body: bytes, secrets: Sequence[str], now: datetime) -> bool:

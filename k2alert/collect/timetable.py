@@ -43,6 +43,7 @@ class Source:
     going_on: int = 0  # looks and scans
     open: bool = True  # False: its last looks are being ended
     memory: Mapping[str, Any] = field(default_factory=dict)
+    refs: dict[str, bool] = field(default_factory=dict)  # by `tag_key`: which names webhooks said to be tags'
     discover_at: datetime | None = None  # when its groups are read next; None: it has none, or they are being read
     unlisted: tuple[Project, ...] = ()  # its groups, as projects that cannot be read, until they were listed once
     told: str = ""  # why its groups cannot be read, as last logged

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from k2alert.labels import Labels
-from k2alert.measure.flaky import FlakyTest, find_flaky
+from k2alert.measure.flaky import FlakyTest, find_flaky, find_suspects
 from k2alert.measure.ledger import Ledger, StreamInfo
 from k2alert.model import FactEntry, Kind, ReportEntry, TestEvidence, Window
 from k2alert.record.store import Reader
@@ -31,13 +31,15 @@ _PERIOD, _CLEAN = timedelta(days=30), timedelta(days=7)
 class FlakyQuestion:
     """Which tests, by the labels of their reports and by their names; over which time.
 
-    A test that has not been flaky for `clean`, and passed since, has recovered.
+    A test that has not been flaky for `clean`, and passed since, has recovered. With `suspects` those are listed too
+    that fail now and then without having been seen with both outcomes on one commit.
     """
 
     labels: tuple[tuple[str, str], ...] = ()
     period: timedelta = _PERIOD
     clean: timedelta = _CLEAN
     limit: int = 100
+    suspects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,11 @@ class Flaky:
     test: FlakyTest
     shown: TestEvidence
     recovered: bool
+
+    @property
+    def state(self) -> str:
+        """`flaky`, `recovered` or `suspect`."""
+        return "recovered" if self.recovered else "suspect" if self.test.suspect else "flaky"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,10 @@ def read_question(labels: Sequence[tuple[str, str]], options: Mapping[str, str])
         parse_duration(options[name]) if name in options else default
         for name, default in (("period", _PERIOD), ("clean", _CLEAN))
     )
-    return FlakyQuestion(tuple(labels), period, clean, int(limit))
+    suspects = options.get("suspects", "false")
+    if suspects not in ("true", "false"):
+        raise ValueError(f"neither true nor false: suspects {suspects[:40]!r}")
+    return FlakyQuestion(tuple(labels), period, clean, int(limit), suspects == "true")
 
 
 async def list_flaky(store: Reader, question: FlakyQuestion, *, now: datetime) -> FlakyAnswer:
@@ -85,7 +95,7 @@ async def list_flaky(store: Reader, question: FlakyQuestion, *, now: datetime) -
         for test in found
         if (key := (test.report, test.number)) in shown and _is_asked(shown[key], question)
     ]
-    named.sort(key=lambda one: one.recovered)
+    named.sort(key=lambda one: (one.test.suspect, one.recovered))
     return FlakyAnswer(tuple(named[: question.limit]), len(named))
 
 
@@ -100,7 +110,8 @@ def _find(
     def counts(report: ReportEntry) -> bool:
         return report.stream in picked
 
-    return find_flaky(ledger, Window(question.period), to_ms(now), counts)
+    asked = ledger, Window(question.period), to_ms(now), counts
+    return find_flaky(*asked) + (find_suspects(*asked) if question.suspects else [])
 
 
 def _is_asked(shown: TestEvidence, question: FlakyQuestion) -> bool:
@@ -126,7 +137,7 @@ def _one(flaky: Flaky) -> dict[str, Any]:
         "suite": shown.suite,
         "test": shown.test,
         "file": shown.file,
-        "state": "recovered" if flaky.recovered else "flaky",
+        "state": flaky.state,
         "rate": test.rate,
         "executed": test.executed,
         "failed": test.failed,

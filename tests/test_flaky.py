@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tests.support.looks import T0, run
 from tests.support.reported import execution, report
 
 DAY = timedelta(days=1)
+OPTIONS = ("period", "clean", "limit", "suspects")
 
 
 @pytest.fixture
@@ -37,8 +38,8 @@ async def ran(
 
 
 async def asked(store: Store, day: float = 10, **options: str) -> FlakyAnswer:
-    labels = [(name, value) for name, value in options.items() if name not in ("period", "clean", "limit")]
-    given = {name: value for name, value in options.items() if name in ("period", "clean", "limit")}
+    labels = [(name, value) for name, value in options.items() if name not in OPTIONS]
+    given = {name: value for name, value in options.items() if name in OPTIONS}
     return await list_flaky(store, read_question(labels, given), now=T0 + day * DAY)
 
 
@@ -101,9 +102,47 @@ async def test_it_is_narrowed_down_by_labels_and_by_names(store: Store) -> None:
     assert (len(few.tests), few.total) == (1, 2)
 
 
+def commits(outcomes: str) -> Iterator[tuple[int, str, str, str]]:
+    """A run a day, each on a commit of its own: number, commit, what passed, what failed."""
+    for day, outcome in enumerate(outcomes):
+        yield day, f"{day:040x}", "" if outcome == "-" else "one", "one" if outcome == "-" else ""
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "found"),
+    [
+        pytest.param("+-+-++--+", True, id="three times, each for a day or two"),
+        pytest.param("+-+-+++++", False, id="only twice"),
+        pytest.param("+---+---+---+", False, id="each time for longer: broken and mended"),
+        pytest.param("-+-+-", False, id="what comes first and last may be a regression"),
+        pytest.param("+" * 9, False, id="never"),
+    ],
+)
+async def test_what_fails_now_and_then_is_a_suspect_when_asked_for(store: Store, outcomes: str, found: bool) -> None:
+    for day, sha, passed, failed in commits(outcomes):
+        await ran(store, day + 1, day, passed, failed, sha=sha)
+    assert told(await asked(store, 20, clean="90d")) == []
+    answer = await asked(store, 20, clean="90d", suspects="true")
+    assert [(one.shown.test, one.state, one.test.commits) for one in answer.tests] == [("one", "suspect", 3)] * found
+
+
+async def test_who_is_known_to_be_flaky_is_no_suspect_too(store: Store) -> None:
+    for day, sha, passed, failed in commits("+-+-+-+"):
+        await ran(store, day + 1, day, passed, failed, sha=sha)
+    await ran(store, 99, 6.5, "", "one", sha=f"{6:040x}")
+    answer = await asked(store, 7, suspects="true")
+    assert [(one.shown.test, one.state) for one in answer.tests] == [("one", "flaky")]
+
+
 @pytest.mark.parametrize(
     ("labels", "options"),
-    [([("runner", "x")], {}), ([], {"limit": "0"}), ([], {"limit": "x"}), ([], {"period": "long"})],
+    [
+        ([("runner", "x")], {}),
+        ([], {"limit": "0"}),
+        ([], {"limit": "x"}),
+        ([], {"period": "long"}),
+        ([], {"suspects": "yes"}),
+    ],
 )
 def test_a_wrong_question_is_refused(labels: list[tuple[str, str]], options: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"\w"):

@@ -28,6 +28,7 @@ _HEADS = ("STATE", "RATE", "FAILED", "COMMITS", "LAST SEEN", "PROJECT", "JOB", "
 @click.option(
     "--clean", default="7d", show_default=True, help="A test that has not been flaky for so long has recovered."
 )
+@click.option("--suspects", is_flag=True, help="Also tests that fail now and then, on whatever commits.")
 @click.option("--limit", default="100", show_default=True, help="At most so many.")
 @click.option(
     "--config",
@@ -38,13 +39,16 @@ _HEADS = ("STATE", "RATE", "FAILED", "COMMITS", "LAST SEEN", "PROJECT", "JOB", "
     help="The main configuration file. [env: K2ALERT_CONFIG]",
 )
 @click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def command(labels: tuple[str, ...], period: str, clean: str, limit: str, config: Path, output: str) -> None:
+def command(
+    labels: tuple[str, ...], period: str, clean: str, suspects: bool, limit: str, config: Path, output: str
+) -> None:
     """Every test that failed and passed in the same job on the same commit, the most often flaky first.
 
     Looks into the store of the configuration, also while a daemon runs on it; a running daemon answers the same at
     /api/v1/flaky. LABEL=VALUE narrows it down by source, project, branch, ref_type, workflow, job, suite or test.
     """
-    question = _question(labels, {"period": period, "clean": clean, "limit": limit})
+    options = {"period": period, "clean": clean, "limit": limit, "suspects": str(suspects).lower()}
+    question = _question(labels, options)
     loaded = load(config, environ=os.environ, metrics=METRICS)
     if loaded.config is None:
         _fail(*(str(problem) for problem in loaded.problems if not problem.warning))
@@ -84,7 +88,7 @@ def _row(one: Flaky) -> tuple[str, ...]:
     test, shown = one.test, one.shown
     name = f"{shown.suite} › {shown.test}" if shown.suite else shown.test
     return (
-        "recovered" if one.recovered else "flaky",
+        one.state,
         f"{test.rate:.1%}",
         f"{test.failed} of {test.executed}",
         str(test.commits),

@@ -232,9 +232,9 @@ async def _notifications(request: web.Request) -> web.Response:
 
 
 async def _flaky(request: web.Request) -> web.Response:
-    """`period`, `clean` and `limit` by name; any other parameter is a label."""
+    """Options by name; any other parameter is a label."""
     check_reader(request)
-    options = {name: value for name, value in request.query.items() if name in ("period", "clean", "limit")}
+    options = {name: value for name, value in request.query.items() if name in ("period", "clean", "limit", "suspects")}
     labels = [(name, value) for name, value in request.query.items() if name not in options]
     try:
         found = await request.app[VIEW].flaky(labels, options)

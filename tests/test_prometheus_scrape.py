@@ -134,12 +134,13 @@ class Prometheus:
 
 
 @asynccontextmanager
-async def prometheus(folder: Path, target: int) -> AsyncIterator[Prometheus]:
-    """Prometheus on a free port, scraping this port."""
+async def prometheus(folder: Path, target: int, rule_files: str = "") -> AsyncIterator[Prometheus]:
+    """Prometheus on a free port, scraping this port, with these rules."""
     config = folder / "prometheus.yml"
     config.write_text(
         f"""
 global: {{scrape_interval: 500ms}}
+rule_files: [{rule_files}]
 scrape_configs:
   - {{job_name: k2alert, static_configs: [{{targets: ["127.0.0.1:{target}"]}}]}}
 """

@@ -122,6 +122,7 @@ class Server:
         self.own = own_metrics()
         self.query: TellingQuery | None = None
         self.tellings: list[Telling] | str = []
+        self.explanations: list[dict[str, Any]] = []
         self.port = 0
         self.posted: list[tuple[str, str, str, bytes]] = []
 
@@ -137,7 +138,7 @@ class Server:
     ) -> tuple[int, dict[str, Any] | str]:
         if rule != "rate_low":
             return 404, f"no rule {rule!r}"
-        return 200, {"asked": [rule, *labels, iso(at) if at else None]}
+        return 200, {"asked": [rule, *labels, iso(at) if at else None], "explanations": self.explanations}
 
     async def flaky(self, labels: Sequence[tuple[str, str]], options: Mapping[str, str]) -> dict[str, Any] | str:
         if options.get("limit") == "x":

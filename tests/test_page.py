@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from k2alert.expose.cards import PER_PAGE, alerts_of, grounds_of, index_of, page
 from k2alert.expose.drawing import draw
 from k2alert.labels import Labels
 from k2alert.model import Curve, CurvePoint, Severity, TellingQuery
-from tests.test_expose_server import FINDING, FIRING, RULE, TOLD, Text, serving, snapshot
+from tests.test_expose_server import FINDING, FIRING, HOSTILE, RULE, TOLD, Text, serving, snapshot
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 HTML = {"Accept": "text/html"}
@@ -158,6 +159,44 @@ async def test_what_was_sent_is_shown_with_its_alerts_and_how_it_went_and_read_o
 
 
 STRANGE = ("-1", "x", "9" * 40, "%00", "1%0d%0a")
+
+
+NOTHING: dict[str, Any] = {
+    **{"tests": [], "deployments": [], "runs": [], "firstFailing": None, "lastGreen": None, "compareUrl": ""},
+    **{"faults": 12, "samples": 1840, "before": None, "owner": ""},
+}
+ROW = {
+    **dict.fromkeys(("id", "branch", "workflow", "sha", "title", "suite", "test", "job", "message"), HOSTILE),
+    **dict.fromkeys(("environment", "name", "stage", "reason"), HOSTILE),
+    **{"finishedAt": "2026-01-01T00:00:00.123Z", "result": "failure", "url": "javascript:alert(1)"},
+}
+GROUNDS: dict[str, tuple[dict[str, Any], int]] = {
+    "runs with their jobs": ({"runs": [{**ROW, "jobs": [ROW] * 12}], "firstFailing": ROW, "lastGreen": ROW}, 11),
+    "tests": ({"tests": [ROW] * 10, "runs": [{**ROW, "jobs": []}]}, 2),
+    "deployments": ({"deployments": [ROW] * 10}, 2),
+}
+
+
+@pytest.mark.parametrize(("of", "more"), GROUNDS.values(), ids=GROUNDS)
+async def test_what_did_it_is_shown_escaped_whatever_it_is_and_how_much_more_there_is(
+    of: dict[str, Any], more: int
+) -> None:
+    figure = {"name": "x", "shown": "12 runs", "window": "24h", "samples": 1840, "missing": None}
+    one = {
+        "labels": dict(FIRING.labels),
+        "why": {"text": "the condition holds since 2026-01-01T00:00:00.123Z"},
+        "values": [{**figure, "evidence": {**NOTHING, **of}}],
+    }
+    async with serving() as (server, session):
+        server.explanations = [one]
+        page = await (await session.get(f"/alerts/{FIRING.key}", headers=HTML)).text()
+
+    shown = page.partition("What did it")[2]
+    assert f"and {more} more" in shown
+    assert shown.count("&lt;script&gt;") >= 10
+    assert "12 of 1,840" in page
+    assert "holds since 2026-01-01 00:00 UTC" in page
+    assert not re.search(r"<script|javascript:|\u202e", page)
 
 
 def test_who_is_not_heard_comes_after_who_is() -> None:

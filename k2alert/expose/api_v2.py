@@ -3,8 +3,9 @@
 Requests come in, what the `View` knows goes out. An error is a sentence as a JSON string, as Alertmanager answers.
 """
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -20,15 +21,16 @@ from k2alert.expose.alertmanager import (
     silence_matches,
 )
 from k2alert.expose.alertmanager_document import document
-from k2alert.expose.view import View
+from k2alert.expose.view import Snapshot, View
 from k2alert.labels import make_matcher, parse_matcher
-from k2alert.model import Hush, Refusal
+from k2alert.model import AlertGroup, Hush, Refusal
 from k2alert.times import iso
 
 __all__ = ["add_api_v2"]
 
 Check = Callable[[web.Request], None]
 Handler = Callable[[web.Request], Awaitable[web.Response]]
+_Show = Callable[[Sequence[AlertGroup], Mapping[str, Hush], Snapshot, Filters, str], list[dict[str, Any]]]
 
 _BOOLEANS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
 
@@ -87,41 +89,18 @@ class _Api:
         return _json([{"name": name} for name in found])
 
     async def alerts(self, request: web.Request) -> web.Response:
-        filters, hushes = _filters(request), self._quiet.hushes()
-        heard: dict[str, list[str]] = {}
-        known = {}
-        for group in self._quiet.groups():
-            for alert in group.alerts:
-                known[alert.key] = alert
-                names = heard.setdefault(alert.key, [])
-                if group.receiver not in names:
-                    names.append(group.receiver)
-        snapshot = self._view.snapshot()
-        if snapshot is None:
-            return _json([])
-        found = [
-            alert_json(alert, heard[key], hushes.get(key, Hush()), snapshot, self._quiet.external_url())
-            for key, alert in sorted(known.items())
-            if filters.takes(alert, hushes.get(key, Hush())) and any(map(filters.hears, heard[key]))
-        ]
-        return _json(found)
+        return _json(await self._of_all(_alerts, _filters(request)))
 
     async def groups(self, request: web.Request) -> web.Response:
-        filters, hushes, snapshot = _filters(request), self._quiet.hushes(), self._view.snapshot()
-        found = []
-        for group in self._quiet.groups() if snapshot is not None else ():
-            of = {alert.key: hushes.get(alert.key, Hush()) for alert in group.alerts}
-            is_muted = group.muted_by or all(hush.is_suppressed for hush in of.values())
-            if not filters.hears(group.receiver) or (is_muted and not filters.muted):
-                continue
-            alerts = [
-                alert_json(alert, [group.receiver], of[alert.key], snapshot, self._quiet.external_url())
-                for alert in sorted(group.alerts, key=lambda alert: alert.key)
-                if snapshot is not None and filters.takes(alert, of[alert.key])
-            ]
-            if alerts:
-                found.append(group_json(group, alerts))
-        return _json(found)
+        return _json(await self._of_all(_groups, _filters(request)))
+
+    async def _of_all(self, show: _Show, filters: Filters) -> list[dict[str, Any]]:
+        """What is shown of all alert groups, as they are now; made beside the loop, for there may be thousands."""
+        snapshot = self._view.snapshot()
+        if snapshot is None:
+            return []
+        groups, hushes = self._quiet.groups(), self._quiet.hushes()
+        return await asyncio.to_thread(show, groups, hushes, snapshot, filters, self._quiet.external_url())
 
     async def refuse_alerts(self, _: web.Request) -> web.Response:
         return _json("k2alert makes its own alerts, from rules: it takes none from others", 400)
@@ -150,6 +129,45 @@ class _Api:
 
     async def document(self, _: web.Request) -> web.Response:
         return _json(document(__version__))
+
+
+def _alerts(
+    groups: Sequence[AlertGroup], hushes: Mapping[str, Hush], snapshot: Snapshot, filters: Filters, url: str
+) -> list[dict[str, Any]]:
+    """Each alert once, with everyone who hears of it."""
+    heard: dict[str, list[str]] = {}
+    known = {}
+    for group in groups:
+        for alert in group.alerts:
+            known[alert.key] = alert
+            names = heard.setdefault(alert.key, [])
+            if group.receiver not in names:
+                names.append(group.receiver)
+    return [
+        alert_json(alert, heard[key], hushes.get(key, Hush()), snapshot, url)
+        for key, alert in sorted(known.items())
+        if filters.takes(alert, hushes.get(key, Hush())) and any(map(filters.hears, heard[key]))
+    ]
+
+
+def _groups(
+    groups: Sequence[AlertGroup], hushes: Mapping[str, Hush], snapshot: Snapshot, filters: Filters, url: str
+) -> list[dict[str, Any]]:
+    """The alert groups that have alerts to show."""
+    found = []
+    for group in groups:
+        of = {alert.key: hushes.get(alert.key, Hush()) for alert in group.alerts}
+        is_muted = group.muted_by or all(hush.is_suppressed for hush in of.values())
+        if not filters.hears(group.receiver) or (is_muted and not filters.muted):
+            continue
+        alerts = [
+            alert_json(alert, [group.receiver], of[alert.key], snapshot, url)
+            for alert in sorted(group.alerts, key=lambda alert: alert.key)
+            if filters.takes(alert, of[alert.key])
+        ]
+        if alerts:
+            found.append(group_json(group, alerts))
+    return found
 
 
 def _filters(request: web.Request) -> Filters:

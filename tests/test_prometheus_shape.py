@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from k2alert.times import parse_instant
@@ -52,7 +53,7 @@ async def answers_of(server: Prometheus) -> dict[str, Any]:
             found = {path: await ask(server, path) for path in PATHS}
             if {alert["state"] for alert in found[PATHS[1]]["data"]["alerts"]} == {"firing", "pending"}:
                 return found
-        except OSError:
+        except aiohttp.ClientError:
             pass  # it is only starting
         assert time.monotonic() < deadline, "no alert of Prometheus ever fired"
         await asyncio.sleep(0.1)

@@ -53,9 +53,9 @@ class Answer(NamedTuple):
 class Surroundings:
     """What the inbox asks of the rest of the daemon.
 
-    `projects` are those that are read, None while that is not known yet. `tags(source)` says which names are tags, as far as
-    it is known; `note_ref(source, path, name, is_tag)` adds one. `look_soon(source, key, kind)` has a project looked at,
-    for such facts of it are known to have changed. `count(source, outcome, now)` hears of each webhook.
+    `projects` are those that are read, None while that is not known yet. `tags(source)` says which names are tags, as
+    far as it is known; `note_ref(source, path, name, is_tag)` adds one. `look_soon(source, key, kind)` has a project
+    looked at, for such facts of it are known to have changed. `count(source, outcome, now)` hears of each webhook.
     """
 
     sources: Callable[[], Sequence[SourceSettings]]

@@ -2,8 +2,8 @@
 
 Neither says all of a run, so all events of one are kept and read together: the newest of each attempt and of each job.
 So it does not matter in which order they come, or how often. A `deployment_status` says that there is something to look
-at: it lacks the commit's time, and the labels of its run while that is not recorded. A `create` says whether a name is a
-tag's, which no event of a run does. The fields are those of
+at: it lacks the commit's time, and the labels of its run while that is not recorded. A `create` says whether a name is
+a tag's, which no event of a run does. The fields are those of
 https://docs.github.com/en/webhooks/webhook-events-and-payloads.
 """
 

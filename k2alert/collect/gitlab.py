@@ -24,9 +24,9 @@ def look(ask: Ask) -> Flow:
     """Reads every pipeline of the project that changed since `ask.since`, with all executions of its jobs.
 
     Steps: 1. GraphQL, unless an earlier look at this source found that it cannot be used there. 2. Where it is
-    refused, REST for all of it. 3. What rules need of tests,
-    deployments and schedules. 4. What could not be read is said: one item that is not what the API promises makes
-    the look fail, once everything readable has been handed over.
+    refused, REST for all of it. 3. What rules need of tests, deployments and schedules, as far as it is due. 4. What
+    could not be read is said: one item that is not what the API promises makes the look fail, once everything
+    readable has been handed over.
     """
     project = replace(ask.project, path=ask.project.path or ask.project.key)
     reading = Reading(ask, project, dict(ask.memory))

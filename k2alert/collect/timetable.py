@@ -68,11 +68,16 @@ class Source:
         return min([*looks, *([self.discover_at] if self.open and self.discover_at else [])], default=None)
 
     def turns(self, now: datetime, may_be_scanned: Callable[[str], bool]) -> list[tuple[str, ...]]:
-        """Whose turn it is now, the longest due first: projects to be scanned together, or one to be looked at."""
-        idle = self._idle()
-        alone = {key for key in idle if idle[key].alone or self.forge.scan is None or not may_be_scanned(key)}
-        groups = [(key,) for key in alone] + self._groups({key: idle[key].due for key in idle if key not in alone}, now)
-        due = {group: min(idle[key].due for key in group) for group in groups}
+        """Whose turn it is now, the longest due first: projects to be scanned together, or one to be looked at.
+
+        Those that may be scanned go along when they are due soon; from then on they are due together.
+        """
+        soon = now + self.settings.poll_interval * _EARLY
+        near = {key: place for key, place in self._idle().items() if place.due <= soon}
+        alone = {key for key in near if near[key].alone or self.forge.scan is None or not may_be_scanned(key)}
+        row = sorted((key for key in near if key not in alone), key=lambda key: near[key].due)
+        groups = [(key,) for key in alone] + [tuple(group) for group in _batched(row, self.forge.most_scanned)]
+        due = {group: min(near[key].due for key in group) for group in groups}
         return sorted((group for group in groups if due[group] <= now), key=lambda group: due[group])[: self._free()]
 
     def start(self, keys: Iterable[str]) -> None:
@@ -93,12 +98,6 @@ class Source:
         """A scan left these out: they are due, each by itself."""
         for place in (self.places[key] for key in keys if key in self.places):
             place.alone, place.due = True, min(place.due, now)
-
-    def _groups(self, dues: Mapping[str, datetime], now: datetime) -> list[tuple[str, ...]]:
-        """Those to be scanned, soonest due first, with those that are due soon: from now on they are due together."""
-        soon = now + self.settings.poll_interval * _EARLY
-        row = sorted((key for key in dues if dues[key] <= soon), key=lambda key: dues[key])
-        return [tuple(group) for group in _batched(row, self.forge.most_scanned)]
 
     def _idle(self) -> dict[str, Place]:
         return {key: place for key, place in self.places.items() if not place.busy}

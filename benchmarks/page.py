@@ -133,6 +133,7 @@ def make_view(rounds: Rounds, store: Store) -> View:
         explain=lambda rule, labels, at: answer(rounds.scene(), store, Question(rule, tuple(labels), at), now=NOW),
         quiet=rounds.silences.quiet(),
         notifications=store.tellings,
+        flaky=nothing,  # type: ignore[arg-type]
         admin_token=lambda: None,
         read_token=lambda: None,
         page=answers.view(),

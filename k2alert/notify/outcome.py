@@ -140,7 +140,8 @@ def settled(
 def _settle(standing: Standing) -> LogEntry | None:
     entry, settings = standing.entry, standing.integration.settings
     silent = not _sends_resolved(settings)
-    if not standing.is_open and (silent or not heard(entry)):
+    untold = entry.gave_up and not standing.alerts  # its end was given up, and its alerts have lived on elsewhere
+    if not standing.is_open and (silent or not heard(entry) or untold):
         return replace(entry, told=standing.told_now(), closed=True, retry_at=None)
     if silent and standing.ended:
         return replace(entry, told={**entry.told, **{alert.key: AlertState.ENDED for alert in standing.ended}})

@@ -241,8 +241,8 @@ def _end(standing: Standing, now: datetime) -> Kind | None:
     wait = standing.route.group_interval if standing.route is not None else timedelta(0)
     if not heard(entry) or not _settings(standing).send_resolved or now < _not_before(entry, wait, now):
         return None
-    if entry.gave_up and entry.retry_at is None and not standing.ended:
-        return None  # that end was given up
+    if entry.gave_up and not standing.ended and (entry.retry_at is None or not standing.alerts):
+        return None  # that end was given up, and is not to be told again, or no more
     # Where nothing ended anew, some addresses have not heard yet how it all ended.
     well = all(map(recovered, standing.ended or standing.alerts)) and not standing.lost
     return Kind.RESOLVED if well else Kind.CLOSED

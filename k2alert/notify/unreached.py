@@ -126,15 +126,7 @@ def mended(log: Iterable[LogEntry], who: Who, *, now: datetime) -> tuple[LogEntr
     What it refused is over; the incidents among it that are open are told once more, as they are now. Once only: it
     may be their words that are refused.
     """
-    entries = tuple(log)
-    own = _own_keys({*map(_who, entries)})
-    return tuple(
-        _mended(entry, now)
-        for entry in entries
-        if _who(entry) == who and fate_of(entry) and not _is_waiting(entry) and not _was_tried_again(entry)
-        # Somebody else has heard meanwhile of those who are not reached; but an end is for who heard the beginning.
-        if heard(entry) or not _is_own(entry, own)
-    )
+    return tuple(_mended(entry, now) for entry in _refused_by(who, log) if not _was_tried_again(entry))
 
 
 def set_anew(log: Iterable[LogEntry], who: Who, *, now: datetime) -> tuple[LogEntry, ...]:
@@ -142,9 +134,22 @@ def set_anew(log: Iterable[LogEntry], who: Who, *, now: datetime) -> tuple[LogEn
 
     What waits to be tried again need not wait either.
     """
-    mine = [entry for entry in log if _who(entry) == who]
-    waiting = [replace(entry, retry_at=now) for entry in mine if _is_waiting(entry)]
-    return (*waiting, *(_mended(entry, now) for entry in _of_others(mine) if not _is_waiting(entry)))
+    entries = tuple(log)
+    waiting = [replace(entry, retry_at=now) for entry in entries if _who(entry) == who and _is_waiting(entry)]
+    return (*waiting, *(_mended(entry, now) for entry in _refused_by(who, entries)))
+
+
+def _refused_by(who: Who, log: Iterable[LogEntry]) -> Iterator[LogEntry]:
+    """What an integration refused and was not told since.
+
+    Of those who are not reached somebody else has heard meanwhile; but an end is for who heard the beginning.
+    """
+    entries = tuple(log)
+    own = _own_keys({*map(_who, entries)})
+    for entry in entries:
+        is_refused = _who(entry) == who and fate_of(entry) and not _is_waiting(entry)
+        if is_refused and (heard(entry) or not _is_own(entry, own)):
+            yield entry
 
 
 def forsaken(log: Iterable[LogEntry], *, now: datetime) -> tuple[LogEntry, ...]:

@@ -157,6 +157,8 @@ ERRORS = [
     # retention is 35 d
     ("value('success_rate', window='36d') < 1", 0, "looks back 36d, but retention is 35d"),
     ("value('success_rate', window='1h', window='2h') < 1", 35, "window= is given twice"),
+    (f"absent('{'x' * 200}')", 7, f"unknown metric '{'x' * 60}…' ("),
+    (f"{'x' * 200} < 1", 0, f"unknown name '{'x' * 60}…' ("),
     ("success_rate <> 1", 13, "write != instead of <>"),
     ("success_rate ≤ 0.9", 13, "write <= instead of ≤"),
     ("success_rate < 0,95", 0, "a decimal is written with a point: 0.95"),

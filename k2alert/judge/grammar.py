@@ -22,6 +22,8 @@ from k2alert.times import format_duration, parse_duration
 
 __all__ = ["FUNCTIONS", "Checker", "Function", "Type", "Use"]
 
+_LONGEST_SHOWN = 60  # of a name that nobody knows
+
 
 class Function(NamedTuple):
     """A function of conditions: how it is written, and what it comes to."""
@@ -147,7 +149,11 @@ def _name(checker: Checker, node: ast.Name) -> Type:
         return checker.use(node, Use(node.id, column_offset=node.col_offset))
     if node.id in FUNCTIONS:
         raise ConditionError(f"{node.id} is a function: write {FUNCTIONS[node.id].written}", node.col_offset)
-    raise ConditionError(f"unknown name {node.id!r}{_nearest(node.id, checker.metrics)}", node.col_offset)
+    raise ConditionError(f"unknown name {_shown(node.id)}{_nearest(node.id, checker.metrics)}", node.col_offset)
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}…")
 
 
 def _nearest(name: str, known: Collection[str]) -> str:
@@ -269,7 +275,7 @@ def _not_a_function(name: str, metrics: Collection[str]) -> str:
     if name in metrics:
         return f'{name} is a metric, not a function; over another window it is value("{name}", window="1h")'
     found = difflib.get_close_matches(name, FUNCTIONS, n=1, cutoff=0.5)
-    return f"unknown function {name!r}" + (f"; did you mean {found[0]!r}?" if found else "")
+    return f"unknown function {_shown(name)}" + (f"; did you mean {found[0]!r}?" if found else "")
 
 
 def _arguments(node: ast.Call, name: str, least: int, most: int | None) -> list[ast.expr]:
@@ -306,7 +312,7 @@ def _metric(checker: Checker, node: ast.Call, name: str) -> Metric:
             f"{name} takes a metric's name in quotes: write {FUNCTIONS[name].written}", first.col_offset
         )
     if first.value not in checker.metrics:
-        text = f"unknown metric {first.value!r}{_nearest(first.value, checker.metrics)}"
+        text = f"unknown metric {_shown(first.value)}{_nearest(first.value, checker.metrics)}"
         raise ConditionError(text, first.col_offset)
     return checker.metrics[first.value]
 

@@ -209,6 +209,6 @@ def _check_constant(node: ast.Constant) -> None:
         if len(value) > _LONGEST_STRING:
             raise ConditionError(f"text too long (at most {_LONGEST_STRING} characters)", node.col_offset)
     elif isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConditionError(f"{value!r} is not a number or text", node.col_offset)
+        raise ConditionError(f"{repr(value)[:80]} is not a number or text", node.col_offset)
     elif not abs(value) <= _LARGEST_NUMBER:
         raise ConditionError("number too large (at most 1e15)", node.col_offset)

@@ -487,3 +487,21 @@ def test_the_rest_of_a_list_is_not_held_back_by_the_list() -> None:
     world.tick(MINUTE, partly)
     assert world.tick(timedelta(seconds=10)) == ["list of 12"]
     assert world.said[-1].mark == marks[0]
+
+
+def test_a_storm_over_many_channels_is_a_list_in_each_and_each_is_edited() -> None:
+    """With so many that nothing may be looked up in all of the log for each list."""
+    world = World(receivers=receivers(Told(edits=True)))
+    for number in range(3000):
+        red = alert(project=f"k2/app-{number}", at=world.now)
+        world.put(replace(red, labels=red.labels.merged(Labels({"team": f"team-{number % 1000}"}))))
+    assert world.tick(MINUTE) == ["list of 3"] * 1000
+    first = next(iter(world.alerts.values()))
+    world.end(first)
+    assert world.tick(10 * MINUTE) == ["list of 1"]
+    (edited,) = world.said[1000:]
+    teams = {one.labels["team"] for one in (*edited.parts[0].alerts, *edited.rest)}
+    assert (len(edited.rest), teams) == (2, {first.labels["team"]})
+    for one in list(world.alerts.values()):
+        world.end(one)
+    assert sorted(world.tick(10 * MINUTE)) == ["list of 2", *["list of 3"] * 999]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import groupby
 from typing import Protocol
 
@@ -297,7 +297,7 @@ def _messages(desk: "_Desk") -> Iterator[Due]:
         yield from desk.lists(address, listed)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what is looked up for every list is worked out once
 class _Desk:
     """One integration's standings and log, and how they become messages.
 
@@ -356,7 +356,7 @@ class _Desk:
 
     def lists(self, address: str, parts: Sequence[Part]) -> Iterator[Due]:
         """The lists at one address that are due."""
-        young = sorted(found for found in self._recent_lists() if _address_of(found) == address)
+        young = self._young.get(address, [])
         if not self.edits:
             again = [part for part in parts if part.is_remainder]
             if again:
@@ -373,7 +373,7 @@ class _Desk:
 
     def _list(self, list_id: str, parts: Sequence[Part]) -> Due:
         incidents = {part.entry.incident for part in parts}
-        entries = [entry for entry in self.log if entry.handle.get(LIST_KEY) == list_id or entry.incident in incidents]
+        entries = [*self._entries.get(list_id, ()), *(part.entry for part in parts)]
         return Due(
             kind=Kind.LIST,
             receiver=parts[0].entry.receiver,
@@ -385,10 +385,33 @@ class _Desk:
         )
 
     def _others(self, list_id: str, incidents: set[str]) -> Iterator[Alert]:
-        for standing in self.standings:
-            entry = standing.entry
-            if entry.handle.get(LIST_KEY) == list_id and entry.incident not in incidents:
+        for standing in self._listed.get(list_id, ()):
+            if standing.entry.incident not in incidents:
                 yield from standing.alerts
+
+    @cached_property
+    def _entries(self) -> Mapping[str, list[LogEntry]]:
+        """What the log says, list by list."""
+        found: dict[str, list[LogEntry]] = {}
+        for entry in self.log:
+            found.setdefault(entry.handle.get(LIST_KEY, ""), []).append(entry)
+        return found
+
+    @cached_property
+    def _listed(self) -> Mapping[str, list[Standing]]:
+        """The open incidents, list by list."""
+        found: dict[str, list[Standing]] = {}
+        for standing in self.standings:
+            found.setdefault(standing.entry.handle.get(LIST_KEY, ""), []).append(standing)
+        return found
+
+    @cached_property
+    def _young(self) -> Mapping[str, list[str]]:
+        """The lists of the last five minutes, address by address."""
+        found: dict[str, list[str]] = {}
+        for name in sorted(self._recent_lists()):
+            found.setdefault(_address_of(name), []).append(name)
+        return found
 
     def _recent(self) -> set[str]:
         """The new messages of the last five minutes; a list is one."""

@@ -6,6 +6,7 @@ judged before it is.
 """
 
 import asyncio
+import gc
 import logging
 import random
 import time
@@ -224,6 +225,7 @@ class _Daemon:
         await self._collector.load()
         await self._forget_departed()
         self._loaded = True
+        gc.freeze()  # what was read stays; to look through it for garbage would hold the loop for a second now and then
         took = round(self._time.monotonic() - began, 3)
         _LOG.info("the history is in memory", extra={"rows": rows, "seconds": took})
 

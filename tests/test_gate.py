@@ -1,6 +1,9 @@
 """The gates, as a pipeline runs them: report files in, a verdict, an exit code and reports out."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -238,3 +241,38 @@ def test_a_long_table_is_cut_but_not_in_json(tmp_path: Path) -> None:
     files = benchmarks(tmp_path, "now.json", **many), benchmarks(tmp_path, "before.json", **many)
     assert "and 50 more" in gate("performance", *files).output
     assert len(json.loads(gate("performance", *files, "--output", "json").output)["lines"]) == 150
+
+
+# ---------------------------------------------------------------------------------------------------- limits
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "-1", "much"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("coverage", "c.xml", "--minimum"),
+        ("coverage", "c.xml", "--max-drop"),
+        ("coverage", "c.xml", "--previous"),
+        ("flaky", "c.xml", "--max-rate"),
+        ("performance", "c.xml", "c.xml", "--threshold"),
+    ],
+    ids=lambda words: words[-1],
+)
+def test_a_limit_that_nothing_can_be_held_against_is_refused(
+    words: tuple[str, ...], number: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "c.xml", cobertura(80, 100))
+    result = gate(*words, number)
+    assert result.exit_code == 2
+    assert number in result.output
+
+
+def test_reports_are_written_whoever_stops_reading_the_table(tmp_path: Path) -> None:
+    report, summary = write(tmp_path, "c.xml", cobertura(80, 100)), tmp_path / "s.md"
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        words = [sys.executable, "-m", "k2alert", "gate", "coverage", report, "--summary", summary]
+        subprocess.run(words, stdout=closed, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert "gate coverage: passed" in summary.read_text()

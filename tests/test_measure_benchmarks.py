@@ -202,3 +202,15 @@ def test_what_retention_takes_from_the_beginning_changes_no_later_step(seed: int
         course.remove(index, index)
     assert course.worsenings(-1, 1000) == before
     assert len(course) == 140 - dropped
+
+
+def test_what_was_said_of_the_machine_is_said_anew_when_a_benchmark_comes_or_goes() -> None:
+    names = ["parse", "print", "scan", "sort", "send"]
+    found = [entry(day, value, name) for day, value in enumerate(SLOWER) for name in names]
+    board, last = made([one for one in found if one.benchmark != "send"]), found[4::5]
+    assert regressions(board).value == 4
+    board.apply(Saved(facts=[FactChange(Kind.BENCHMARK, None, one) for one in last]))
+    assert regressions(board).value == 0
+    assert regressions(board, at=25).value == 0
+    board.apply(Saved(facts=[FactChange(Kind.BENCHMARK, one, None) for one in last]))
+    assert regressions(board).value == 4

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -20,6 +21,14 @@ _T = TypeVar("_T")
 _CHUNK = 64 * 1024
 _OUTPUTS: dict[str, Callable[[Verdict], str]] = {"table": as_text, "json": as_json, "markdown": as_markdown}
 _FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+class _Limit(click.FloatRange):
+    """A number that something can be held against: `nan` is above and below nothing, and nothing reaches `inf`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        return number if isfinite(number) else self.fail(f"{value} is not a finite number", param, ctx)
 
 
 @click.group("gate", short_help="quality gates inside a pipeline")
@@ -43,10 +52,8 @@ def _shown(function: Callable[..., None]) -> Callable[..., None]:
 
 @command.command("coverage")
 @click.argument("files", nargs=-1, required=True, metavar="COVERAGE.xml...", type=click.Path(path_type=Path))
-@click.option("--minimum", type=click.FloatRange(0, 100), default=75, show_default=True, help="Percent of lines.")
-@click.option(
-    "--max-drop", type=click.FloatRange(0, 100), default=2, show_default=True, help="Points below --previous."
-)
+@click.option("--minimum", type=_Limit(0, 100), default=75, show_default=True, help="Percent of lines.")
+@click.option("--max-drop", type=_Limit(0, 100), default=2, show_default=True, help="Points below --previous.")
 @click.option("--previous", default="", metavar="X", help="The coverage before: a report file, or a number in percent.")
 @_shown
 def coverage(files: tuple[Path, ...], minimum: float, max_drop: float, previous: str, **shown: Any) -> None:
@@ -61,7 +68,7 @@ def coverage(files: tuple[Path, ...], minimum: float, max_drop: float, previous:
 
 @command.command("flaky")
 @click.argument("reports", nargs=-1, required=True, metavar="REPORTS...", type=click.Path(path_type=Path))
-@click.option("--max-rate", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Of distinct tests.")
+@click.option("--max-rate", type=_Limit(0, 1), default=0.05, show_default=True, help="Of distinct tests.")
 @_shown
 def flaky(reports: tuple[Path, ...], max_rate: float, **shown: Any) -> None:
     """Fail where too many tests both failed and passed.
@@ -76,7 +83,7 @@ def flaky(reports: tuple[Path, ...], max_rate: float, **shown: Any) -> None:
 @command.command("performance")
 @click.argument("current", type=click.Path(path_type=Path))
 @click.argument("baseline", type=click.Path(path_type=Path))
-@click.option("--threshold", type=click.FloatRange(0), default=0.1, show_default=True, help="0.1: ten percent worse.")
+@click.option("--threshold", type=_Limit(0), default=0.1, show_default=True, help="0.1: ten percent worse.")
 @_shown
 def performance(current: Path, baseline: Path, threshold: float, **shown: Any) -> None:
     """Fail where a benchmark of CURRENT is worse than in BASELINE by more than the threshold, and than its own noise.
@@ -110,7 +117,6 @@ def _read(path: Path, read: Callable[[Chunks], _T | Unreadable]) -> _T:
 
 
 def _end(verdict: Verdict, output: str, junit: Path | None, summary: Path | None) -> None:
-    click.echo(_OUTPUTS[output](verdict).rstrip("\n"))
     try:
         if junit is not None:
             junit.write_bytes(as_junit(verdict))
@@ -119,6 +125,8 @@ def _end(verdict: Verdict, output: str, junit: Path | None, summary: Path | None
                 file.write(as_markdown(verdict))
     except OSError as error:
         _refuse(f"{error.filename}: cannot be written: {error.strerror or error}")
+    # Last: whoever stops listening (`| head`) finds the files all the same.
+    click.echo(_OUTPUTS[output](verdict).rstrip("\n"))
     sys.exit(0 if verdict.passed else 1)
 
 

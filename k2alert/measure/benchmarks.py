@@ -119,6 +119,8 @@ class Benchmarks:
     _groups: dict[int, _Group | None] = field(default_factory=dict)
     _by_labels: defaultdict[Labels, dict[_Key, Course]] = field(default_factory=lambda: defaultdict(dict))
     _by_lane: defaultdict[_Lane, list[Course]] = field(default_factory=lambda: defaultdict(list))
+    _newest: dict[_Lane, int] = field(default_factory=dict)  # when its last measurement finished
+    _machine: defaultdict[_Lane, dict[Worsening, bool]] = field(default_factory=lambda: defaultdict(dict))
 
     def load(self, points: Iterable[Point]) -> None:
         """Many measurements; in their order is fastest."""
@@ -130,17 +132,19 @@ class Benchmarks:
         course = self._course(point)
         if course is not None:
             course.insert(point.finished, point.ref, point.value)
+            self._judge_anew(point)
 
     def remove(self, point: Point) -> None:
         """One measurement less."""
         course = self._course(point)
         if course is not None:
             course.remove(point.finished, point.ref)
+            self._judge_anew(point)
 
     def drop_empty(self) -> None:
         """Lets go of what has no measurement any more."""
         left = {key: course for key, course in self._courses.items() if len(course)}
-        for held in (self._courses, self._groups, self._by_labels, self._by_lane):
+        for held in (self._courses, self._groups, self._by_labels, self._by_lane, self._machine):
             held.clear()
         for key, course in left.items():
             self._put(key, course)
@@ -155,6 +159,13 @@ class Benchmarks:
         if key not in self._courses:
             self._put(key, Course(point.kind, point.lower_is_better))
         return self._courses[key]
+
+    def _judge_anew(self, point: Point) -> None:
+        """What was said of the machine may not hold any more."""
+        group = self._groups[point.stream]
+        if group is not None and point.kind is Kind.BENCHMARK:
+            self._newest[group.lane] = max(point.finished, self._newest.get(group.lane, 0))
+            self._machine.pop(group.lane, None)
 
     def _put(self, key: _Key, course: Course) -> None:
         self._courses[key] = course
@@ -209,12 +220,20 @@ class Benchmarks:
         """Each step of a benchmark of the label set that is its own, and not that of the machine."""
         for key, course in self._of(labels).items():
             for step in course.worsenings(since, at):
-                if key.kind is not Kind.BENCHMARK or not self._is_the_machine(key.group, step, at):
+                if key.kind is not Kind.BENCHMARK or not self._is_the_machine(key.group.lane, step, at):
                     yield key.benchmark, key.kind, step
 
-    def _is_the_machine(self, group: _Group, step: Worsening, at: int) -> bool:
-        """Whether nearly all benchmarks of the job got worse together with this one."""
-        courses = [course for course in self._by_lane[group.lane] if course.span(step.began - 1, at)]
+    def _is_the_machine(self, lane: _Lane, step: Worsening, at: int) -> bool:
+        """Whether nearly all benchmarks of the job got worse together with this one; the same until one is measured."""
+        if at < self._newest[lane]:
+            return self._are_worse_together(lane, step, at)
+        known = self._machine[lane]
+        if step not in known:
+            known[step] = self._are_worse_together(lane, step, at)
+        return known[step]
+
+    def _are_worse_together(self, lane: _Lane, step: Worsening, at: int) -> bool:
+        courses = [course for course in self._by_lane[lane] if course.span(step.began - 1, at)]
         if len(courses) < _MANY:
             return False
         return sum(_steps_with(course, step, at) for course in courses) >= _SHARE * len(courses)

@@ -50,11 +50,20 @@ class Course:
 
     def insert(self, finished: int, ref: int, value: float) -> None:
         """One more measurement, wherever it belongs."""
+        if not self._times or finished > self._times[-1]:
+            self._append(finished, ref, value)
+            return
         index = self._place(finished, ref)
         self._times.insert(index, finished)
         self._refs.insert(index, ref)
         self._values.insert(index, value)
         self._forget_from(index)
+
+    def _append(self, finished: int, ref: int, value: float) -> None:
+        self._times.append(finished)
+        self._refs.append(ref)
+        self._values.append(value)
+        self._worse = None
 
     def remove(self, finished: int, ref: int) -> None:
         """Takes a measurement out; what is not there is no matter."""

@@ -7,7 +7,16 @@ proxy may put everything under a path of its own), "" for the path alone.
 from collections.abc import Iterable
 from urllib.parse import quote, urlencode
 
-__all__ = ["alert_url", "alerts_url", "new_silence_url", "notifications_url", "rule_url", "silences_url", "sources_url"]
+__all__ = [
+    "alert_url",
+    "alerts_url",
+    "flaky_url",
+    "new_silence_url",
+    "notifications_url",
+    "rule_url",
+    "silences_url",
+    "sources_url",
+]
 
 
 def alerts_url(base: str, matchers: Iterable[str] = ()) -> str:
@@ -30,6 +39,11 @@ def rule_url(base: str, name: str, labels: Iterable[tuple[str, str]] = ()) -> st
 def sources_url(base: str) -> str:
     """The sources: how reading them goes."""
     return f"{_root(base)}/sources"
+
+
+def flaky_url(base: str) -> str:
+    """The flaky tests, one by one."""
+    return f"{_root(base)}/flaky"
 
 
 def silences_url(base: str) -> str:

@@ -70,7 +70,7 @@ route: {{receiver: team, group_wait: 3s, group_interval: 1s, group_by: [alertnam
 """
 PAGES = (
     *("/", "/?filter=%3Cimg", "/rules", "/rules/branch_is_red", "/rules/branch_is_red?span=1d", "/sources"),
-    *("/silences", "/notifications", "/sign-in"),
+    *("/silences", "/notifications", "/flaky", "/flaky?project=%3Cimg", "/flaky?%3Cimg=x", "/sign-in"),
 )
 TAGS = {
     *("!doctype", "html", "head", "meta", "title", "link", "body", "header", "nav", "main", "footer", "div", "section"),

@@ -50,6 +50,29 @@ HOSTILE = 'k2/"a\\b"\n<script>alert(1)</script>\u202e'
 IDENTITY = Labels({"source": "gitlab", "project": HOSTILE})
 
 
+A_FLAKY_TEST: Mapping[str, Any] = {
+    "source": "gitlab",
+    "project": HOSTILE,
+    "workflow": "",
+    "job": HOSTILE,
+    "suite": HOSTILE,
+    "test": HOSTILE,
+    "file": "",
+    "state": "flaky",
+    "rate": 0.0714,
+    "executed": 42,
+    "failed": 3,
+    "commits": 2,
+    "firstSeen": "2026-01-02T09:40:00Z",
+    "lastSeen": "2026-01-09T14:02:00Z",
+    "cleanReports": 0,
+    "branch": "main",
+    "sha": "",
+    "message": "",
+    "url": "javascript:alert(1)",
+}
+
+
 class Text:
     """A condition and a template, as far as the API looks at them."""
 
@@ -123,6 +146,7 @@ class Server:
         self.query: TellingQuery | None = None
         self.tellings: list[Telling] | str = []
         self.explanations: list[dict[str, Any]] = []
+        self.flaky_tests: list[dict[str, Any]] = []
         self.port = 0
         self.posted: list[tuple[str, str, str, bytes]] = []
 
@@ -143,7 +167,7 @@ class Server:
     async def flaky(self, labels: Sequence[tuple[str, str]], options: Mapping[str, str]) -> dict[str, Any] | str:
         if options.get("limit") == "x":
             raise ValueError("not a number")
-        return self.why_not or {"asked": [*labels, dict(options)]}
+        return self.why_not or {"asked": [*labels, dict(options)], "tests": self.flaky_tests}
 
     async def history(self, since: datetime | None, project: str) -> AsyncIterator[bytes]:
         if self.why_not is not None:
@@ -659,7 +683,7 @@ async def test_notifications_need_the_read_token_and_the_store() -> None:
 @pytest.mark.parametrize(
     ("why_not", "query", "status", "said"),
     [
-        (None, "?project=k2/app&period=7d", 200, {"asked": [["project", "k2/app"], {"period": "7d"}]}),
+        (None, "?project=k2/app&period=7d", 200, {"asked": [["project", "k2/app"], {"period": "7d"}], "tests": []}),
         (None, "?limit=x", 400, "not a number"),
         ("the store is down", "", 503, "the store is down"),
     ],

@@ -21,6 +21,7 @@ KEY = "0123456789abcdef"
         (links.new_silence_url("https://k2", KEY), f"https://k2/silences/new?alert={KEY}"),
         (links.silences_url(""), "/silences"),
         (links.sources_url(""), "/sources"),
+        (links.flaky_url(""), "/flaky"),
         (links.notifications_url("https://k2"), "https://k2/notifications"),
     ],
 )

@@ -12,7 +12,7 @@ from k2alert.expose.cards import PER_PAGE, alerts_of, grounds_of, index_of, page
 from k2alert.expose.drawing import draw
 from k2alert.labels import Labels
 from k2alert.model import Curve, CurvePoint, Severity, TellingQuery
-from tests.test_expose_server import FINDING, FIRING, HOSTILE, RULE, TOLD, Text, serving, snapshot
+from tests.test_expose_server import A_FLAKY_TEST, FINDING, FIRING, HOSTILE, RULE, TOLD, Text, serving, snapshot
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 HTML = {"Accept": "text/html"}
@@ -22,6 +22,7 @@ PAGES = (
     "/rules",
     "/rules/rate_low",
     "/sources",
+    "/flaky",
     "/silences",
     f"/silences/new?alert={FIRING.key}",
     "/notifications",
@@ -246,3 +247,40 @@ def test_a_curve_is_parted_where_there_is_no_data_and_shaded_where_it_fired() ->
     assert (len(drawn.lines), len(drawn.dots), len(drawn.limits)) == (2, 1, 1)
     assert (drawn.bands, drawn.low, drawn.high) == (((360.0, 360.0),), 1.0, 4.0)
     assert draw(Curve(metric="x", points=())) is None
+
+
+# ---------------------------------------------------------------------------------------------- flaky tests
+
+
+async def test_flaky_tests_are_listed_with_how_often_they_fail_and_no_markup_of_theirs() -> None:
+    async with serving() as (server, session):
+        server.flaky_tests = [{**A_FLAKY_TEST}, {**A_FLAKY_TEST, "state": "recovered", "url": "https://ci.test/1"}]
+        text = await (await session.get("/flaky", headers=HTML)).text()
+
+    assert "3 of 42 (7.1 %)" in text
+    assert "<script" not in text
+    assert "\u202e" not in text
+    assert "javascript:" not in text
+    assert text.count('href="https://ci.test/1"') == 1
+    assert text.count("badge is-pending") == text.count("badge is-ok") == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "why_not", "status", "said"),
+    [
+        ("", None, 200, "No test is flaky"),
+        ("?limit=x", None, 200, "not a number"),
+        ("?project=a%3Cb", None, 200, "<code>a&lt;b</code>"),
+        ("", "the store is down", 503, "the store is down"),
+    ],
+)
+async def test_the_flaky_page_says_why_it_lists_nothing(
+    query: str, why_not: str | None, status: int, said: str
+) -> None:
+    async with serving() as (server, session):
+        server.why_not = why_not
+        answer = await session.get(f"/flaky{query}", headers=HTML)
+        text = await answer.text()
+
+    assert answer.status == status
+    assert said in text

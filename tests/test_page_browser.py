@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -12,6 +13,7 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from tests.support.daemon import World, a_world, daemon, until_judged, until_seen
 from tests.support.page_gallery import FLAGS, SIZES, Scene, empty_scene, rich_scene
+from tests.test_expose_server import A_FLAKY_TEST, serving
 
 CHROMIUM = shutil.which("chromium")
 HOSTILE = '<img src=x onerror=document.title="ran">\u202e'
@@ -83,7 +85,7 @@ async def test_a_silence_is_made_and_ended_by_clicking_and_every_page_on_the_way
         await page.get_by_role("link", name="silenced").click()
         await page.get_by_role("button", name="Expire").click()
         await page.get_by_text("expired").wait_for()
-        for path in ("/rules", "/rules/red", "/sources", "/notifications"):
+        for path in ("/rules", "/rules/red", "/sources", "/flaky", "/notifications"):
             await page.goto(base + path)
             await check()
 
@@ -140,3 +142,16 @@ async def test_the_keyboard_alone_leads_to_the_content_and_to_an_alert(tmp_path:
             .or_(page.get_by_role("heading", name="History", exact=True))
             .first.wait_for()
         )
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1400, "light")])
+async def test_a_list_of_flaky_tests_is_accessible_whatever_they_are_called(width: int, scheme: Any) -> None:
+    async with serving() as (server, _), async_playwright() as playwright:
+        server.flaky_tests = [{**A_FLAKY_TEST, "test": name} for name in ("opens", "x" * 4000, A_FLAKY_TEST["test"])]
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = await browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True)
+        await page.goto(f"http://127.0.0.1:{server.port}/flaky")
+        found = await Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        await browser.close()

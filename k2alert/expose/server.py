@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from k2alert.expose.access import LOOPBACK, SIGNER, VIEW, Signer, check_reader, check_writer
 from k2alert.expose.api import alerts_json, rules_json
 from k2alert.expose.api_v2 import add_api_v2
+from k2alert.expose.flaky_page import add_flaky_page
 from k2alert.expose.history import send_history
 from k2alert.expose.notifications import notifications_json, read_query
 from k2alert.expose.pages import add_pages, error_page, is_for_people
@@ -92,6 +93,7 @@ def make_app(view: View, *, loopback: bool) -> web.Application:
     app.router.add_get("/api/v1/notifications", _notifications)
     add_api_v2(app, view, reader=check_reader, writer=check_writer)
     add_pages(app)
+    add_flaky_page(app)
     add_sent_page(app)
     add_silence_pages(app)
     add_sign_in(app)

@@ -122,7 +122,7 @@ async def empty_scene(folder: Path) -> AsyncIterator[Scene]:
     config = folder / "k2alert.yml"
     config.write_text(f"alert_rules: []\nstore: sqlite:///{folder}/k2alert.db\nevaluation_interval: 1s\n")
     async with daemon(config, Clock()) as running:
-        paths = {"alerts": "/", "rules": "/rules", "sources": "/sources", "silences": "/silences"}
+        paths = {"alerts": "/", "rules": "/rules", "sources": "/sources", "flaky": "/flaky", "silences": "/silences"}
         while "not been judged" in await running.text("/"):
             await asyncio.sleep(0.1)
         yield Scene(running, {f"empty-{name}": path for name, path in {**paths, "sent": "/notifications"}.items()})
@@ -205,6 +205,7 @@ async def _pages(running: Running) -> dict[str, str]:
         "rule-by-branch": "/rules/branch_is_red",
         "rule-no-data": "/rules/nobody_measures_this",
         "sources": "/sources",
+        "flaky": "/flaky",
         "silences": "/silences",
         "silence-new": f"/silences/new?alert={red}",
         "sent": "/notifications",

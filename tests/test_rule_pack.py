@@ -20,7 +20,19 @@ from k2alert.cli import main
 from k2alert.config.load import load, load_rules
 from k2alert.cycle import Scene, plan
 from k2alert.measure.catalogue import METRICS
-from k2alert.model import Alert, AlertState, Fact, JobRun, PipelineRun, Project, RefType, Result, RunState
+from k2alert.model import (
+    Alert,
+    AlertState,
+    BenchmarkPoint,
+    BenchmarkReport,
+    Fact,
+    JobRun,
+    PipelineRun,
+    Project,
+    RefType,
+    Result,
+    RunState,
+)
 from k2alert.recall import fill_board, make_board
 from k2alert.record import open_store
 from k2alert.universe import make_universe
@@ -140,6 +152,21 @@ def covered(*percents: float, every: float = 20) -> Facts:
     return [*made, *reports]
 
 
+def measured(*levels: float) -> Facts:
+    """Runs of which each measures one benchmark; ten runs at each level."""
+    values = [level for level in levels for _ in range(10)]
+    made = runs("+" * len(values), ends=END - 5)
+    return [
+        *made,
+        *(
+            BenchmarkReport(
+                by=execution(one.id, one.outcomes[0].finished_at), points=(BenchmarkPoint(name="parse", value=value),)
+            )
+            for one, value in zip(made, values, strict=True)
+        ),
+    ]
+
+
 class Case(NamedTuple):
     """What a rule must fire on, and what not."""
 
@@ -193,6 +220,7 @@ CASES: dict[str, Case] = {
     "new_flaky_tests": Case([*reported(0, 10, ago=20 * DAY), *reported(1, 10)], reported(0, 10)),
     "coverage_drop_significant": Case(covered(81, 78), covered(81, 79.5)),
     "coverage_below_minimum": Case(covered(74, 74), covered(76, 76)),
+    "benchmark_got_slower": Case(measured(30, 30, 40), measured(30, 30, 32)),
     "slo_burns_fast": Case([*USUAL, *runs("+-" + "-" * 10)], [*USUAL, *runs("+-+-+-+-+-+-")]),
     "slo_burns_slowly": Case(month("+-+", ends=END), month("+++++++++-", ends=END)),
     **{

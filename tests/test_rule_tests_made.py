@@ -278,6 +278,9 @@ WRONG += [
     (alone('{project: a/b, every: 1y, results: "+x20"}'), ":4:33: every: the last run would come after ten years"),
     (alone("{project: a/b, result: success, duration: 99y}"), ":4:53: duration: must be at most ten years"),
     (alone("{project: a/b, result: success, coverage: .nan}"), ":4:53: coverage: must be a number"),
+    (alone("{project: a/b, result: success, benchmarks: {parse: .nan}}"), "parse: must be a number"),
+    (alone("{project: a/b, result: success, benchmarks: {parse: -1}}"), "parse: must be"),
+    (alone("{project: a/b, result: success, benchmarks: [parse]}"), ":4:55: benchmarks: must be a mapping"),
     (one_test("[]", EXPECT, more="unread: [{from: 5h, to: 1h}]"), ":5:14: unread[0]: to: must be after `from`"),
 ]
 

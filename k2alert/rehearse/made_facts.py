@@ -9,6 +9,8 @@ from itertools import count
 from typing import NamedTuple
 
 from k2alert.model import (
+    BenchmarkPoint,
+    BenchmarkReport,
     CoverageReport,
     Deployment,
     Execution,
@@ -74,6 +76,9 @@ def _reports(run: PipelineRun, attempt: Attempt) -> Iterator[Fact]:
         yield _test_report(attempt.tests, by)
     if attempt.coverage is not None:
         yield CoverageReport(by=by, percent=attempt.coverage)
+    if attempt.benchmarks:
+        points = tuple(BenchmarkPoint(name=name, value=value) for name, value in attempt.benchmarks.items())
+        yield BenchmarkReport(by=by, points=points)
 
 
 def _test_report(spec: TestsSpec, by: Execution) -> TestReport:

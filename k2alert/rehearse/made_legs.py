@@ -49,6 +49,7 @@ class Leg:
     jobs: tuple[JobSpec, ...]
     tests: TestsSpec | None
     coverage: float | None
+    benchmarks: Mapping[str, float]
 
     @property
     def is_open(self) -> bool:
@@ -108,7 +109,8 @@ def endings_of(spec: RunsSpec) -> list[Ending | None]:
 
 def legs_of(spec: RunsSpec, ending: Ending) -> Iterator[Leg]:
     """The attempts of a run of the series whose first attempt ended so."""
-    leg = Leg((), _NONE, spec.duration, spec.queued, ending, spec.jobs, spec.tests, spec.coverage)
+    said = spec.tests, spec.coverage, spec.benchmarks
+    leg = Leg((), _NONE, spec.duration, spec.queued, ending, spec.jobs, *said)
     yield leg
     for place, rerun in enumerate(spec.reruns):
         leg = _next(leg, rerun, spec, ("reruns", place))
@@ -119,7 +121,8 @@ def _next(leg: Leg, rerun: RerunSpec, spec: RunsSpec, path: Path) -> Leg:
     length = spec.duration if rerun.duration is None else rerun.duration
     jobs = tuple(_again(leg, length)) if rerun.jobs is None else rerun.jobs
     begin = leg.begin + leg.length + rerun.after
-    return Leg(path, begin, length, rerun.queued, _WORDS[rerun.result], jobs, rerun.tests, rerun.coverage)
+    said = rerun.tests, rerun.coverage, rerun.benchmarks
+    return Leg(path, begin, length, rerun.queued, _WORDS[rerun.result], jobs, *said)
 
 
 def _again(leg: Leg, length: timedelta) -> Iterator[JobSpec]:

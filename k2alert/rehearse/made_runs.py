@@ -6,7 +6,7 @@ does not end stands at its last state for good. Pure. A series that cannot be is
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha1
@@ -53,6 +53,7 @@ class Attempt(NamedTuple):
     jobs: tuple[_Execution, ...]
     tests: TestsSpec | None
     coverage: float | None
+    benchmarks: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def _attempts(spec: RunsSpec, ending: Ending, created: datetime, number: int) ->
                 done[job.name] = done.get(job.name, 0) + 1
                 serial += 1
                 jobs.append(_Execution(job, done[job.name], f"{number}.{serial}", _part(begun, stretch)))
-        yield Attempt(place, _part(begun, leg.own), tuple(jobs), leg.tests, leg.coverage)
+        yield Attempt(place, _part(begun, leg.own), tuple(jobs), leg.tests, leg.coverage, leg.benchmarks)
 
 
 def _part(begun: datetime, stretch: Stretch) -> _Part:

@@ -99,6 +99,10 @@ Moment = Annotated[Duration, AfterValidator(_in_a_test)]
 """A time after the beginning of a test, or a length of time in it."""
 
 
+Measurements = Mapping[Annotated[str, Field(min_length=1)], Annotated[float, Field(gt=0)]]
+"""Benchmarks by name, in a unit of which less is better."""
+
+
 class JobSpec(Settings):
     """A job of a run, with its retries."""
 
@@ -185,6 +189,7 @@ class RerunSpec(Settings):
     )
     tests: TestsSpec | None = Field(default=None, description="The test report of this attempt.")
     coverage: float | None = Field(default=None, ge=0, le=100, description="The coverage that this attempt reports.")
+    benchmarks: Measurements = Field(default={}, description="The benchmarks that this attempt reports.")
 
 
 class RunsSpec(RunDefaults):
@@ -206,6 +211,9 @@ class RunsSpec(RunDefaults):
     sha: str = Field(default="", description="Its commit; default: another one for each run.")
     tests: TestsSpec | None = Field(default=None, description="The test report of each of these runs.")
     coverage: float | None = Field(default=None, ge=0, le=100, description="The coverage that each of them reports.")
+    benchmarks: Measurements = Field(
+        default={}, description="What each of them measures: names of benchmarks and their values; lower is better."
+    )
 
     @model_validator(mode="after")
     def _one_or_many(self) -> "RunsSpec":

@@ -214,3 +214,16 @@ def test_what_was_said_of_the_machine_is_said_anew_when_a_benchmark_comes_or_goe
     assert regressions(board, at=25).value == 0
     board.apply(Saved(facts=[FactChange(Kind.BENCHMARK, one, None) for one in last]))
     assert regressions(board).value == 4
+
+
+def test_measurements_say_the_same_in_whatever_batches_they_are_loaded() -> None:
+    found = [entry(day, value, name) for day, value in enumerate(SLOWER) for name in ("parse", "print")]
+    for batches in ([found], [found[:30], found[30:]], [found[50:], found[:50]], [[one] for one in found]):
+        board = made([])
+        board.require(EACH, frozenset({Kind.BENCHMARK}))
+        for batch in batches:
+            board.load_facts(Kind.BENCHMARK, batch, more=True)
+        board.load_facts(Kind.BENCHMARK, ())
+        for name in ("parse", "print"):
+            labels = OF_PROJECT.merged({"benchmark": name})
+            assert [regressions(board, EACH, labels, at).value for at in (24, 25, 99)] == [0, 1, 1]

@@ -123,16 +123,20 @@ class Benchmarks:
     _machine: defaultdict[_Lane, dict[Worsening, bool]] = field(default_factory=lambda: defaultdict(dict))
 
     def load(self, points: Iterable[Point]) -> None:
-        """Many measurements; in their order is fastest."""
-        for point in points:
-            self.insert(point)
+        """Many measurements; in their order is fastest.
 
-    def insert(self, point: Point) -> None:
-        """One more measurement, if it counts."""
+        Their steps are worked out at once, batch by batch: the first round would stand still over months of them.
+        """
+        for course in {course for point in points if (course := self.insert(point)) is not None}:
+            course.read_on()
+
+    def insert(self, point: Point) -> Course | None:
+        """One more measurement, if it counts; then its course."""
         course = self._course(point)
         if course is not None:
             course.insert(point.finished, point.ref, point.value)
             self._judge_anew(point)
+        return course
 
     def remove(self, point: Point) -> None:
         """One measurement less."""

@@ -89,22 +89,23 @@ class Course:
     def worsenings(self, since: int, at: int) -> list[Worsening]:
         """The steps for the worse that were confirmed in (since, at], the first one first."""
         if self._worse is None:
-            self._read_on()
+            self.read_on()
             self._worse = [found for found in map(self._worsening, self._series.steps) if found is not None]
         return [step for step in self._worse if since < step.confirmed <= at]
+
+    def read_on(self) -> None:
+        """Works out the steps as far as they are not."""
+        for value in self._values[self._read :]:
+            self._series.add(value)
+            self._read += 1
+            if self._read % _MARK_EVERY == 0:
+                self._marks = [*self._marks[-1:], (self._read, self._series.copy())]
 
     def _place(self, finished: int, ref: int) -> int:
         index = bisect_left(self._times, finished)
         while index < len(self._times) and self._times[index] == finished and self._refs[index] < ref:
             index += 1
         return index
-
-    def _read_on(self) -> None:
-        for value in self._values[self._read :]:
-            self._series.add(value)
-            self._read += 1
-            if self._read % _MARK_EVERY == 0:
-                self._marks = [*self._marks[-1:], (self._read, self._series.copy())]
 
     def _forget_from(self, index: int) -> None:
         """The series goes back to what it was before this point."""

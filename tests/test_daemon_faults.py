@@ -1,5 +1,6 @@
 """Whole daemons beside a broken forge: what cannot be read is unknown, never zero, and it holds up nobody else."""
 
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -47,8 +48,10 @@ class Ward:
 
     @web.middleware
     async def admit(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        """Has requests about an ill project fail in its way."""
+        """Has requests about an ill project fail in its way; one about several is answered without it."""
         body = await request.text()
+        if '"ids"' in body:
+            return self._without_the_ill(await handler(request))
         for project, fault in self.ill.items():
             named = re.match(
                 rf"/api/v4/projects/({project.replace('/', '%2F')}|{1 + ALL.index(project)})\b", request.raw_path
@@ -57,6 +60,12 @@ class Ward:
                 return await fault(request)
         response: web.StreamResponse = await handler(request)
         return response
+
+    def _without_the_ill(self, response: web.Response) -> web.Response:
+        answer = json.loads(response.text or "")
+        projects = answer["data"]["projects"]
+        projects["nodes"] = [node for node in projects["nodes"] if node["fullPath"] not in self.ill]
+        return web.json_response(answer)
 
 
 @asynccontextmanager

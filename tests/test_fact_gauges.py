@@ -1,12 +1,14 @@
 """Reports and deployments as gauges, and as alerts, of a running daemon: no series carries the name of a test."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from k2alert.record import open_store
+from k2alert.rehearse.gitlab_standin import StandinSchedule
 from tests.support.daemon import World, a_world, daemon, until_judged
 from tests.support.reported import every_kind
 
@@ -48,6 +50,12 @@ async def shown_by(folder: Path, by: str) -> tuple[list[Sample], dict[str, str]]
         store = open_store(f"sqlite:///{folder}/k2alert.db")
         await every_kind(store, world.clock.now())
         await store.close()
+        begun = world.clock.now() - timedelta(hours=30)
+        due = begun + timedelta(hours=3)  # long ago: nothing ran
+        late = StandinSchedule(
+            id=1, updated_at=begun, next_run_at=due, cron=f"{due:%M %H} * * *", description="schedule 1"
+        )
+        world.forge.schedule("k2/app", late)  # at GitLab too: what is not there is forgotten
         async with daemon(config, world.clock) as running:
             await until_judged(running)
             text = await running.text("/metrics")

@@ -108,15 +108,21 @@ class HostileForge:
         }
 
     async def graphql(self, request: web.Request) -> web.Response:
-        path = self._project((await request.json())["variables"]["path"])
+        variables = (await request.json())["variables"]
+        if "path" not in variables:
+            paths = [self._project(wanted.rpartition("/")[2]) for wanted in variables["ids"]]
+            raw = next((self.odd[path].raw for path in paths if self.odd[path].raw is not None), None)
+            return _answer({"data": {"projects": {"nodes": [self._graphql_project(path) for path in paths]}}}, raw)
+        path = self._project(variables["path"])
+        return _answer({"data": {"project": self._graphql_project(path)}}, self.odd[path].raw)
+
+    def _graphql_project(self, path: str) -> dict[str, Any]:
         odd = self.odd[path]
-        if odd.raw is not None:
-            return _answer(odd.raw)
         nodes = [self._graphql_run(path, number) for number in range(RUNS)]
         connection = {"count": RUNS, "pageInfo": {"hasNextPage": False}, "nodes": nodes}
         named = {"id": f"gid://gitlab/Project/{self.number(path)}", "fullPath": path}
         project = {**named, "webUrl": f"https://gitlab.test/{path}", "repository": {"rootRef": "main"}, **odd.project}
-        return _answer({"data": {"project": {**project, "pipelines": connection}}})
+        return {**project, "pipelines": connection}
 
     def _graphql_run(self, path: str, number: int) -> dict[str, Any]:
         run = self._gitlab_run(path, number)
@@ -194,7 +200,8 @@ def _camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in others)
 
 
-def _answer(said: Any) -> web.Response:
+def _answer(said: Any, raw: bytes | None = None) -> web.Response:
+    said = said if raw is None else raw
     body = said if isinstance(said, bytes) else json.dumps(said).encode()
     return web.Response(body=body, content_type="application/json")
 

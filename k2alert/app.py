@@ -41,7 +41,7 @@ from k2alert.logs import Secrets
 from k2alert.loops import Work, repeat, run_together
 from k2alert.measure.catalogue import METRICS
 from k2alert.model import Fact, Kind, KnownRun, PipelineRun, Project, Rule, Saved, Telling, TellingQuery
-from k2alert.page import Answers, requests_by_code
+from k2alert.page import Answers
 from k2alert.recall import fill_board, make_board
 from k2alert.record import Store, StoreBusy, StoreError, open_store
 from k2alert.rounds import Rounds, Setting
@@ -296,12 +296,16 @@ class _Daemon:
 
     def _count_sources(self) -> None:
         for source, stats in self._collector.stats().items():
-            for code, number in requests_by_code(stats).items():
-                self._self_metrics.count_requests(source, code, self._more(source, "code", code, number))
+            for (kind, code), number in stats.asked.requests.items():
+                more = self._more(source, "asked", f"{kind} {code}", number)
+                self._self_metrics.count_requests(source, kind, code, more)
             for reason, number in stats.refused.items():
                 self._self_metrics.count_refused(source, reason, self._more(source, "refused", reason, number))
             self._self_metrics.set_source(
-                source, remaining=stats.asked.rate_limit_remaining, success_at=stats.last_success
+                source,
+                remaining=stats.asked.rate_limit_remaining,
+                success_at=stats.last_success,
+                lag=None if stats.complete_since is None else self._time.now() - stats.complete_since,
             )
 
     def _more(self, source: str, kind: str, word: str, number: int) -> int:

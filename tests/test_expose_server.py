@@ -283,7 +283,7 @@ async def test_promtool_finds_nothing() -> None:
 
 async def test_what_is_no_longer_declared_leaves_the_exposition() -> None:
     own = own_metrics()
-    own.count_requests("gitlab", "429", 3)
+    own.count_requests("gitlab", "jobs", "429", 3)
     own.notified("team", "slack", took=timedelta(seconds=1), reason="rateLimited")
 
     own.declare(rules=[], receivers=[], sources=[])

@@ -45,13 +45,15 @@ async def _nothing() -> None:
 class SourceStats:
     """One source in numbers: what was asked of it, when it last gave a usable answer, how many looks met a bug.
 
-    `refused` are report files that were not read, by reason.
+    `refused` are report files that were not read, by reason. Everything before `complete_since` is recorded of every
+    project that was ever read whole.
     """
 
     asked: Stats
     last_success: datetime | None
     bugs: int
     refused: Mapping[str, int] = field(default_factory=dict)
+    complete_since: datetime | None = None
 
 
 class Collector:
@@ -258,7 +260,9 @@ class Collector:
     def _stats_of(self, source: Source) -> SourceStats:
         heard = [self._projects[source.name, key].success_at for key in source.places]
         last = max((at for at in heard if at is not None), default=None)
-        return SourceStats(source.client.stats(), last, source.bugs, dict(source.refused))
+        complete = [self._projects[source.name, key].complete_at for key in source.places]
+        since = min((at for at in complete if at is not None), default=None)
+        return SourceStats(source.client.stats(), last, source.bugs, dict(source.refused), since)
 
     # ------------------------------------------------------------------------------------------- the timetable
 

@@ -81,6 +81,18 @@ class SelfMetrics:
             ["source", "code"],
             registry=registry,
         )
+        self._kinds = Counter(
+            "k2alert_source_requests_by_kind",
+            "The same requests by what was asked for, too.",
+            ["source", "kind", "code"],
+            registry=registry,
+        )
+        self._lag = Gauge(
+            "k2alert_source_lag_seconds",
+            "How long ago the last complete look at a project of the source was, of the one that has waited longest.",
+            ["source"],
+            registry=registry,
+        )
         self._remaining = Gauge(
             "k2alert_source_rate_limit_remaining",
             "Requests that the source still allows, as it last said.",
@@ -207,8 +219,9 @@ class SelfMetrics:
             self._failed.remove_by_labels({"receiver": name[0], "integration": name[1]})
         else:
             self._source_success.remove(*name)
+            self._lag.remove_by_labels({"source": name[0]})
             self._webhook_at.remove(*name)
-            for metric in (self._requests, self._projects, self._remaining, self._webhooks, self._refused):
+            for metric in (self._requests, self._kinds, self._projects, self._remaining, self._webhooks, self._refused):
                 metric.remove_by_labels({"source": name[0]})
 
     def config_loaded(self, text_hash: str, *, now: datetime) -> None:
@@ -227,24 +240,29 @@ class SelfMetrics:
             for state in _STATES:
                 self._projects.labels(source, state).set(counts.get((source, state), 0))
 
-    def count_requests(self, source: str, code: str, number: int) -> None:
-        """More requests were made of a source."""
+    def count_requests(self, source: str, kind: str, code: str, number: int) -> None:
+        """More requests of a kind were made of a source."""
         if (source,) in self._declared["source"]:
             self._requests.labels(source, code).inc(number)
+            self._kinds.labels(source, kind, code).inc(number)
 
     def count_refused(self, source: str, reason: str, number: int) -> None:
         """More report files of a source were not read."""
         if (source,) in self._declared["source"]:
             self._refused.labels(source, reason).inc(number)
 
-    def set_source(self, source: str, *, remaining: int | None, success_at: datetime | None) -> None:
-        """What a source said of its limit (None: nothing), and when a look last reached its end."""
+    def set_source(
+        self, source: str, *, remaining: int | None, success_at: datetime | None, lag: timedelta | None
+    ) -> None:
+        """What a source said of its limit (None: nothing), when a look last ended, and how far it is behind."""
         if (source,) not in self._declared["source"]:
             return
         if remaining is not None:
             self._remaining.labels(source).set(remaining)
         if success_at is not None:
             self._source_success.labels(source).set(success_at.timestamp())
+        if lag is not None:
+            self._lag.labels(source).set(lag.total_seconds())
 
     def webhook(self, source: str, outcome: str, *, now: datetime) -> None:
         """A source sent a webhook, and this became of it."""

@@ -305,7 +305,7 @@ class _Daemon:
                 source,
                 remaining=stats.asked.rate_limit_remaining,
                 success_at=stats.last_success,
-                lag=None if stats.complete_since is None else self._time.now() - stats.complete_since,
+                complete=stats.complete_until,
             )
 
     def _more(self, source: str, kind: str, word: str, number: int) -> int:

@@ -45,7 +45,7 @@ async def _nothing() -> None:
 class SourceStats:
     """One source in numbers: what was asked of it, when it last gave a usable answer, how many looks met a bug.
 
-    `refused` are report files that were not read, by reason. Everything before `complete_since` is recorded of every
+    `refused` are report files that were not read, by reason. Everything before `complete_until` is recorded of every
     project that was ever read whole.
     """
 
@@ -53,7 +53,7 @@ class SourceStats:
     last_success: datetime | None
     bugs: int
     refused: Mapping[str, int] = field(default_factory=dict)
-    complete_since: datetime | None = None
+    complete_until: datetime | None = None
 
 
 class Collector:

@@ -87,9 +87,9 @@ class SelfMetrics:
             ["source", "kind", "code"],
             registry=registry,
         )
-        self._lag = Gauge(
-            "k2alert_source_lag_seconds",
-            "How long ago the last complete look at a project of the source was, of the one that has waited longest.",
+        self._complete = Gauge(
+            "k2alert_source_complete_timestamp_seconds",
+            "When the last complete look at a project of the source ended, of the one that has waited longest.",
             ["source"],
             registry=registry,
         )
@@ -219,7 +219,7 @@ class SelfMetrics:
             self._failed.remove_by_labels({"receiver": name[0], "integration": name[1]})
         else:
             self._source_success.remove(*name)
-            self._lag.remove_by_labels({"source": name[0]})
+            self._complete.remove_by_labels({"source": name[0]})
             self._webhook_at.remove(*name)
             for metric in (self._requests, self._kinds, self._projects, self._remaining, self._webhooks, self._refused):
                 metric.remove_by_labels({"source": name[0]})
@@ -252,17 +252,17 @@ class SelfMetrics:
             self._refused.labels(source, reason).inc(number)
 
     def set_source(
-        self, source: str, *, remaining: int | None, success_at: datetime | None, lag: timedelta | None
+        self, source: str, *, remaining: int | None, success_at: datetime | None, complete: datetime | None
     ) -> None:
-        """What a source said of its limit (None: nothing), when a look last ended, and how far it is behind."""
+        """What a source said of its limit (None: nothing), when a look last ended, and until when all is recorded."""
         if (source,) not in self._declared["source"]:
             return
         if remaining is not None:
             self._remaining.labels(source).set(remaining)
         if success_at is not None:
             self._source_success.labels(source).set(success_at.timestamp())
-        if lag is not None:
-            self._lag.labels(source).set(lag.total_seconds())
+        if complete is not None:
+            self._complete.labels(source).set(complete.timestamp())
 
     def webhook(self, source: str, outcome: str, *, now: datetime) -> None:
         """A source sent a webhook, and this became of it."""

@@ -281,6 +281,13 @@ class Soak:
         url = f"http://127.0.0.1:{await self.mortal.ready()}/api/v1/alerts"
         await self._until_text(url, lambda text: _firing(text) == red, f"what fires are not these: {red}")
 
+    async def until_posts_agree(self) -> None:
+        """Until every message of the bot shows how its incident is: edits have a pace of their own."""
+        deadline = time.monotonic() + self.script.vain
+        while wrong := self.wrong_posts():
+            assert time.monotonic() < deadline, wrong
+            await asyncio.sleep(0.2)
+
     async def _until_text(self, url: str, good: Callable[[str], bool], wrong: str) -> None:
         deadline = time.monotonic() + self.script.vain
         async with aiohttp.ClientSession() as session:

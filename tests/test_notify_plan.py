@@ -92,6 +92,37 @@ def test_an_alert_that_fires_again_before_its_end_was_told_goes_on() -> None:
     assert world.tick(10 * MINUTE) == []
 
 
+def test_an_alert_that_fires_again_while_its_end_fails_goes_on_and_hears_its_next_end() -> None:
+    world = World()
+    red = world.fire()
+    world.tick(MINUTE)
+    world.end(red)
+    world.tick(5 * MINUTE, down)
+    world.fire()
+    assert [world.tick(MINUTE) for _ in range(20)] == [[]] * 20
+    world.end(red)
+    assert world.tick(10 * MINUTE) == ["resolved"]
+
+
+def test_what_joins_and_ends_while_that_fails_is_never_told() -> None:
+    world = World(route=Route(name="root", receiver="team", group_by=()))
+    world.fire("a/1")
+    world.tick(MINUTE)
+    two = world.fire("a/2")
+    world.tick(5 * MINUTE, down)
+    world.end(two)
+    assert world.tick(10 * MINUTE) == []
+
+
+def test_a_repeat_that_fails_is_tried_again() -> None:
+    world = World()
+    world.fire()
+    world.tick(MINUTE)
+    world.tick(4 * HOUR, down)
+    assert world.tick(SECOND) == []
+    assert world.tick(MINUTE) == ["repeat"]
+
+
 def test_an_incident_after_the_end_is_another_one() -> None:
     world = World()
     red = world.fire()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from k2alert.model import Alert, AlertState, Delivery, LogEntry, Refused, Retry, Sent
-from k2alert.notify.plan import CLOSING, ENDS, LIST_KEY, TRIED_KEY, Due, Part, Told
+from k2alert.notify.plan import CLOSING, ENDS, LIST_KEY, PARTLY_KEY, TRIED_KEY, Due, Part, Told
 from k2alert.notify.retrying import GIVE_UP_AFTER, backoff, failing_for
 from k2alert.notify.route import Receiver, Route, integrations_of
 from k2alert.notify.standing import Standing, standings
@@ -18,7 +18,7 @@ from k2alert.notify.unreached import MENDED_KEY, heard
 __all__ = ["finished", "in_flight", "record_outcome", "record_try", "settled"]
 
 SHORTEST_WAIT = timedelta(seconds=1)
-_SAID = frozenset({TRIED_KEY, LIST_KEY, MENDED_KEY})  # keys in a handle that the next message makes out of date
+_SAID = frozenset({TRIED_KEY, PARTLY_KEY, LIST_KEY, MENDED_KEY})  # keys in a handle that the next message makes out of date
 
 
 def record_try(due: Due, *, now: datetime) -> tuple[LogEntry, ...]:
@@ -114,7 +114,7 @@ def _put_off(part: Part, list_id: str, delivery: Retry, now: datetime, chance: f
         told=part.told,
         first_sent_at=entry.first_sent_at or now,
         last_sent_at=now,
-        handle=_merged(entry, delivery.handle, list_id),
+        handle=_merged(entry, {**delivery.handle, PARTLY_KEY: "1"}, list_id),
     )
 
 

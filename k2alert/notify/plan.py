@@ -28,6 +28,7 @@ __all__ = [
     "CLOSING",
     "ENDS",
     "LIST_KEY",
+    "PARTLY_KEY",
     "STORM_MESSAGES",
     "STORM_SPAN",
     "TRIED_KEY",
@@ -50,6 +51,10 @@ LIST_KEY = "*list"
 
 TRIED_KEY = "*tried"
 """The key in a log entry's handle that says that somebody may have taken a message; no address looks like it."""
+
+
+PARTLY_KEY = "*partly"
+"""The key in a log entry's handle that says that some addresses took the last message and others did not."""
 
 
 class Kind(StrEnum):
@@ -257,9 +262,17 @@ def _change(standing: Standing, route: Route, now: datetime) -> Kind | None:
         return None
     if now >= _past(entry.last_sent_at, now) + route.repeat_interval:
         return Kind.REPEAT
-    if entry.retry_at is None:
+    if entry.retry_at is None or not _is_owed(entry):
         return None
-    return Kind.FIRING if entry.sent == 0 else Kind.CHANGED  # for the addresses that did not take it last time
+    return Kind.FIRING if entry.sent == 0 else Kind.CHANGED
+
+
+def _is_owed(entry: LogEntry) -> bool:
+    """Whether somebody may not have heard what the log calls told.
+
+    A message that nobody took changed nothing of that: once things are again as they were told, it is no news.
+    """
+    return entry.gave_up or not {TRIED_KEY, PARTLY_KEY}.isdisjoint(entry.handle)
 
 
 def _not_before(entry: LogEntry, interval: timedelta, now: datetime) -> datetime:

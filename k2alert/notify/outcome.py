@@ -18,7 +18,9 @@ from k2alert.notify.unreached import MENDED_KEY, heard
 __all__ = ["finished", "in_flight", "record_outcome", "record_try", "settled"]
 
 SHORTEST_WAIT = timedelta(seconds=1)
-_SAID = frozenset({TRIED_KEY, PARTLY_KEY, LIST_KEY, MENDED_KEY})  # keys in a handle that the next message makes out of date
+_SAID = frozenset(
+    {TRIED_KEY, PARTLY_KEY, LIST_KEY, MENDED_KEY}
+)  # keys in a handle that the next message makes out of date
 
 
 def record_try(due: Due, *, now: datetime) -> tuple[LogEntry, ...]:

@@ -137,15 +137,14 @@ def _ends_of_nothing(heard: list[Said], in_flight: InFlight) -> Iterator[str]:
 def _repeats_in_haste(heard: list[Said], in_flight: InFlight) -> Iterator[tuple[Said, Said]]:
     """What was said again, whichever incident it was of: what began twice did not end in between.
 
-    What ended twice did begin in between, where that may have been heard.
+    What began, or ended, twice did end, or begin, in between where that may have been heard.
     """
     taken = [place for place, said in enumerate(heard) if said.mood.takes]
     for before, place in pairwise(taken):
         first, second = heard[before], heard[place]
         lives = range(first.life, second.life)
-        if first.state == second.state and not (
-            first.state == "resolved" and _may_have_begun(heard[before:place], second, lives, in_flight)
-        ):
+        may_have_changed = _may_have_begun if first.state == "resolved" else _may_have_ended
+        if first.state == second.state and not may_have_changed(heard[before:place], second, lives, in_flight):
             yield first, second
 
 
@@ -154,6 +153,14 @@ def _may_have_begun(between: list[Said], end: Said, lives: Iterable[int], in_fli
     who = (end.lane, INTEGRATIONS[end.integration])
     return any(said.state != "resolved" and said.mood.is_unsure for said in between) or any(
         max(in_flight.get(life, {}).get(who, {0})) > 0 for life in lives
+    )
+
+
+def _may_have_ended(between: list[Said], again: Said, lives: Iterable[int], in_flight: InFlight) -> bool:
+    """Whether an end was on its way before another beginning, and got no answer or was in flight at a kill."""
+    who = (again.lane, INTEGRATIONS[again.integration])
+    return any(said.state == "resolved" and said.mood.is_unsure for said in between) or any(
+        0 in in_flight.get(life, {}).get(who, ()) for life in lives
     )
 
 

@@ -10,9 +10,8 @@ import gc
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,43 +23,34 @@ from pydantic import SecretStr
 from k2alert import __version__
 from k2alert.archive import history_lines
 from k2alert.collect import SOURCES
-from k2alert.collect.collector import CannotRecord, Collector
+from k2alert.collect.collector import Collector
 from k2alert.collect.http import Time
 from k2alert.config.load import Loaded, load
 from k2alert.config.model import Config
 from k2alert.config.secrets import secrets_of
-from k2alert.config.watch import fingerprint
 from k2alert.explain.asking import Question, answer
 from k2alert.expose.access import is_loopback
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.server import make_app, parse_listen, start
 from k2alert.expose.view import Unavailable, View
 from k2alert.flaky import flaky_json, list_flaky, read_question
-from k2alert.inbox import KEEP, Answer, Inbox, Outcome, Surroundings
+from k2alert.inbox import Answer, Inbox, Outcome, Surroundings
+from k2alert.leading import Leading, SourceCounts
 from k2alert.logs import Secrets
-from k2alert.loops import Work, repeat, run_together
+from k2alert.loops import repeat, run_together
 from k2alert.measure.catalogue import METRICS
-from k2alert.model import Fact, Kind, KnownRun, PipelineRun, Project, Rule, Saved, Telling, TellingQuery
+from k2alert.memory import Memory
+from k2alert.model import Kind, Project, Rule, Telling, TellingQuery
 from k2alert.page import Answers
-from k2alert.recall import fill_board, make_board
 from k2alert.record import Store, StoreBusy, StoreError, open_store
-from k2alert.rounds import Rounds, Setting
+from k2alert.reloading import NotRunnable, Reloader, runnable
+from k2alert.rounds import Rounds
 
 __all__ = ["NotRunnable", "Options", "serve", "system_time"]
 
 _LOG = logging.getLogger(__name__)
 
 WATCH_EVERY = timedelta(seconds=5)  # a ConfigMap takes a minute to arrive; reading a few files costs nothing
-PRUNE_EVERY = timedelta(hours=1)
-DELIVER_EVERY = timedelta(seconds=1)  # who asked to be left alone for a second is told after a second
-
-
-class NotRunnable(Exception):
-    """The configuration has errors; `lines` says which, each with its place."""
-
-    def __init__(self, lines: Sequence[str]) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = tuple(lines)
 
 
 def system_time() -> Time:
@@ -97,15 +87,15 @@ async def serve(options: Options, stop: asyncio.Event, reload: asyncio.Event | N
     Raises `NotRunnable`, `StoreError` or `ListenError` where it cannot start.
     """
     loaded = _load(options)
-    config = _runnable(loaded)
+    config = runnable(loaded)
     options.secrets.replace(secrets_of(config))
     store = await _open_store(config.store, options.time, stop)
     if store is None:
         return
     try:
         async with aiohttp.ClientSession() as session:
-            daemon = _Daemon(options, loaded, config, store, session, reload or asyncio.Event())
-            await daemon.run(stop)
+            daemon = _Daemon(options, loaded, config, store, session)
+            await daemon.run(stop, reload or asyncio.Event())
     finally:
         await store.close()
 
@@ -128,41 +118,32 @@ class _Daemon:
     """All parts of a running daemon, and what holds them together."""
 
     def __init__(
-        self,
-        options: Options,
-        loaded: Loaded,
-        config: Config,
-        store: Store,
-        session: aiohttp.ClientSession,
-        reload: asyncio.Event,
+        self, options: Options, loaded: Loaded, config: Config, store: Store, session: aiohttp.ClientSession
     ) -> None:
         self._options = options
         self._time = options.time
-        self._watched = loaded.watched
         self._store = store
-        self._reload_asked = reload
-        self._reloading = asyncio.Lock()
-        self._facts_came = asyncio.Event()
-        self._saving = asyncio.Lock()
         self._loaded = False
-        self._setting = Setting(config=config, board=make_board(config, METRICS))
+        self._memory = Memory(config, store, METRICS)
         self._self_metrics = SelfMetrics(__version__)
-        self._recorder = _Recorder(store, self._saving, self._take)
+        self._reloader = Reloader(
+            loaded.watched, read=lambda: _load(options), use=self._replace, self_metrics=self._self_metrics
+        )
         self._collector = Collector(
             config.sources,
             forges=SOURCES,
-            store=self._recorder,
+            store=self._memory,
             time=options.time,
-            depth=lambda: self._setting.config.look_back,
+            depth=lambda: self._memory.config.look_back,
             version=__version__,
-            wants=lambda: _kinds(self._setting.config.rules),
+            wants=lambda: _kinds(self._memory.config.rules),
             on_saved=lambda _: None,
             on_progress=options.on_progress,
             on_projects=self._projects_changed,
         )
         self._inbox = Inbox(forges=SOURCES, store=store, time=options.time, around=self._surroundings())
         self._rounds = Rounds(
-            self._setting,
+            self._memory.setting,
             metrics=METRICS,
             store=store,
             projects=self._collector.project_states,
@@ -179,13 +160,21 @@ class _Daemon:
             stats=self._collector.stats,
             now=options.time.now,
         )
-        self._counted: dict[tuple[str, str, str], int] = {}
+        self._leading = Leading(
+            memory=self._memory,
+            store=store,
+            collector=self._collector,
+            inbox=self._inbox,
+            rounds=self._rounds,
+            counts=SourceCounts(self._collector, self._self_metrics),
+            time=options.time,
+        )
 
     # --------------------------------------------------------------------------------------- life
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event, reload: asyncio.Event) -> None:
         """Starts the parts in their order, runs the loops, and ends the parts in reverse."""
-        config = self._setting.config
+        config = self._memory.config
         listen = self._options.listen or config.web.listen
         self._use(config)
         runner, port = await start(make_app(self._view(), loopback=is_loopback(parse_listen(listen)[0])), listen)
@@ -194,7 +183,7 @@ class _Daemon:
             _LOG.info("listening on port %d", port, extra={"version": __version__, "rules": len(config.rules)})
             # Webhooks are taken from the first moment on, a long history or not.
             await run_together(
-                {"keep webhooks": self._inbox.keep, "work": lambda: self._work(stop)}, stop, finish=("work",)
+                {"keep webhooks": self._inbox.keep, "work": lambda: self._work(stop, reload)}, stop, finish=("work",)
             )
         finally:
             await self._rounds.close()
@@ -202,68 +191,47 @@ class _Daemon:
             await runner.cleanup()
             _LOG.info("stopped")
 
-    async def _work(self, stop: asyncio.Event) -> None:
+    async def _work(self, stop: asyncio.Event, reload: asyncio.Event) -> None:
         await self._remember()
         await run_together(
             {
-                "collect": self._collector.run,
-                "digest webhooks": self._inbox.digest,
-                "evaluate": lambda: self._repeat(self._round, self._interval, stop, self._facts_came),
-                "deliver": lambda: self._deliver(stop),
-                "watch the files": lambda: self._repeat(self._watch, lambda: self._options.watch_every, stop),
-                "reload": self._reload_when_asked,
-                "prune": lambda: self._repeat(self._prune, lambda: PRUNE_EVERY, stop),
+                "lead": lambda: self._leading.run(stop),
+                "watch the files": lambda: self._watch(stop),
+                "reload": lambda: self._reloader.reload_when(reload),
             },
             stop,
-            finish=("evaluate", "deliver", "prune"),
+            finish=("lead",),
         )
 
     async def _remember(self) -> None:
         began = self._time.monotonic()
-        rows = await fill_board(self._setting.board, self._store)
+        rows = await self._memory.fill()
         await self._rounds.load()
         await self._collector.load()
-        await self._forget_departed()
+        await self._memory.forget_departed(self._collector.project_states())
         self._loaded = True
         gc.freeze()  # what was read stays; to look through it for garbage would hold the loop for a second now and then
         took = round(self._time.monotonic() - began, 3)
         _LOG.info("the history is in memory", extra={"rows": rows, "seconds": took})
 
-    async def _repeat(
-        self, work: Work, every: Callable[[], timedelta], stop: asyncio.Event, wake: asyncio.Event | None = None
-    ) -> None:
-        await repeat(work, every, stop, monotonic=self._time.monotonic, wake=wake)
-
-    def _interval(self) -> timedelta:
-        return self._setting.config.evaluation_interval
+    async def _watch(self, stop: asyncio.Event) -> None:
+        await repeat(self._reloader.watch, lambda: self._options.watch_every, stop, monotonic=self._time.monotonic)
 
     async def _projects_changed(self) -> None:
         try:
-            await self._forget_departed()
+            await self._memory.forget_departed(self._collector.project_states())
         except StoreError as error:  # those that are gone are forgotten after the next listing
             _LOG.warning("projects that are gone are not forgotten yet: %s", error)
 
-    async def _forget_departed(self) -> None:
-        """A project that comes back is read anew: what happened meanwhile is not known."""
-        here = {(project.source, project.key) for project in self._collector.project_states()}
-        stored = {(project.source, project.key) for project in await self._store.projects()}
-        if stored - here:
-            self._take(await self._store.forget_projects(sorted(stored - here)))
-
-    # --------------------------------------------------------------------------------------- facts
-
-    def _take(self, saved: Saved) -> None:
-        self._setting.board.apply(saved)
-        if saved.entries or saved.opens or saved.facts:
-            self._facts_came.set()
+    # --------------------------------------------------------------------------------------- webhooks
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
-            sources=lambda: self._setting.config.sources,
+            sources=lambda: self._memory.config.sources,
             projects=lambda: self._collector.project_states() if self._loaded else None,
             tags=self._collector.tags,
             note_ref=self._collector.note_ref,
-            record=self._recorder.save,
+            record=self._memory.save,
             look_soon=self._collector.look_soon,
             count=self._count_webhook,
         )
@@ -273,45 +241,6 @@ class _Daemon:
 
     async def _take_webhook(self, kind: str, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
         return await self._inbox.receive(kind, name, headers, body)
-
-    async def _prune(self) -> None:
-        before = self._time.now() - self._setting.config.retention
-        try:
-            async with self._saving:
-                self._take(await self._store.prune(before))
-                self._setting.board.drop_empty()
-            await self._store.drop_old_hooks(self._time.now() - KEEP)
-        except StoreError as error:
-            _LOG.error("the store could not be pruned: %s", error)
-
-    # --------------------------------------------------------------------------------------- rounds
-
-    async def _round(self) -> None:
-        await self._rounds.round()
-        self._count_sources()
-
-    async def _deliver(self, stop: asyncio.Event) -> None:
-        await self._repeat(self._rounds.deliver, lambda: DELIVER_EVERY, stop)
-        await self._rounds.close()
-
-    def _count_sources(self) -> None:
-        for source, stats in self._collector.stats().items():
-            for (kind, code), number in stats.asked.requests.items():
-                more = self._more(source, "asked", f"{kind} {code}", number)
-                self._self_metrics.count_requests(source, kind, code, more)
-            for reason, number in stats.refused.items():
-                self._self_metrics.count_refused(source, reason, self._more(source, "refused", reason, number))
-            self._self_metrics.set_source(
-                source,
-                remaining=stats.asked.rate_limit_remaining,
-                success_at=stats.last_success,
-                complete=stats.complete_until,
-            )
-
-    def _more(self, source: str, kind: str, word: str, number: int) -> int:
-        """How many more there are of something than when it was last asked; a reconfigured source counts from zero."""
-        before, self._counted[source, kind, word] = self._counted.get((source, kind, word), 0), number
-        return number - before if number >= before else number
 
     # --------------------------------------------------------------------------------------- configuration
 
@@ -328,53 +257,13 @@ class _Daemon:
         )
         self._self_metrics.config_loaded(config.hash, now=self._time.now())
 
-    async def _watch(self) -> None:
-        seen = await asyncio.to_thread(fingerprint, self._watched)
-        if dict(seen) != dict(self._watched):
-            _LOG.info("the files have changed")
-            await self.reload()
-
-    async def _reload_when_asked(self) -> None:
-        while True:
-            await self._reload_asked.wait()
-            self._reload_asked.clear()
-            await self.reload()
-
-    async def reload(self) -> Sequence[str]:
-        """Reads the files again; what is wrong with them, and then everything stays as it was."""
-        async with self._reloading:
-            loaded = await asyncio.to_thread(_load, self._options)
-            before, self._watched = self._watched, loaded.watched
-            try:
-                config = _runnable(loaded)
-                await self._replace(config)
-            except NotRunnable as refused:
-                # A main file that cannot be read names no rule files: those of before are watched on, as they are now.
-                self._watched = {**await asyncio.to_thread(fingerprint, before), **loaded.watched}
-                self._self_metrics.config_refused()
-                for line in refused.lines:
-                    _LOG.error("not reloaded: %s", line)
-                return refused.lines
-            except StoreError as error:
-                self._watched = before  # the files are good: they are read again until the store is back
-                self._self_metrics.config_refused()
-                _LOG.error("not reloaded, the store is down: %s", error)
-                return [f"the store is down: {error}"]
-            _LOG.info("reloaded", extra={"rules": len(config.rules)})
-            return ()
-
     async def _replace(self, config: Config) -> None:
-        """The new configuration, with memory of its own: filled while nothing is recorded, taken over at once."""
-        if config.store != self._setting.config.store:
+        if config.store != self._memory.config.store:
             raise NotRunnable(["`store` has changed: that needs a restart"])
-        board = make_board(config, METRICS)
-        async with self._saving:
-            await fill_board(board, self._store)
-            self._setting = Setting(config=config, board=board)
-            self._rounds.replace_setting(self._setting)
+        self._rounds.replace_setting(await self._memory.replace(config))
         self._use(config)
         await self._collector.reconfigure(config.sources)
-        await self._forget_departed()
+        await self._memory.forget_departed(self._collector.project_states())
 
     # --------------------------------------------------------------------------------------- HTTP
 
@@ -383,15 +272,15 @@ class _Daemon:
             snapshot=lambda: self._rounds.snapshot,
             self_metrics=self._self_metrics.render,
             ready=self._why_not_ready,
-            reload=self.reload,
+            reload=self._reloader.reload,
             explain=self._explain,
             flaky=self._flaky,
             history=self._history,
             webhook=self._take_webhook,
             quiet=self._rounds.silences.quiet(),
             notifications=self._notifications,
-            admin_token=lambda: _secret(self._setting.config.web.admin_token),
-            read_token=lambda: _secret(self._setting.config.web.read_token),
+            admin_token=lambda: _secret(self._memory.config.web.admin_token),
+            read_token=lambda: _secret(self._memory.config.web.read_token),
             page=self._answers.view(),
         )
 
@@ -441,74 +330,8 @@ def _kinds(rules: Sequence[Rule]) -> frozenset[Kind]:
     return frozenset(kind for kind in kinds if isinstance(kind, Kind))
 
 
-class _Recorder:
-    """The store as the collector sees it: what is recorded is in memory before anything else is recorded.
-
-    A reload fills a new memory from the store; it holds the same lock, so no change falls between the two.
-    """
-
-    def __init__(self, store: Store, lock: asyncio.Lock, take: Callable[[Saved], None]) -> None:
-        self._store = store
-        self._lock = lock
-        self._take = take
-
-    async def save(self, runs: Sequence[PipelineRun]) -> Saved:
-        """Records, and tells memory what that changed."""
-        async with self._lock:
-            with _telling():
-                saved = await self._store.save(runs)
-            self._take(saved)
-        return saved
-
-    async def save_facts(self, facts: Sequence[Fact]) -> Saved:
-        """The same for reports, deployments and schedules; runs go first."""
-        async with self._lock:
-            with _telling():
-                saved = await self._store.save_facts(facts)
-            self._take(saved)
-        return saved
-
-    async def projects(self) -> list[Project]:
-        """Every project ever read."""
-        with _telling():
-            return await self._store.projects()
-
-    async def save_project(self, project: Project) -> None:
-        """Keeps a project as it is now."""
-        with _telling():
-            await self._store.save_project(project)
-
-    async def known_runs(self, source: str, project: str, since: datetime) -> dict[str, KnownRun]:
-        """What is recorded of a project's runs."""
-        with _telling():
-            return await self._store.known_runs(source, project, since)
-
-
-@contextmanager
-def _telling() -> Iterator[None]:
-    """Says in the collector's words that the store is down."""
-    try:
-        yield
-    except StoreError as error:
-        raise CannotRecord(str(error)) from error
-
-
 def _load(options: Options) -> Loaded:
     return load(options.config, environ=options.environ, metrics=METRICS)
-
-
-def _runnable(loaded: Loaded) -> Config:
-    for problem in loaded.problems:
-        if problem.warning and problem.code != "unset":
-            _LOG.warning("%s: %s", problem.place, problem.text)
-    if loaded.config is None or not loaded.runnable:
-        fatal = [
-            str(replace(problem, warning=False))
-            for problem in loaded.problems
-            if not problem.warning or problem.code == "unset"
-        ]
-        raise NotRunnable(fatal or ["the configuration cannot be used"])
-    return loaded.config
 
 
 def _secret(value: SecretStr | None) -> str | None:

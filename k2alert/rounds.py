@@ -20,18 +20,15 @@ from k2alert.collect.http import Time
 from k2alert.config.model import Config
 from k2alert.cycle import Plan, Scene, due_now, plan
 from k2alert.desks import Desks
-from k2alert.expose.exposition import Family, joined, render, rule_families, run_families
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.view import Snapshot
-from k2alert.gauges import ci_families
 from k2alert.grounds import grounds_of
 from k2alert.loops import Work
-from k2alert.measure.board import Board
+from k2alert.memory import Setting
 from k2alert.model import (
     FAILING_ALERT,
     Alert,
     AlertState,
-    Evidence,
     Finding,
     Metric,
     Project,
@@ -48,35 +45,24 @@ from k2alert.notify.plan import Due
 from k2alert.notify.plan import Kind as Why
 from k2alert.notify.push import PushState, pushes, remembered
 from k2alert.notify.route import integrations_of
-from k2alert.notify.text import clean
 from k2alert.notify.unreached import Who, able, changed_settings, forsaken, last_words
 from k2alert.pushes import Pushes
 from k2alert.record.store import Store, StoreError
+from k2alert.showing import count, draw
 from k2alert.silences import Silences
-from k2alert.stale import by_our_clock, is_current, state_of
-from k2alert.telling import message_of, words_of
+from k2alert.stale import by_our_clock
+from k2alert.telling import message_of
 from k2alert.universe import Universe, make_universe
 
 __all__ = ["Rounds", "Setting"]
 
 _LOG = logging.getLogger(__name__)
 
-MOST_SAMPLES = 200_000
-"""So many CI samples are exported at most; what is over is dropped and counted."""
-
 _CLOCK_SET_BACK = timedelta(minutes=5)  # by more than this the clock was wrong before, and is right now
 
 _RESUMING = timedelta(seconds=10)  # the first round waits so long for those who may not have heard
 
 _KEEP_CLOSED = timedelta(hours=1)  # longer than a storm is counted over; the history stays in the store
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """What a reload replaces as a whole: the configuration and the memory made for it."""
-
-    config: Config
-    board: Board
 
 
 @dataclass(slots=True)
@@ -358,67 +344,10 @@ class Rounds:
     # --------------------------------------------------------------------------------------- publish
 
     async def _publish(self, scene: Scene, made: Plan, took: timedelta) -> None:
-        families = await self._families(scene, made)
-        series, openmetrics, dropped = render(families, most=MOST_SAMPLES)
-        rules = _rules(made.findings) | {rule.name: rule for rule in scene.config.rules}
-        messages, annotations = await self._words(scene, rules, made.now)
-        self.snapshot = Snapshot(
-            now=made.now,
-            interval=scene.config.evaluation_interval,
-            took=took,
-            rules=scene.config.rules,
-            findings=made.findings,
-            alerts=tuple(self._memory.alerts.values()),
-            messages=messages,
-            annotations=annotations,
-            series=series,
-            series_openmetrics=openmetrics,
+        self.snapshot, dropped = await draw(
+            scene, made.findings, self._memory.alerts, self._store, now=made.now, took=took
         )
-        self._count(scene, made, took, dropped)
-
-    async def _families(self, scene: Scene, made: Plan) -> list[Family]:
-        sources = {source.name: source for source in scene.config.sources}
-        read = [project for project in scene.projects if is_current(project, sources[project.source], now=made.now)]
-        parts = []
-        for part in ci_families(scene.config, self._metrics, scene.measures, read, now=made.now):
-            parts.append(part)
-            await asyncio.sleep(0)  # a thousand projects take a while; others may work in between
-        here = {(project.source, project.path) for project in scene.projects}
-        totals = [row for row in await self._store.totals() if (row.source, row.project) in here]
-        return [
-            *rule_families(scene.config.rules, made.findings, made.step.alerts),
-            *run_families(totals),
-            *joined(parts),
-        ]
-
-    async def _words(
-        self, scene: Scene, rules: Mapping[str, Rule], now: datetime
-    ) -> tuple[dict[str, str], dict[str, Mapping[str, str]]]:
-        """What the rules say of the open alerts, with the evidence where they speak of it."""
-        states = (AlertState.PENDING, AlertState.FIRING)
-        spoken = [alert for alert in self._memory.alerts.values() if alert.state in states and alert.rule in rules]
-        shown_by = [alert for alert in spoken if _shows_evidence(rules[alert.rule])]
-        evidence = await grounds_of(scene, self._store, shown_by, rules, now=now)
-        messages: dict[str, str] = {}
-        annotations: dict[str, Mapping[str, str]] = {}
-        for alert in spoken:
-            found = evidence.get(alert.key, Evidence())
-            words = words_of(scene, alert, rules[alert.rule], found, clean, now=now)
-            messages[alert.key], annotations[alert.key] = words.text, words.annotations
-        return messages, annotations
-
-    def _count(self, scene: Scene, made: Plan, took: timedelta, dropped: int) -> None:
-        failed = {rule.name: False for rule in scene.config.rules}
-        for finding in made.findings:
-            if finding.error:
-                failed[finding.rule.name] = True
-        self._self_metrics.evaluated(failed, took=took, dropped=dropped)
-        sources = {source.name: source for source in scene.config.sources}
-        counts: dict[tuple[str, str], int] = {}
-        for project in scene.projects:
-            state = state_of(project, sources[project.source], self._started_at, now=made.now)
-            counts[project.source, state.value] = counts.get((project.source, state.value), 0) + 1
-        self._self_metrics.set_projects(counts)
+        count(self._self_metrics, scene, made.findings, now=made.now, took=took, dropped=dropped)
 
 
 def _rules(findings: Iterable[Finding]) -> dict[str, Rule]:
@@ -427,10 +356,6 @@ def _rules(findings: Iterable[Finding]) -> dict[str, Rule]:
 
 def _own_rules(config: Config) -> dict[str, Rule]:
     return {rule.name: rule for rule in config.rules}
-
-
-def _shows_evidence(rule: Rule) -> bool:
-    return any("evidence" in text.variables for text in (rule.message, *rule.annotations.values()))
 
 
 def _log_edges(transitions: Iterable[Transition]) -> None:

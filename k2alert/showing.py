@@ -1,0 +1,109 @@
+"""A round drawn for HTTP: the scene, its findings and the alerts come in, one frozen picture goes out.
+
+The series are rendered here, once a round and not once a scrape; so are the texts of what is pending or fires.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from k2alert.alert.lifecycle import AlertId
+from k2alert.cycle import Scene
+from k2alert.expose.exposition import Family, joined, render, rule_families, run_families
+from k2alert.expose.selfmetrics import SelfMetrics
+from k2alert.expose.view import Snapshot
+from k2alert.gauges import ci_families
+from k2alert.grounds import grounds_of
+from k2alert.model import Alert, AlertState, Evidence, Finding, Rule
+from k2alert.notify.text import clean
+from k2alert.record.store import Reader
+from k2alert.stale import is_current, state_of
+from k2alert.telling import words_of
+
+__all__ = ["MOST_SAMPLES", "count", "draw"]
+
+MOST_SAMPLES = 200_000
+"""So many CI samples are exported at most; what is over is dropped and counted."""
+
+Alerts = Mapping[AlertId, Alert]
+
+
+async def draw(
+    scene: Scene, findings: Sequence[Finding], alerts: Alerts, store: Reader, *, now: datetime, took: timedelta
+) -> tuple[Snapshot, int]:
+    """The picture of a round, and how many CI samples it left out. Raises `StoreError`."""
+    families = await _families(scene, findings, alerts, store, now)
+    series, openmetrics, dropped = render(families, most=MOST_SAMPLES)
+    rules = {finding.rule.name: finding.rule for finding in findings} | {rule.name: rule for rule in scene.config.rules}
+    messages, annotations = await _words(scene, alerts, rules, store, now)
+    picture = Snapshot(
+        now=now,
+        interval=scene.config.evaluation_interval,
+        took=took,
+        rules=scene.config.rules,
+        findings=findings,
+        alerts=tuple(alerts.values()),
+        messages=messages,
+        annotations=annotations,
+        series=series,
+        series_openmetrics=openmetrics,
+    )
+    return picture, dropped
+
+
+async def _families(
+    scene: Scene, findings: Sequence[Finding], alerts: Alerts, store: Reader, now: datetime
+) -> list[Family]:
+    sources = {source.name: source for source in scene.config.sources}
+    read = [project for project in scene.projects if is_current(project, sources[project.source], now=now)]
+    parts = []
+    for part in ci_families(scene.config, scene.metrics, scene.measures, read, now=now):
+        parts.append(part)
+        await asyncio.sleep(0)  # a thousand projects take a while; others may work in between
+    here = {(project.source, project.path) for project in scene.projects}
+    totals = [row for row in await store.totals() if (row.source, row.project) in here]
+    return [*rule_families(scene.config.rules, findings, alerts), *run_families(totals), *joined(parts)]
+
+
+async def _words(
+    scene: Scene, alerts: Alerts, rules: Mapping[str, Rule], store: Reader, now: datetime
+) -> tuple[dict[str, str], dict[str, Mapping[str, str]]]:
+    """What the rules say of the open alerts, with the evidence where they speak of it."""
+    states = (AlertState.PENDING, AlertState.FIRING)
+    spoken = [alert for alert in alerts.values() if alert.state in states and alert.rule in rules]
+    shown_by = [alert for alert in spoken if _shows_evidence(rules[alert.rule])]
+    evidence = await grounds_of(scene, store, shown_by, rules, now=now)
+    messages: dict[str, str] = {}
+    annotations: dict[str, Mapping[str, str]] = {}
+    for alert in spoken:
+        found = evidence.get(alert.key, Evidence())
+        words = words_of(scene, alert, rules[alert.rule], found, clean, now=now)
+        messages[alert.key], annotations[alert.key] = words.text, words.annotations
+    return messages, annotations
+
+
+def _shows_evidence(rule: Rule) -> bool:
+    return any("evidence" in text.variables for text in (rule.message, *rule.annotations.values()))
+
+
+def count(
+    self_metrics: SelfMetrics,
+    scene: Scene,
+    findings: Sequence[Finding],
+    *,
+    now: datetime,
+    took: timedelta,
+    dropped: int,
+) -> None:
+    """Counts a round among what is said of ourselves."""
+    failed = {rule.name: False for rule in scene.config.rules}
+    for finding in findings:
+        if finding.error:
+            failed[finding.rule.name] = True
+    self_metrics.evaluated(failed, took=took, dropped=dropped)
+    sources = {source.name: source for source in scene.config.sources}
+    counts: dict[tuple[str, str], int] = {}
+    for project in scene.projects:
+        state = state_of(project, sources[project.source], scene.started_at, now=now)
+        counts[project.source, state.value] = counts.get((project.source, state.value), 0) + 1
+    self_metrics.set_projects(counts)

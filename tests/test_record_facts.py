@@ -25,8 +25,8 @@ from k2alert.model import (
     TestCase,
 )
 from k2alert.record import Store, open_store
-from k2alert.record.engine import connect_writer, migrate
 from k2alert.record.naming import TESTS, Namer
+from k2alert.record.sqlite_file import connect_writer, migrate
 from tests.support.looks import T0, at, finished_run, job, ms
 from tests.support.reported import coverage, deployment, execution, report, schedule, schedules, totals
 

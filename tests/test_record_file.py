@@ -18,7 +18,7 @@ import pytest
 
 from k2alert.model import Kind
 from k2alert.record import StoreError, open_store
-from k2alert.record.engine import connect_writer, has_wal_bug, migrate
+from k2alert.record.sqlite_file import connect_writer, has_wal_bug, migrate
 from k2alert.record.statements import MIGRATIONS, QUERIES, Migration, split_statements
 from tests.support.looks import finished_run, outcome
 

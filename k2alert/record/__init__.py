@@ -5,7 +5,8 @@ In: a store's URL. Out: a `Store`, behind which an engine keeps all that must ou
 
 from pathlib import Path
 
-from k2alert.record.sqlite import SqliteReader, SqliteStore
+from k2alert.record.calls import EngineReader, EngineStore
+from k2alert.record.sqlite import SqliteEngine, SqliteOnlooker
 from k2alert.record.store import Reader, Store, StoreBusy, StoreError
 
 __all__ = ["Reader", "Store", "StoreBusy", "StoreError", "look_into_store", "open_store"]
@@ -19,12 +20,12 @@ def open_store(url: str) -> Store:
     Blocks for as long as that takes. Raises `StoreError` with one line that says what is wrong: another process has
     it, its folder is missing, it is no database, its schema is newer than this k2alert.
     """
-    return SqliteStore(_path_of(url))
+    return EngineStore(SqliteEngine(_path_of(url)))
 
 
 def look_into_store(url: str) -> Reader:
     """The store for reading only, beside a daemon that may have it. Raises `StoreError` as `open_store` does."""
-    return SqliteReader(_path_of(url))
+    return EngineReader(SqliteOnlooker(_path_of(url)))
 
 
 def _path_of(url: str) -> Path:

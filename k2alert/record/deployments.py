@@ -6,7 +6,6 @@ saved all together: one that is missing is gone.
 """
 
 from collections.abc import Iterator, Mapping
-from sqlite3 import Connection
 from typing import NamedTuple
 
 from k2alert.model import (
@@ -21,6 +20,7 @@ from k2alert.model import (
     ScheduleEntry,
     Schedules,
 )
+from k2alert.record.connection import Connection
 from k2alert.record.reports import RunOf
 from k2alert.record.rows import STATES, StreamKey, clean, fold_link, length_ms, maybe_ms, pack_id, pack_sha
 from k2alert.record.statements import QUERIES

@@ -7,10 +7,10 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
-from sqlite3 import Connection
 from typing import Any
 
 from k2alert.model import RESULTS, JobEvidence, RunEvidence
+from k2alert.record.connection import Connection
 from k2alert.record.rows import expand_link, unpack_id, unpack_sha
 from k2alert.record.statements import QUERIES
 from k2alert.times import from_ms

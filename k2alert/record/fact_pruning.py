@@ -6,9 +6,9 @@ newest deployment and the newest that worked stay. Schedules are what they are n
 """
 
 from collections.abc import Iterable, Sequence
-from sqlite3 import Connection
 
 from k2alert.model import FactChange, Kind
+from k2alert.record.connection import Connection
 from k2alert.record.deployments import DeploymentRow, ScheduleRow, deployment_entry, schedule_entry
 from k2alert.record.naming import unpack
 from k2alert.record.reports import CoverageRow, ReportRow, benchmark_entries, coverage_entry, report_entry

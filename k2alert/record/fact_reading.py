@@ -5,7 +5,6 @@ In: a connection that reads. Out: entries in the order of (finished, ref), the n
 
 import json
 from collections.abc import Iterator, Sequence
-from sqlite3 import Connection
 
 from k2alert.model import (
     RESULTS,
@@ -16,6 +15,7 @@ from k2alert.model import (
     RunEvidence,
     TestEvidence,
 )
+from k2alert.record.connection import Connection
 from k2alert.record.deployments import DeploymentRow, ScheduleRow, deployment_entry, schedule_entry
 from k2alert.record.evidence import read_run_evidence
 from k2alert.record.naming import members_of

@@ -7,7 +7,6 @@ In: an open transaction and the facts of one batch. Out: `Saved`. First everythi
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from sqlite3 import Connection
 from typing import NamedTuple, assert_never
 
 from k2alert.model import (
@@ -22,6 +21,7 @@ from k2alert.model import (
     Schedules,
     TestReport,
 )
+from k2alert.record.connection import Connection
 from k2alert.record.deployments import (
     deployment_link,
     deployment_stream,

@@ -6,10 +6,10 @@ forge sent is kept.
 
 import json
 from collections.abc import Iterable, Sequence
-from sqlite3 import Connection
 from typing import Any
 
 from k2alert.model import HookEvent
+from k2alert.record.connection import Connection
 from k2alert.record.rows import clean
 from k2alert.record.statements import QUERIES
 from k2alert.times import from_ms, to_ms

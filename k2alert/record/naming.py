@@ -10,10 +10,10 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import chain, islice
-from sqlite3 import Connection
 from typing import Any, NamedTuple
 
 from k2alert.model import NamedTest, NameOfTest
+from k2alert.record.connection import Connection
 from k2alert.record.rows import storable
 from k2alert.record.statements import QUERIES
 

@@ -12,10 +12,10 @@ leave nothing behind. Open runs that no look has seen since that time go too: fo
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from sqlite3 import Connection
 from typing import Any
 
 from k2alert.model import RESULTS, RefType, Result, RunState, Saved
+from k2alert.record.connection import Connection
 from k2alert.record.merge import Book
 from k2alert.record.rows import PER_RUN, STATES
 from k2alert.record.saving import HORIZON, load_books, saved, write_books

@@ -4,9 +4,9 @@ In: a connection that reads. Out: streams, entries, open things, known runs.
 """
 
 from collections.abc import Iterator
-from sqlite3 import Connection
 
 from k2alert.model import Entry, Kind, KnownRun, OpenEntry, Stream
+from k2alert.record.connection import Connection
 from k2alert.record.rows import STATES, StreamKey, unpack_id
 from k2alert.record.statements import QUERIES
 from k2alert.times import from_ms

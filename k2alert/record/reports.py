@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from math import isfinite
-from sqlite3 import Connection
 from typing import Any, NamedTuple
 
 from k2alert.model import (
@@ -28,6 +27,7 @@ from k2alert.model import (
     TestCase,
     TestReport,
 )
+from k2alert.record.connection import Connection
 from k2alert.record.naming import EMPTY, FILES, TESTS, Namer, NumberSet, named_tests, unpack
 from k2alert.record.rows import StreamKey, clean, length_ms, pack_id, storable
 from k2alert.record.statements import QUERIES

@@ -7,10 +7,10 @@ In: an open transaction and the looks of one batch. Out: `Saved`. First everythi
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from sqlite3 import Connection
 from typing import Any
 
 from k2alert.model import Kind, PipelineRun, Saved, Stream
+from k2alert.record.connection import Connection
 from k2alert.record.merge import Book, Numbers, entry_changes, merge, open_book, open_changes
 from k2alert.record.rows import (
     PER_RUN,

@@ -1,47 +1,21 @@
-"""The store in one SQLite file, for one process.
+"""The engine for one SQLite file, for one process.
 
-In: calls of `Store` on the event loop. Out: each as one whole transaction in one thread that writes, or one read in
-one thread that reads, so that loading a week of history never holds up what has to be written. A transaction that
-is a plain function in one thread can't be interleaved with another's.
+In: work for a store. Out: each piece as one whole transaction in one thread that writes, or one read in one thread that
+reads, so that loading a week of history never holds up what has to be written. A transaction that is a plain function
+in one thread can't be interleaved with another's.
 """
 
 import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar, TypeVarTuple
+from typing import TypeVar, TypeVarTuple
 
-from k2alert.model import (
-    Alert,
-    DeploymentEvidence,
-    Entry,
-    Fact,
-    FactChange,
-    FactEntry,
-    HookEvent,
-    Kind,
-    KnownRun,
-    LogEntry,
-    NamedTest,
-    OpenEntry,
-    PipelineRun,
-    Project,
-    RunEvidence,
-    RunTotal,
-    Saved,
-    Silence,
-    Stream,
-    Telling,
-    TellingQuery,
-    TestEvidence,
-    Transition,
-)
-from k2alert.record import fact_pruning, hooks, pruning
-from k2alert.record.engine import (
+from k2alert.record.connection import Connection
+from k2alert.record.sqlite_file import (
     check_schema,
     connect_onlooker,
     connect_reader,
@@ -52,46 +26,18 @@ from k2alert.record.engine import (
     telling,
     transaction,
 )
-from k2alert.record.evidence import read_job_evidence, read_run_evidence
-from k2alert.record.fact_reading import (
-    read_deployment_evidence,
-    read_facts,
-    read_report_evidence,
-    read_test_evidence,
-    read_tests,
-)
-from k2alert.record.facts import save_facts
-from k2alert.record.reading import read_entries, read_known_runs, read_opens, read_streams
-from k2alert.record.rows import clean
-from k2alert.record.saving import save_runs
 from k2alert.record.statements import QUERIES
-from k2alert.record.states import (
-    alert_of,
-    alert_row,
-    log_entry_of,
-    log_row,
-    project_of,
-    project_row,
-    silence_of,
-    silence_row,
-    total_of,
-    transition_of,
-    transition_row,
-)
-from k2alert.record.tellings import query_row, telling_of, telling_row
-from k2alert.times import to_ms
 
-__all__ = ["SqliteReader", "SqliteStore"]
+__all__ = ["SqliteEngine", "SqliteOnlooker"]
 
 _LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-Step = tuple[str, Sequence[Sequence[Any]]]  # a statement, and the rows to run it with
 
 
-class SqliteReader:
-    """The reading half of `Store`: it takes no lock and changes nothing, so it may look on while a daemon writes.
+class SqliteOnlooker:
+    """The reading half of `Engine`: it takes no lock and changes nothing, so it may look on while a daemon writes.
 
     Opening raises `StoreError` where there is no store, or one of another schema.
     """
@@ -107,84 +53,31 @@ class SqliteReader:
             self._reader.shutdown()
             raise
 
-    async def streams(self) -> list[Stream]:
-        """See `Store`."""
-        return await self._read(read_streams)
+    async def read(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
+        """See `Engine`."""
 
-    def entries(self, kind: Kind, since_ms: int = 0) -> AsyncIterator[list[Entry]]:
-        """See `Store`."""
-        return self._load(read_entries, kind, since_ms)
+        def read() -> T:
+            with telling(self._path), transaction(self._read_con, "BEGIN"):
+                return work(self._read_con, *args)
 
-    def facts(self, kind: Kind, since_ms: int = 0) -> AsyncIterator[list[FactEntry]]:
-        """See `Store`."""
-        return self._load(read_facts, kind, since_ms)
+        return await asyncio.get_running_loop().run_in_executor(self._reader, read)
 
-    def tests(self) -> AsyncIterator[list[NamedTest]]:
-        """See `Store`."""
-        return self._load(read_tests)
-
-    async def opens(self) -> list[tuple[Kind, OpenEntry]]:
-        """See `Store`."""
-        return await self._read(read_opens)
-
-    async def known_runs(self, source: str, project: str, since: datetime) -> dict[str, KnownRun]:
-        """See `Store`."""
-        return await self._read(read_known_runs, clean(source), clean(project), to_ms(since))
-
-    async def run_evidence(self, refs: Sequence[int]) -> dict[int, RunEvidence]:
-        """See `Store`."""
-        return await self._read(read_run_evidence, refs)
-
-    async def job_evidence(self, refs: Sequence[int]) -> dict[int, RunEvidence]:
-        """See `Store`."""
-        return await self._read(read_job_evidence, refs)
-
-    async def test_evidence(self, cases: Sequence[tuple[int, int]]) -> dict[tuple[int, int], TestEvidence]:
-        """See `Store`."""
-        return await self._read(read_test_evidence, cases)
-
-    async def report_evidence(self, kind: Kind, refs: Sequence[int]) -> dict[int, RunEvidence]:
-        """See `Store`."""
-        return await self._read(read_report_evidence, kind, refs)
-
-    async def deployment_evidence(self, refs: Sequence[int]) -> dict[int, DeploymentEvidence]:
-        """See `Store`."""
-        return await self._read(read_deployment_evidence, refs)
-
-    async def totals(self) -> list[RunTotal]:
-        """See `Store`."""
-        return await self._rows(total_of, "all_totals")
-
-    async def projects(self) -> list[Project]:
-        """See `Store`."""
-        return await self._rows(project_of, "all_projects")
-
-    async def alerts(self) -> list[Alert]:
-        """See `Store`."""
-        return await self._rows(alert_of, "all_alerts")
-
-    async def transitions(self, rule: str, limit: int) -> list[Transition]:
-        """See `Store`."""
-        return await self._rows(transition_of, "last_transitions", rule, limit)
-
-    async def log(self) -> list[LogEntry]:
-        """See `Store`."""
-        return await self._rows(log_entry_of, "live_notifications")
-
-    async def log_history(self, limit: int = 1000) -> list[LogEntry]:
-        """See `Store`."""
-        return await self._rows(log_entry_of, "last_notifications", limit)
-
-    async def silences(self) -> list[Silence]:
-        """See `Store`."""
-        return await self._rows(silence_of, "all_silences")
-
-    async def tellings(self, query: TellingQuery) -> list[Telling]:
-        """See `Store`."""
-        return await self._rows(telling_of, "last_tellings", *query_row(query))
+    async def load(
+        self, work: Callable[[Connection, *Ts], Iterator[list[T]]], *args: *Ts
+    ) -> AsyncGenerator[list[T], None]:
+        """What `work` yields, in the reading thread, on a connection of its own: one moment's view of the file."""
+        loop = asyncio.get_running_loop()
+        con = await loop.run_in_executor(self._reader, self._open_load)
+        try:
+            batches = work(con, *args)
+            while (batch := await loop.run_in_executor(self._reader, self._next_batch, batches)) is not None:
+                yield batch
+        finally:
+            if con in self._loads:  # else the store has been closed meanwhile
+                await loop.run_in_executor(self._reader, self._close_load, con)
 
     async def close(self) -> None:
-        """See `Store`."""
+        """See `Engine`."""
         if self._closed:
             return
         self._closed = True
@@ -208,31 +101,6 @@ class SqliteReader:
     def _connect(self) -> sqlite3.Connection:
         return connect_onlooker(self._path)
 
-    async def _read(self, work: Callable[[sqlite3.Connection, *Ts], T], *args: *Ts) -> T:
-        def read() -> T:
-            with telling(self._path), transaction(self._read_con, "BEGIN"):
-                return work(self._read_con, *args)
-
-        return await asyncio.get_running_loop().run_in_executor(self._reader, read)
-
-    async def _rows(self, make: Callable[[Sequence[Any]], T], query: str, *args: object) -> list[T]:
-        rows = await self._read(_fetch, query, args)
-        return [make(row) for row in rows]
-
-    async def _load(
-        self, work: Callable[[sqlite3.Connection, *Ts], Iterator[list[T]]], *args: *Ts
-    ) -> AsyncGenerator[list[T], None]:
-        """What `work` yields, in the reading thread, on a connection of its own: one moment's view of the file."""
-        loop = asyncio.get_running_loop()
-        con = await loop.run_in_executor(self._reader, self._open_load)
-        try:
-            batches = work(con, *args)
-            while (batch := await loop.run_in_executor(self._reader, self._next_batch, batches)) is not None:
-                yield batch
-        finally:
-            if con in self._loads:  # else the store has been closed meanwhile
-                await loop.run_in_executor(self._reader, self._close_load, con)
-
     def _open_load(self) -> sqlite3.Connection:
         with telling(self._path):
             con = self._connect()
@@ -249,8 +117,8 @@ class SqliteReader:
         con.close()
 
 
-class SqliteStore(SqliteReader):
-    """`Store` in one SQLite file. Opening takes the lock and brings the schema forward; raises `StoreError`."""
+class SqliteEngine(SqliteOnlooker):
+    """`Engine` in one file. Opening takes the lock and brings the schema forward; raises `StoreError`."""
 
     def __init__(self, path: Path) -> None:
         self._lock = lock_file(path)
@@ -267,118 +135,23 @@ class SqliteStore(SqliteReader):
     def _connect(self) -> sqlite3.Connection:
         return connect_reader(self._path)
 
+    async def write(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
+        """See `Engine`."""
+
+        def write() -> T:
+            with telling(self._path), transaction(self._write_con, "BEGIN IMMEDIATE"):
+                return work(self._write_con, *args)
+
+        return await asyncio.get_running_loop().run_in_executor(self._writer, write)
+
     async def close(self) -> None:
-        """See `Store`. The writer closes last, for the last one to close checkpoints."""
+        """See `Engine`. The writer closes last, for the last one to close checkpoints."""
         if self._closed:
             return
         await super().close()
         await asyncio.get_running_loop().run_in_executor(self._writer, self._write_con.close)
         self._writer.shutdown()
         os.close(self._lock)
-
-    async def save(self, runs: Sequence[PipelineRun]) -> Saved:
-        """See `Store`."""
-        return await self._write(save_runs, runs) if runs else Saved()
-
-    async def save_facts(self, facts: Sequence[Fact]) -> Saved:
-        """See `Store`."""
-        return await self._write(save_facts, facts) if facts else Saved()
-
-    async def prune(self, before: datetime) -> Saved:
-        """See `Store`. In many small transactions, each of which leaves the store whole."""
-        limit = to_ms(before)
-        parts: list[Saved] = []
-        while part := await self._write(pruning.drop_jobs, limit):
-            parts.append(part)
-        old = [number async for chunk in self._load(pruning.find_old_outcomes, limit) for number in chunk]
-        for chunk in _chunks(old):
-            parts.append(await self._write(pruning.drop_outcomes, limit, chunk))
-        for chunk in _chunks(await self._read(pruning.find_old_runs, limit)):
-            parts.append(await self._write(pruning.drop_runs, limit, chunk))
-        facts = await self._prune_facts(limit)
-        await self._write(pruning.drop_history, limit)
-        entries = tuple(change for part in parts for change in part.entries)
-        return Saved((), entries, tuple(change for part in parts for change in part.opens), tuple(facts))
-
-    async def _prune_facts(self, limit: int) -> list[FactChange]:
-        gone: list[FactChange] = []
-        while part := await self._write(fact_pruning.drop_facts, limit):
-            gone += part
-        await self._write(fact_pruning.sweep_sets)
-        if gone:
-            for origin, kind in await self._read(fact_pruning.find_named):
-                await self._write(fact_pruning.sweep_names, origin, kind)
-        return gone
-
-    async def accept_hooks(self, events: Sequence[HookEvent]) -> list[bool]:
-        """See `Store`."""
-        return await self._write(hooks.accept_hooks, events)
-
-    async def waiting_hooks(self, limit: int) -> list[HookEvent]:
-        """See `Store`."""
-        return await self._read(hooks.waiting_hooks, limit)
-
-    async def hooks_of_runs(self, runs: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], list[HookEvent]]:
-        """See `Store`."""
-        return await self._read(hooks.hooks_of_runs, runs)
-
-    async def end_hooks(self, ids: Sequence[int], *, keep: bool) -> None:
-        """See `Store`."""
-        await self._write(hooks.end_hooks, ids, keep)
-
-    async def drop_old_hooks(self, before: datetime) -> None:
-        """See `Store`."""
-        await self._write(hooks.drop_old_hooks, to_ms(before))
-
-    async def save_project(self, project: Project) -> None:
-        """See `Store`."""
-        await self._write(_run_all, [("put_project", [project_row(project)])])
-
-    async def forget_projects(self, keys: Sequence[tuple[str, str]]) -> Saved:
-        """See `Store`."""
-        return await self._write(_forget_projects, keys)
-
-    async def save_alerts(
-        self, alerts: Sequence[Alert], *, dropped: Sequence[str] = (), transitions: Sequence[Transition] = ()
-    ) -> None:
-        """See `Store`."""
-        steps: list[Step] = [
-            ("drop_alert", [(key,) for key in dropped]),
-            ("put_alert", [alert_row(alert) for alert in alerts]),
-            ("add_transition", [transition_row(edge) for edge in transitions]),
-        ]
-        await self._write(_run_all, steps)
-
-    async def save_log(self, entries: Sequence[LogEntry], *, tellings: Sequence[Telling] = ()) -> None:
-        """See `Store`."""
-        steps: list[Step] = [
-            ("put_notification", [log_row(entry) for entry in entries]),
-            ("add_telling", [telling_row(told) for told in tellings]),
-        ]
-        await self._write(_run_all, steps)
-
-    async def drop_log(self, keys: Sequence[tuple[str, str, str]]) -> None:
-        """See `Store`."""
-        await self._write(_run_all, [("drop_notification", keys)])
-
-    async def save_silences(self, silences: Sequence[Silence], *, dropped: Sequence[str] = ()) -> None:
-        """See `Store`."""
-        steps: list[Step] = [
-            ("drop_silence", [(id,) for id in dropped]),
-            ("put_silence", [silence_row(silence) for silence in silences]),
-        ]
-        await self._write(_run_all, steps)
-
-    async def ping(self) -> None:
-        """See `Store`."""
-        await self._write(_touch)
-
-    async def _write(self, work: Callable[[sqlite3.Connection, *Ts], T], *args: *Ts) -> T:
-        def write() -> T:
-            with telling(self._path), transaction(self._write_con, "BEGIN IMMEDIATE"):
-                return work(self._write_con, *args)
-
-        return await asyncio.get_running_loop().run_in_executor(self._writer, write)
 
 
 def _open_writer(path: Path) -> sqlite3.Connection:
@@ -401,27 +174,3 @@ def _tell_version(path: Path) -> None:
             sqlite3.sqlite_version,
             path,
         )
-
-
-def _run_all(con: sqlite3.Connection, steps: Sequence[Step]) -> None:
-    for query, rows in steps:
-        con.executemany(QUERIES[query], rows)
-
-
-def _forget_projects(con: sqlite3.Connection, keys: Sequence[tuple[str, str]]) -> Saved:
-    paths = [row for key in keys for row in con.execute(QUERIES["paths_of_projects"], key)]
-    con.executemany(QUERIES["drop_project"], keys)
-    return Saved(facts=tuple(fact_pruning.drop_schedules(con, paths)))
-
-
-def _fetch(con: sqlite3.Connection, query: str, args: Sequence[Any]) -> list[Sequence[Any]]:
-    return con.execute(QUERIES[query], args).fetchall()
-
-
-def _touch(con: sqlite3.Connection) -> None:
-    """A write that changes nothing that anyone reads."""
-    con.execute(QUERIES["put_note"], ("ping", 0))
-
-
-def _chunks(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (numbers[start : start + pruning.CHUNK] for start in range(0, len(numbers), pruning.CHUNK))

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from k2alert.record.migrating import VERSIONS, check_version, missing_steps
 from k2alert.record.statements import MIGRATIONS, Migration, split_statements
 from k2alert.record.store import StoreBusy, StoreError
 
@@ -34,11 +35,6 @@ _FIXED_IN = (3, 51, 3)
 _FIRST_WITH_BUG = (3, 7, 0)
 _WITHDRAWN = (3, 52, 0)  # came out before the fix
 _LARGEST_WAL = 64 * 1024 * 1024  # a long load holds checkpoints back; give the room back afterwards
-_VERSIONS = """CREATE TABLE IF NOT EXISTS schema_version (
-    version INTEGER PRIMARY KEY,
-    name TEXT NOT NULL,
-    checksum TEXT NOT NULL
-)"""
 
 
 def has_wal_bug(version: tuple[int, int, int]) -> bool:
@@ -125,14 +121,12 @@ def connect_onlooker(path: Path) -> sqlite3.Connection:
 
 def check_schema(con: sqlite3.Connection, path: Path) -> None:
     """Refuses a store that is not of the schema this k2alert reads; only a daemon brings one forward."""
-    known = max((step.version for step in MIGRATIONS), default=0)
     with telling(path):
         tables = {row[0] for row in con.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "schema_version" not in tables:
             raise StoreError(f"store {path}: not a store of k2alert's")
         (found,) = con.execute("SELECT max(version) FROM schema_version").fetchone()
-    if found != known:
-        raise StoreError(f"store {path}: its schema is version {found}, this k2alert reads version {known}")
+    check_version(f"store {path}", found)
 
 
 @contextmanager
@@ -161,14 +155,6 @@ def _missing_steps(con: sqlite3.Connection, path: Path, migrations: tuple[Migrat
     tables = {row[0] for row in con.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if tables and "schema_version" not in tables:
         raise StoreError(f"store {path}: a database, but not one of k2alert's")
-    con.execute(_VERSIONS)
+    con.execute(VERSIONS)
     applied = dict(con.execute("SELECT version, checksum FROM schema_version ORDER BY version").fetchall())
-    newest = max((step.version for step in migrations), default=0)
-    if max(applied, default=0) > newest:
-        raise StoreError(
-            f"store {path}: its schema is version {max(applied)}, this k2alert knows up to {newest}; use a newer one"
-        )
-    for step in migrations:
-        if applied.get(step.version, step.checksum) != step.checksum:
-            raise StoreError(f"store {path}: its schema version {step.version} is not the released one")
-    return [step for step in migrations if step.version not in applied]
+    return missing_steps(f"store {path}", applied, migrations)

@@ -1,0 +1,289 @@
+"""The store's calls, each as work that an engine does.
+
+In: calls of `Store` on the event loop. Out: the same, whatever database is behind the engine.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from k2alert.model import (
+    Alert,
+    DeploymentEvidence,
+    Entry,
+    Fact,
+    FactChange,
+    FactEntry,
+    HookEvent,
+    Kind,
+    KnownRun,
+    LogEntry,
+    NamedTest,
+    OpenEntry,
+    PipelineRun,
+    Project,
+    RunEvidence,
+    RunTotal,
+    Saved,
+    Silence,
+    Stream,
+    Telling,
+    TellingQuery,
+    TestEvidence,
+    Transition,
+)
+from k2alert.record import fact_pruning, hooks, pruning
+from k2alert.record.connection import Connection, Engine, ReadEngine
+from k2alert.record.evidence import read_job_evidence, read_run_evidence
+from k2alert.record.fact_reading import (
+    read_deployment_evidence,
+    read_facts,
+    read_report_evidence,
+    read_test_evidence,
+    read_tests,
+)
+from k2alert.record.facts import save_facts
+from k2alert.record.reading import read_entries, read_known_runs, read_opens, read_streams
+from k2alert.record.rows import clean
+from k2alert.record.saving import save_runs
+from k2alert.record.statements import QUERIES
+from k2alert.record.states import (
+    alert_of,
+    alert_row,
+    log_entry_of,
+    log_row,
+    project_of,
+    project_row,
+    silence_of,
+    silence_row,
+    total_of,
+    transition_of,
+    transition_row,
+)
+from k2alert.record.tellings import query_row, telling_of, telling_row
+from k2alert.times import to_ms
+
+__all__ = ["EngineReader", "EngineStore"]
+
+T = TypeVar("T")
+Step = tuple[str, Sequence[Sequence[Any]]]  # a statement, and the rows to run it with
+
+
+class EngineReader:
+    """`Reader` by an engine."""
+
+    def __init__(self, engine: ReadEngine) -> None:
+        self._engine = engine
+
+    async def streams(self) -> list[Stream]:
+        """See `Store`."""
+        return await self._engine.read(read_streams)
+
+    def entries(self, kind: Kind, since_ms: int = 0) -> AsyncIterator[list[Entry]]:
+        """See `Store`."""
+        return self._engine.load(read_entries, kind, since_ms)
+
+    def facts(self, kind: Kind, since_ms: int = 0) -> AsyncIterator[list[FactEntry]]:
+        """See `Store`."""
+        return self._engine.load(read_facts, kind, since_ms)
+
+    def tests(self) -> AsyncIterator[list[NamedTest]]:
+        """See `Store`."""
+        return self._engine.load(read_tests)
+
+    async def opens(self) -> list[tuple[Kind, OpenEntry]]:
+        """See `Store`."""
+        return await self._engine.read(read_opens)
+
+    async def known_runs(self, source: str, project: str, since: datetime) -> dict[str, KnownRun]:
+        """See `Store`."""
+        return await self._engine.read(read_known_runs, clean(source), clean(project), to_ms(since))
+
+    async def run_evidence(self, refs: Sequence[int]) -> dict[int, RunEvidence]:
+        """See `Store`."""
+        return await self._engine.read(read_run_evidence, refs)
+
+    async def job_evidence(self, refs: Sequence[int]) -> dict[int, RunEvidence]:
+        """See `Store`."""
+        return await self._engine.read(read_job_evidence, refs)
+
+    async def test_evidence(self, cases: Sequence[tuple[int, int]]) -> dict[tuple[int, int], TestEvidence]:
+        """See `Store`."""
+        return await self._engine.read(read_test_evidence, cases)
+
+    async def report_evidence(self, kind: Kind, refs: Sequence[int]) -> dict[int, RunEvidence]:
+        """See `Store`."""
+        return await self._engine.read(read_report_evidence, kind, refs)
+
+    async def deployment_evidence(self, refs: Sequence[int]) -> dict[int, DeploymentEvidence]:
+        """See `Store`."""
+        return await self._engine.read(read_deployment_evidence, refs)
+
+    async def totals(self) -> list[RunTotal]:
+        """See `Store`."""
+        return await self._rows(total_of, "all_totals")
+
+    async def projects(self) -> list[Project]:
+        """See `Store`."""
+        return await self._rows(project_of, "all_projects")
+
+    async def alerts(self) -> list[Alert]:
+        """See `Store`."""
+        return await self._rows(alert_of, "all_alerts")
+
+    async def transitions(self, rule: str, limit: int) -> list[Transition]:
+        """See `Store`."""
+        return await self._rows(transition_of, "last_transitions", rule, limit)
+
+    async def log(self) -> list[LogEntry]:
+        """See `Store`."""
+        return await self._rows(log_entry_of, "live_notifications")
+
+    async def log_history(self, limit: int = 1000) -> list[LogEntry]:
+        """See `Store`."""
+        return await self._rows(log_entry_of, "last_notifications", limit)
+
+    async def silences(self) -> list[Silence]:
+        """See `Store`."""
+        return await self._rows(silence_of, "all_silences")
+
+    async def tellings(self, query: TellingQuery) -> list[Telling]:
+        """See `Store`."""
+        return await self._rows(telling_of, "last_tellings", *query_row(query))
+
+    async def close(self) -> None:
+        """See `Store`."""
+        await self._engine.close()
+
+    async def _rows(self, make: Callable[[Sequence[Any]], T], query: str, *args: object) -> list[T]:
+        rows = await self._engine.read(_fetch, query, args)
+        return [make(row) for row in rows]
+
+
+class EngineStore(EngineReader):
+    """`Store` by an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._writes = engine
+
+    async def save(self, runs: Sequence[PipelineRun]) -> Saved:
+        """See `Store`."""
+        return await self._writes.write(save_runs, runs) if runs else Saved()
+
+    async def save_facts(self, facts: Sequence[Fact]) -> Saved:
+        """See `Store`."""
+        return await self._writes.write(save_facts, facts) if facts else Saved()
+
+    async def prune(self, before: datetime) -> Saved:
+        """See `Store`. In many small transactions, each of which leaves the store whole."""
+        limit = to_ms(before)
+        parts: list[Saved] = []
+        while part := await self._writes.write(pruning.drop_jobs, limit):
+            parts.append(part)
+        old = [number async for chunk in self._engine.load(pruning.find_old_outcomes, limit) for number in chunk]
+        for chunk in _chunks(old):
+            parts.append(await self._writes.write(pruning.drop_outcomes, limit, chunk))
+        for chunk in _chunks(await self._engine.read(pruning.find_old_runs, limit)):
+            parts.append(await self._writes.write(pruning.drop_runs, limit, chunk))
+        facts = await self._prune_facts(limit)
+        await self._writes.write(pruning.drop_history, limit)
+        entries = tuple(change for part in parts for change in part.entries)
+        return Saved((), entries, tuple(change for part in parts for change in part.opens), tuple(facts))
+
+    async def _prune_facts(self, limit: int) -> list[FactChange]:
+        gone: list[FactChange] = []
+        while part := await self._writes.write(fact_pruning.drop_facts, limit):
+            gone += part
+        await self._writes.write(fact_pruning.sweep_sets)
+        if gone:
+            for origin, kind in await self._engine.read(fact_pruning.find_named):
+                await self._writes.write(fact_pruning.sweep_names, origin, kind)
+        return gone
+
+    async def accept_hooks(self, events: Sequence[HookEvent]) -> list[bool]:
+        """See `Store`."""
+        return await self._writes.write(hooks.accept_hooks, events)
+
+    async def waiting_hooks(self, limit: int) -> list[HookEvent]:
+        """See `Store`."""
+        return await self._engine.read(hooks.waiting_hooks, limit)
+
+    async def hooks_of_runs(self, runs: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], list[HookEvent]]:
+        """See `Store`."""
+        return await self._engine.read(hooks.hooks_of_runs, runs)
+
+    async def end_hooks(self, ids: Sequence[int], *, keep: bool) -> None:
+        """See `Store`."""
+        await self._writes.write(hooks.end_hooks, ids, keep)
+
+    async def drop_old_hooks(self, before: datetime) -> None:
+        """See `Store`."""
+        await self._writes.write(hooks.drop_old_hooks, to_ms(before))
+
+    async def save_project(self, project: Project) -> None:
+        """See `Store`."""
+        await self._writes.write(_run_all, [("put_project", [project_row(project)])])
+
+    async def forget_projects(self, keys: Sequence[tuple[str, str]]) -> Saved:
+        """See `Store`."""
+        return await self._writes.write(_forget_projects, keys)
+
+    async def save_alerts(
+        self, alerts: Sequence[Alert], *, dropped: Sequence[str] = (), transitions: Sequence[Transition] = ()
+    ) -> None:
+        """See `Store`."""
+        steps: list[Step] = [
+            ("drop_alert", [(key,) for key in dropped]),
+            ("put_alert", [alert_row(alert) for alert in alerts]),
+            ("add_transition", [transition_row(edge) for edge in transitions]),
+        ]
+        await self._writes.write(_run_all, steps)
+
+    async def save_log(self, entries: Sequence[LogEntry], *, tellings: Sequence[Telling] = ()) -> None:
+        """See `Store`."""
+        steps: list[Step] = [
+            ("put_notification", [log_row(entry) for entry in entries]),
+            ("add_telling", [telling_row(told) for told in tellings]),
+        ]
+        await self._writes.write(_run_all, steps)
+
+    async def drop_log(self, keys: Sequence[tuple[str, str, str]]) -> None:
+        """See `Store`."""
+        await self._writes.write(_run_all, [("drop_notification", keys)])
+
+    async def save_silences(self, silences: Sequence[Silence], *, dropped: Sequence[str] = ()) -> None:
+        """See `Store`."""
+        steps: list[Step] = [
+            ("drop_silence", [(id,) for id in dropped]),
+            ("put_silence", [silence_row(silence) for silence in silences]),
+        ]
+        await self._writes.write(_run_all, steps)
+
+    async def ping(self) -> None:
+        """See `Store`."""
+        await self._writes.write(_touch)
+
+
+def _run_all(con: Connection, steps: Sequence[Step]) -> None:
+    for query, rows in steps:
+        con.executemany(QUERIES[query], rows)
+
+
+def _forget_projects(con: Connection, keys: Sequence[tuple[str, str]]) -> Saved:
+    paths = [row for key in keys for row in con.execute(QUERIES["paths_of_projects"], key)]
+    con.executemany(QUERIES["drop_project"], keys)
+    return Saved(facts=tuple(fact_pruning.drop_schedules(con, paths)))
+
+
+def _fetch(con: Connection, query: str, args: Sequence[Any]) -> list[Sequence[Any]]:
+    return con.execute(QUERIES[query], args).fetchall()
+
+
+def _touch(con: Connection) -> None:
+    """A write that changes nothing that anyone reads."""
+    con.execute(QUERIES["put_note"], ("ping", 0))
+
+
+def _chunks(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (numbers[start : start + pruning.CHUNK] for start in range(0, len(numbers), pruning.CHUNK))

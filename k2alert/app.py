@@ -177,6 +177,7 @@ class _Daemon:
         config = self._memory.config
         listen = self._options.listen or config.web.listen
         self._use(config)
+        self._self_metrics.set_leader(True)
         runner, port = await start(make_app(self._view(), loopback=is_loopback(parse_listen(listen)[0])), listen)
         try:
             self._options.on_ready(port)

@@ -188,12 +188,18 @@ class Desks:
         self._closing = True
         with suppress(StoreError):
             await self.settle(patience)
+        await self.break_off()
+        with suppress(StoreError):
+            await self.save()
+
+    async def break_off(self) -> None:
+        """Begins nothing more, and breaks off what is in flight at once: it stays as tried."""
+        self._closing = True
         tasks = list(self._busy.values())
+        self._busy.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        with suppress(StoreError):
-            await self.save()
 
     def queue(self) -> dict[Who, int]:
         """How many messages wait at each desk, the one in flight among them."""

@@ -19,7 +19,7 @@ from k2alert.collect.hooks import Hooks, Known, read_body
 from k2alert.collect.http import Time
 from k2alert.collect.settings import SourceSettings
 from k2alert.model import HookEvent, Kind, PipelineRun, Project
-from k2alert.record.store import Store, StoreError
+from k2alert.record.store import NotLeader, Store, StoreError
 
 __all__ = ["Answer", "Inbox", "Outcome", "Surroundings"]
 
@@ -145,6 +145,10 @@ class Inbox:
         self._arrived.set()
         return await kept
 
+    def look(self) -> None:
+        """Another process has kept some: facts are made of them, too."""
+        self._kept.set()
+
     # --------------------------------------------------------------------------------------- keeping
 
     async def keep(self) -> None:
@@ -176,6 +180,8 @@ class Inbox:
             try:
                 while await self._digest_some():
                     pass
+            except NotLeader:
+                raise
             except StoreError:  # whoever looks after the store says so
                 self._kept.set()
                 await self._time.sleep(_AGAIN.total_seconds())

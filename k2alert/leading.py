@@ -15,7 +15,7 @@ from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.inbox import KEEP, Inbox
 from k2alert.loops import Work, repeat, run_together
 from k2alert.memory import Memory
-from k2alert.record.store import Store, StoreError
+from k2alert.record.store import NotLeader, Store, StoreError
 from k2alert.rounds import Rounds
 
 __all__ = ["Leading", "SourceCounts"]
@@ -111,5 +111,7 @@ class Leading:
         try:
             await self._memory.prune(self._time.now() - self._memory.config.retention)
             await self._store.drop_old_hooks(self._time.now() - KEEP)
+        except NotLeader:
+            raise
         except StoreError as error:
             _LOG.error("the store could not be pruned: %s", error)

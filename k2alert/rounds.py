@@ -47,7 +47,7 @@ from k2alert.notify.push import PushState, pushes, remembered
 from k2alert.notify.route import integrations_of
 from k2alert.notify.unreached import Who, able, changed_settings, forsaken, last_words
 from k2alert.pushes import Pushes
-from k2alert.record.store import Store, StoreError
+from k2alert.record.store import NotLeader, Store, StoreError
 from k2alert.showing import count, draw
 from k2alert.silences import Silences
 from k2alert.stale import by_our_clock
@@ -97,23 +97,16 @@ class Rounds:
         time: Time,
         started_at: datetime,
         new_id: Callable[[], str],
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self._setting = setting
         self._metrics = metrics
         self._store = store
         self._projects = projects
-        wire = Wire(session, Pace(time.monotonic, time.sleep))
-        self._desks = Desks(
-            store=store,
-            wire=wire,
-            self_metrics=self_metrics,
-            time=time,
-            plan=self._due,
-            compose=self._compose,
-        )
-        self._pushes = Pushes(wire=wire, self_metrics=self_metrics, time=time, plan=self._pushed, compose=self._compose)
+        self._wire = Wire(session, Pace(time.monotonic, time.sleep), allowed=leads)
         self._self_metrics = self_metrics
         self._time = time
+        self._desks, self._pushes = self._make_desks(), self._make_pushes()
         self._started_at = started_at
         self._memory = _Memory()
         self.silences = Silences(
@@ -129,11 +122,33 @@ class Rounds:
 
     # --------------------------------------------------------------------------------------- life
 
+    def _make_desks(self) -> Desks:
+        return Desks(
+            store=self._store,
+            wire=self._wire,
+            self_metrics=self._self_metrics,
+            time=self._time,
+            plan=self._due,
+            compose=self._compose,
+        )
+
+    def _make_pushes(self) -> Pushes:
+        return Pushes(
+            wire=self._wire,
+            self_metrics=self._self_metrics,
+            time=self._time,
+            plan=self._pushed,
+            compose=self._compose,
+        )
+
     async def load(self) -> None:
-        """Takes up the alerts and the notification log where the store has them."""
-        self._memory.alerts = {(alert.rule, alert.identity): alert for alert in await self._store.alerts()}
-        await self._desks.load()
+        """Takes up alerts, notification log and silences where the store has them: whoever leads had them so far."""
+        alerts = {(alert.rule, alert.identity): alert for alert in await self._store.alerts()}
+        desks = self._make_desks()
+        await desks.load()
         await self.silences.load()
+        self._desks, self._pushes, self._resumed = desks, self._make_pushes(), False
+        self._memory = _Memory(alerts=alerts)
 
     def replace_setting(self, setting: Setting) -> None:
         """From the next round on, this configuration."""
@@ -145,22 +160,32 @@ class Rounds:
         """One round. A store that is down ends it early, is logged once, and costs nothing but the time."""
         await self._with_store(self._round)
 
+    async def look_on(self) -> None:
+        """A round while another process leads: judged and shown, with the alerts as stored; nobody is told."""
+        await self._with_store(self._look_on)
+
     async def deliver(self) -> None:
         """Has the desks look again, beside the rounds: one may be free, or a failed message be due again."""
         if self._resumed:
-            self._pushes.look()
-            await self._with_store(self._desks.look)
+            await self._with_store(self._look)
 
     async def close(self) -> None:
         """Tells nobody anything more; waits a little for what is in flight."""
         await self._pushes.close()
         await self._desks.close()
 
+    async def break_off(self) -> None:
+        """Tells nobody anything more, at once: another process leads, and says again what is in flight."""
+        await self._pushes.close()
+        await self._desks.break_off()
+
     async def _with_store(self, work: Work) -> None:
         try:
             await work()
             if self._store_told:
                 await self._store.ping()  # what has worked may not have written anything
+        except NotLeader:
+            raise
         except StoreError as error:
             if not self._store_told:
                 _LOG.error("the store is down, nothing is sent until it is back: %s", error)
@@ -189,6 +214,16 @@ class Rounds:
         self._desks.begin(self._due())
         await asyncio.sleep(0)  # with thousands due each of these takes a while; others may work in between
         await self._tidy(setting)
+
+    async def _look_on(self) -> None:
+        now, began = self._time.now(), self._time.monotonic()
+        scene = self._scene(self._setting, now)
+        made = plan(scene, now=now)
+        await self._publish(scene, made, timedelta(seconds=self._time.monotonic() - began))
+
+    async def _look(self) -> None:
+        self._pushes.look()
+        await self._desks.look()
 
     async def _set_anew(self, setting: Setting) -> None:
         """Has those who have other settings told anew; where these are not the newest, the next round does it."""

@@ -324,3 +324,41 @@ async def test_new_settings_are_for_a_desk_that_is_free(tmp_path: Path) -> None:
         slow.go.set()
         await office.quiet()
         assert await office.desks.set_anew({who}) == {who}
+
+
+async def test_who_does_not_lead_says_nothing_not_even_what_is_due(tmp_path: Path) -> None:
+    leads = False
+    async with stand_in_slack() as slack, an_office(tmp_path, team(hook(slack)), allowed=lambda: leads) as office:
+        office.world.fire("k2/a")
+        await office.told()
+        assert slack.hooked == []
+        leads = True
+        await office.told(HOUR)
+        assert len(slack.hooked) == 1
+
+
+async def test_who_led_until_its_turn_came_says_nothing_any_more(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def leads() -> bool:
+        """When it is about to begin, and not when it has waited for its turn."""
+        asked.append(1)
+        return len(asked) < 2
+
+    async with stand_in_slack() as slack, an_office(tmp_path, team(hook(slack)), allowed=leads) as office:
+        office.world.fire("k2/a")
+        await office.told()
+        assert (len(asked), slack.hooked) == (2, [])
+
+
+async def test_what_is_broken_off_stays_as_tried_for_whoever_leads_next(tmp_path: Path) -> None:
+    async with stand_in_slack(Hanging()) as slow:
+        assert isinstance(slow, Hanging)
+        async with an_office(tmp_path, team(hook(slow))) as office:
+            office.world.fire("k2/a")
+            await office.round()
+            await slow.took.wait()
+            await office.desks.break_off()
+            (stored,) = await office.store.log()
+            assert "*tried" in stored.handle
+            slow.go.set()

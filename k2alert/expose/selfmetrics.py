@@ -53,7 +53,7 @@ class SelfMetrics:
     def _make_process(self, registry: CollectorRegistry, version: str) -> None:
         info = Gauge("k2alert_build_info", "Version of this k2alert; always 1.", ["version"], registry=registry)
         info.labels(version).set(1)
-        Gauge("k2alert_leader", "Whether this replica judges and sends.", registry=registry).set(1)
+        self._leader = Gauge("k2alert_leader", "Whether this replica judges and sends.", registry=registry)
         self._config_hash = Gauge(
             "k2alert_config_hash", "A number that changes when the configuration does.", registry=registry
         )
@@ -229,6 +229,10 @@ class SelfMetrics:
         self._config_hash.set(int(hashlib.sha256(text_hash.encode()).hexdigest()[:12], 16))
         self._reload_ok.set(1)
         self._reload_at.set(now.timestamp())
+
+    def set_leader(self, leads: bool) -> None:
+        """Whether this process is the one that judges and sends."""
+        self._leader.set(leads)
 
     def config_refused(self) -> None:
         """The files hold errors; the configuration in use stays."""

@@ -44,7 +44,7 @@ async def deliver(
     began = monotonic()
     delivery: Delivery
     try:
-        delivery = await kind.send(
+        delivery = wire.refusal() or await kind.send(
             due.integration.settings,
             message,
             wire=wire,

@@ -11,6 +11,8 @@ from datetime import timedelta
 
 import aiohttp
 
+from k2alert.model import Retry
+
 __all__ = ["PATIENCE", "WITHIN", "Limit", "Pace", "Wire"]
 
 WITHIN = timedelta(seconds=30)
@@ -80,8 +82,16 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """How the outside is spoken to: over which session, how long one call may take, and how often."""
+    """How the outside is spoken to: over which session, how long one call may take, and how often.
+
+    `allowed` is asked last of all, just before something is said: whoever leads no more says nothing.
+    """
 
     session: aiohttp.ClientSession
     pace: Pace
     within: timedelta = WITHIN
+    allowed: Callable[[], bool] = lambda: True
+
+    def refusal(self) -> Retry | None:
+        """Why nothing may be said now; None where it may."""
+        return None if self.allowed() else Retry("this replica does not lead any more", reason="contextCanceled")

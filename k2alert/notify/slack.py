@@ -280,6 +280,8 @@ async def _in_turn(
     wait = await wire.pace.turn(whom, limit)
     if wait is not None:
         return Retry("Slack takes no more messages there for now", wait, "rateLimited", local=True)
+    if (refusal := wire.refusal()) is not None:  # much may have happened while it waited for its turn
+        return refusal
     answer = await _ask(call, wire.within)
     if isinstance(answer, Answer) and answer.is_limited:
         wire.pace.hold(whom, joint.retry_after(answer.retry_after, now=now) or _UNSAID)

@@ -34,7 +34,7 @@ from k2alert.model import (
     Transition,
 )
 
-__all__ = ["Reader", "Store", "StoreBusy", "StoreError"]
+__all__ = ["NotLeader", "Reader", "Store", "StoreBusy", "StoreError"]
 
 
 class StoreError(Exception):
@@ -43,6 +43,10 @@ class StoreError(Exception):
 
 class StoreBusy(StoreError):
     """Somebody else is at the store; it is worth trying again."""
+
+
+class NotLeader(StoreError):
+    """Somebody else leads, or nobody: what only the leader may write is not written."""
 
 
 class Reader(Protocol):

@@ -1,7 +1,7 @@
 """Desks at work on a small world: a real store, real receivers on loopback, and time in hand."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -57,7 +57,11 @@ class Office:
 
 @asynccontextmanager
 async def an_office(
-    folder: Path, receivers: dict[str, Receiver], *, within: timedelta = timedelta(seconds=10)
+    folder: Path,
+    receivers: dict[str, Receiver],
+    *,
+    within: timedelta = timedelta(seconds=10),
+    allowed: Callable[[], bool] = lambda: True,
 ) -> AsyncIterator[Office]:
     """Everybody at their desks."""
     world = World(receivers=receivers)
@@ -76,7 +80,7 @@ async def an_office(
     async with aiohttp.ClientSession() as session:
         desks = Desks(
             store=store,
-            wire=a_wire(session, within, waits),
+            wire=a_wire(session, within, waits, allowed),
             self_metrics=self_metrics,
             time=Time(
                 now=lambda: world.now,

@@ -1,5 +1,6 @@
 """The way outside in tests: a real session, and turns on a clock that passes when somebody waits, and only then."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import cast
@@ -26,7 +27,10 @@ class Waits:
 
 
 def a_wire(
-    session: aiohttp.ClientSession | None, within: timedelta = timedelta(seconds=5), waits: Waits | None = None
+    session: aiohttp.ClientSession | None,
+    within: timedelta = timedelta(seconds=5),
+    waits: Waits | None = None,
+    allowed: Callable[[], bool] = lambda: True,
 ) -> Wire:
     """Without a session: for those who speak no HTTP."""
-    return Wire(cast(aiohttp.ClientSession, session), (waits or Waits()).pace, within)
+    return Wire(cast(aiohttp.ClientSession, session), (waits or Waits()).pace, within, allowed)

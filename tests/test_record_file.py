@@ -30,6 +30,7 @@ RELEASED = {
     3: "82fe3e501feaf49433acccb9f1b6698252b3cdb4485f6ca005444a2b0ea558d6",
     4: "3fafbe1abb6a674ffdfb6c19653775600832bc782807d992dc4f71e7007b0de5",
     5: "a1fbeddd57ae3b9d9c5ce0f54b318c8279219ab364da51129d323ec97a4ff32d",
+    6: "5104ef1f301b45ae5a1d80c8865ac0c3a3e2d302fd2d3a5c5c98742e1e718fb9",
 }
 """Checksums of released migrations. A line here never changes: databases of that version are out there."""
 

@@ -7,9 +7,21 @@ from pathlib import Path
 
 from k2alert.record.calls import EngineReader, EngineStore
 from k2alert.record.sqlite import SqliteEngine, SqliteOnlooker
-from k2alert.record.store import Reader, Store, StoreBusy, StoreError
+from k2alert.record.store import Change, Lease, Moment, NotLeader, Reader, Store, StoreBusy, StoreError, Topic
 
-__all__ = ["Reader", "Store", "StoreBusy", "StoreError", "look_into_store", "open_store"]
+__all__ = [
+    "Change",
+    "Lease",
+    "Moment",
+    "NotLeader",
+    "Reader",
+    "Store",
+    "StoreBusy",
+    "StoreError",
+    "Topic",
+    "look_into_store",
+    "open_store",
+]
 
 _SQLITE = "sqlite:///"
 

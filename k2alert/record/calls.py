@@ -4,6 +4,7 @@ In: calls of `Store` on the event loop. Out: the same, whatever database is behi
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -60,6 +61,7 @@ from k2alert.record.states import (
     transition_of,
     transition_row,
 )
+from k2alert.record.store import Change, Lease, Moment, Topic
 from k2alert.record.tellings import query_row, telling_of, telling_row
 from k2alert.times import to_ms
 
@@ -160,12 +162,42 @@ class EngineReader:
         return [make(row) for row in rows]
 
 
+class EngineMoment(EngineReader):
+    """`Moment` by an engine."""
+
+    async def last_change(self) -> int:
+        """See `Store`."""
+        return await self._engine.read(_last_change)
+
+
 class EngineStore(EngineReader):
     """`Store` by an engine."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._writes = engine
+
+    @asynccontextmanager
+    async def frozen(self) -> AsyncIterator[Moment]:
+        """See `Store`."""
+        async with self._engine.frozen() as engine:
+            yield EngineMoment(engine)
+
+    def campaign(self, name: str, idle: Callable[[], float]) -> Lease:
+        """See `Store`."""
+        return self._writes.campaign(name, idle)
+
+    async def changes(self, after: int) -> list[Change] | None:
+        """See `Store`."""
+        return await self._writes.changes(after)
+
+    async def wait_for_change(self, seconds: float) -> None:
+        """See `Store`."""
+        await self._writes.wait_for_change(seconds)
+
+    async def sweep_streams(self) -> None:
+        """See `Store`."""
+        await self._writes.sweep_streams()
 
     async def save(self, runs: Sequence[PipelineRun]) -> Saved:
         """See `Store`."""
@@ -193,8 +225,8 @@ class EngineStore(EngineReader):
 
     async def _prune_facts(self, limit: int) -> list[FactChange]:
         gone: list[FactChange] = []
-        while part := await self._writes.write(fact_pruning.drop_facts, limit):
-            gone += part
+        while (part := await self._writes.write(_drop_facts, limit)).facts:
+            gone += part.facts
         await self._writes.write(fact_pruning.sweep_sets)
         if gone:
             for origin, kind in await self._engine.read(fact_pruning.find_named):
@@ -203,7 +235,7 @@ class EngineStore(EngineReader):
 
     async def accept_hooks(self, events: Sequence[HookEvent]) -> list[bool]:
         """See `Store`."""
-        return await self._writes.write(hooks.accept_hooks, events)
+        return await self._writes.write(hooks.accept_hooks, events, by_all=True)
 
     async def waiting_hooks(self, limit: int) -> list[HookEvent]:
         """See `Store`."""
@@ -223,11 +255,11 @@ class EngineStore(EngineReader):
 
     async def save_project(self, project: Project) -> None:
         """See `Store`."""
-        await self._writes.write(_run_all, [("put_project", [project_row(project)])])
+        await self._writes.write(_run_all, [("put_project", [project_row(project)])], topic=Topic.PROJECTS)
 
     async def forget_projects(self, keys: Sequence[tuple[str, str]]) -> Saved:
         """See `Store`."""
-        return await self._writes.write(_forget_projects, keys)
+        return await self._writes.write(_forget_projects, keys, topic=Topic.PROJECTS)
 
     async def save_alerts(
         self, alerts: Sequence[Alert], *, dropped: Sequence[str] = (), transitions: Sequence[Transition] = ()
@@ -238,7 +270,7 @@ class EngineStore(EngineReader):
             ("put_alert", [alert_row(alert) for alert in alerts]),
             ("add_transition", [transition_row(edge) for edge in transitions]),
         ]
-        await self._writes.write(_run_all, steps)
+        await self._writes.write(_run_all, steps, topic=Topic.ALERTS)
 
     async def save_log(self, entries: Sequence[LogEntry], *, tellings: Sequence[Telling] = ()) -> None:
         """See `Store`."""
@@ -246,11 +278,11 @@ class EngineStore(EngineReader):
             ("put_notification", [log_row(entry) for entry in entries]),
             ("add_telling", [telling_row(told) for told in tellings]),
         ]
-        await self._writes.write(_run_all, steps)
+        await self._writes.write(_run_all, steps, topic=Topic.LOG)
 
     async def drop_log(self, keys: Sequence[tuple[str, str, str]]) -> None:
         """See `Store`."""
-        await self._writes.write(_run_all, [("drop_notification", keys)])
+        await self._writes.write(_run_all, [("drop_notification", keys)], topic=Topic.LOG)
 
     async def save_silences(self, silences: Sequence[Silence], *, dropped: Sequence[str] = ()) -> None:
         """See `Store`."""
@@ -258,11 +290,11 @@ class EngineStore(EngineReader):
             ("drop_silence", [(id,) for id in dropped]),
             ("put_silence", [silence_row(silence) for silence in silences]),
         ]
-        await self._writes.write(_run_all, steps)
+        await self._writes.write(_run_all, steps, topic=Topic.SILENCES, by_all=True)
 
     async def ping(self) -> None:
         """See `Store`."""
-        await self._writes.write(_touch)
+        await self._writes.write(_touch, by_all=True)
 
 
 def _run_all(con: Connection, steps: Sequence[Step]) -> None:
@@ -270,10 +302,18 @@ def _run_all(con: Connection, steps: Sequence[Step]) -> None:
         con.executemany(QUERIES[query], rows)
 
 
+def _drop_facts(con: Connection, before: int) -> Saved:
+    return Saved(facts=fact_pruning.drop_facts(con, before))
+
+
 def _forget_projects(con: Connection, keys: Sequence[tuple[str, str]]) -> Saved:
     paths = [row for key in keys for row in con.execute(QUERIES["paths_of_projects"], key)]
     con.executemany(QUERIES["drop_project"], keys)
     return Saved(facts=tuple(fact_pruning.drop_schedules(con, paths)))
+
+
+def _last_change(con: Connection) -> int:
+    return int(con.execute(QUERIES["last_change"]).fetchone()[0])
 
 
 def _fetch(con: Connection, query: str, args: Sequence[Any]) -> list[Sequence[Any]]:

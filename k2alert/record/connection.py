@@ -5,7 +5,10 @@ package know these protocols only; each engine (`sqlite.py`, …) brings its own
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar, TypeVarTuple
+
+from k2alert.record.store import Change, Lease, Topic
 
 __all__ = ["Connection", "Engine", "ReadEngine", "Rows"]
 
@@ -54,6 +57,10 @@ class ReadEngine(Protocol):
         """What work yields, batch by batch as it is asked for, as of one moment; others read and write in between."""
         ...
 
+    def frozen(self) -> AbstractAsyncContextManager["ReadEngine"]:
+        """The database as of one moment; to be left before `close`."""
+        ...
+
     async def close(self) -> None:
         """Ends what is running and lets go; a second time does nothing."""
         ...
@@ -62,6 +69,28 @@ class ReadEngine(Protocol):
 class Engine(ReadEngine, Protocol):
     """A database that can be written to as well."""
 
-    async def write(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
-        """Does work that writes, all or nothing; what this has returned from is on disk."""
+    async def write(
+        self, work: Callable[[Connection, *Ts], T], *args: *Ts, topic: Topic | None = None, by_all: bool = False
+    ) -> T:
+        """Does work that writes, all or nothing; what this has returned from is on disk.
+
+        Other replicas are told of the `topic`, and of what the work returns where that is `Saved`. Raises `NotLeader`
+        on a replica that does not lead, unless it is `by_all`.
+        """
+        ...
+
+    def campaign(self, name: str, idle: Callable[[], float]) -> Lease:
+        """See `Store`."""
+        ...
+
+    async def changes(self, after: int) -> list[Change] | None:
+        """See `Store`."""
+        ...
+
+    async def wait_for_change(self, seconds: float) -> None:
+        """See `Store`."""
+        ...
+
+    async def sweep_streams(self) -> None:
+        """See `Store`."""
         ...

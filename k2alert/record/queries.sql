@@ -388,3 +388,7 @@ ORDER BY id DESC LIMIT ?;
 -- name: drop_old_tellings
 -- Messages tried before a time.
 DELETE FROM tellings WHERE at < ?;
+
+-- name: last_change
+-- The number of the newest change.
+SELECT coalesce(max(seq), 0) FROM changes;

@@ -9,12 +9,14 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
-from k2alert.record.connection import Connection
+from k2alert.record.connection import Connection, ReadEngine
+from k2alert.record.lease import SoleLease
 from k2alert.record.sqlite_file import (
     check_schema,
     connect_onlooker,
@@ -27,6 +29,7 @@ from k2alert.record.sqlite_file import (
     transaction,
 )
 from k2alert.record.statements import QUERIES
+from k2alert.record.store import Change, Lease, Topic
 
 __all__ = ["SqliteEngine", "SqliteOnlooker"]
 
@@ -65,13 +68,18 @@ class SqliteOnlooker:
     async def load(
         self, work: Callable[[Connection, *Ts], Iterator[list[T]]], *args: *Ts
     ) -> AsyncGenerator[list[T], None]:
-        """What `work` yields, in the reading thread, on a connection of its own: one moment's view of the file."""
+        """See `Engine`."""
+        async with self.frozen() as moment:
+            async for batch in moment.load(work, *args):
+                yield batch
+
+    @asynccontextmanager
+    async def frozen(self) -> AsyncIterator[ReadEngine]:
+        """See `Engine`: a connection of its own, which reads in the reading thread."""
         loop = asyncio.get_running_loop()
         con = await loop.run_in_executor(self._reader, self._open_load)
         try:
-            batches = work(con, *args)
-            while (batch := await loop.run_in_executor(self._reader, self._next_batch, batches)) is not None:
-                yield batch
+            yield _Moment(self._path, self._reader, con)
         finally:
             if con in self._loads:  # else the store has been closed meanwhile
                 await loop.run_in_executor(self._reader, self._close_load, con)
@@ -108,13 +116,44 @@ class SqliteOnlooker:
             con.execute("BEGIN")
             return con
 
+    def _close_load(self, con: sqlite3.Connection) -> None:
+        self._loads.discard(con)
+        con.close()
+
+
+class _Moment:
+    """What one connection sees within one transaction."""
+
+    def __init__(self, path: Path, reader: ThreadPoolExecutor, con: sqlite3.Connection) -> None:
+        self._path = path
+        self._reader = reader
+        self._con = con
+
+    async def read(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
+        def read() -> T:
+            with telling(self._path):
+                return work(self._con, *args)
+
+        return await asyncio.get_running_loop().run_in_executor(self._reader, read)
+
+    async def load(
+        self, work: Callable[[Connection, *Ts], Iterator[list[T]]], *args: *Ts
+    ) -> AsyncGenerator[list[T], None]:
+        loop = asyncio.get_running_loop()
+        batches = work(self._con, *args)
+        while (batch := await loop.run_in_executor(self._reader, self._next_batch, batches)) is not None:
+            yield batch
+
     def _next_batch(self, batches: Iterator[list[T]]) -> list[T] | None:
         with telling(self._path):
             return next(batches, None)
 
-    def _close_load(self, con: sqlite3.Connection) -> None:
-        self._loads.discard(con)
-        con.close()
+    @asynccontextmanager
+    async def frozen(self) -> AsyncIterator[ReadEngine]:
+        yield self
+
+    async def close(self) -> None:
+        """Whoever froze it closes it."""
 
 
 class SqliteEngine(SqliteOnlooker):
@@ -135,14 +174,31 @@ class SqliteEngine(SqliteOnlooker):
     def _connect(self) -> sqlite3.Connection:
         return connect_reader(self._path)
 
-    async def write(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
-        """See `Engine`."""
+    async def write(
+        self, work: Callable[[Connection, *Ts], T], *args: *Ts, topic: Topic | None = None, by_all: bool = False
+    ) -> T:
+        """See `Engine`. There are no other replicas to tell or to heed."""
 
         def write() -> T:
             with telling(self._path), transaction(self._write_con, "BEGIN IMMEDIATE"):
                 return work(self._write_con, *args)
 
         return await asyncio.get_running_loop().run_in_executor(self._writer, write)
+
+    def campaign(self, name: str, idle: Callable[[], float]) -> Lease:
+        """See `Store`."""
+        return SoleLease(name)
+
+    async def changes(self, after: int) -> list[Change] | None:
+        """See `Store`."""
+        return []
+
+    async def wait_for_change(self, seconds: float) -> None:
+        """See `Store`."""
+        await asyncio.sleep(seconds)
+
+    async def sweep_streams(self) -> None:
+        """See `Store`. Done at the start."""
 
     async def close(self) -> None:
         """See `Engine`. The writer closes last, for the last one to close checkpoints."""

@@ -5,9 +5,11 @@ from delivery. Out: the same, and what each write really changed (`Saved`), so t
 reading it again. Every call but `prune` is one whole transaction; what a call has returned from is on disk.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Protocol
+from enum import Enum
+from typing import NamedTuple, Protocol
 
 from k2alert.model import (
     Alert,
@@ -34,7 +36,7 @@ from k2alert.model import (
     Transition,
 )
 
-__all__ = ["NotLeader", "Reader", "Store", "StoreBusy", "StoreError"]
+__all__ = ["Change", "Lease", "Moment", "NotLeader", "Reader", "Store", "StoreBusy", "StoreError", "Topic"]
 
 
 class StoreError(Exception):
@@ -46,7 +48,53 @@ class StoreBusy(StoreError):
 
 
 class NotLeader(StoreError):
-    """Somebody else leads, or nobody: what only the leader may write is not written."""
+    """Somebody else leads, or may lead by now: what only the leader may write is not written."""
+
+
+class Topic(Enum):
+    """What a change says has changed, beside facts; whoever keeps it in memory reads it again."""
+
+    PROJECTS = "projects"
+    ALERTS = "alerts"
+    LOG = "log"
+    SILENCES = "silences"
+
+
+class Change(NamedTuple):
+    """One transaction of another replica's. `saved` is for memory to apply; changes go in the order of `seq`."""
+
+    seq: int
+    saved: Saved
+    topics: frozenset[Topic] = frozenset()
+
+
+class Lease(Protocol):
+    """The right to lead, which one replica at a time has: by the database's clock, for a short time, renewed.
+
+    Cheap and safe to ask from any thread.
+    """
+
+    @property
+    def epoch(self) -> int:
+        """The number of this reign, higher than that of every earlier leader; 0 while it is not held."""
+        ...
+
+    @property
+    def leader(self) -> str:
+        """The name of who leads, as far as this replica knows; "" where it does not."""
+        ...
+
+    def holds(self) -> bool:
+        """Whether this replica leads. False as soon as it cannot be sure any more, though nobody may have told it."""
+        ...
+
+    async def changed(self) -> None:
+        """Returns when `holds()` is another than when this last returned (at first: than False)."""
+        ...
+
+    async def release(self) -> None:
+        """Gives it back for good, so that another replica leads at once."""
+        ...
 
 
 class Reader(Protocol):
@@ -133,8 +181,49 @@ class Reader(Protocol):
         ...
 
 
+class Moment(Reader, Protocol):
+    """A store as of one moment, however long it is looked at, while others read and write."""
+
+    async def last_change(self) -> int:
+        """The number of the newest change that is seen here, 0 where there was none (SQLite: always)."""
+        ...
+
+
 class Store(Reader, Protocol):
     """All that is remembered. Every method raises `StoreError` when the engine can't do it; nothing is half done."""
+
+    def frozen(self) -> AbstractAsyncContextManager[Moment]:
+        """The store as of now: a replica fills its memory from it, and follows from its `last_change()` on."""
+        ...
+
+    def campaign(self, name: str, idle: Callable[[], float]) -> Lease:
+        """Tries to lead from now on, and to go on leading, beside the event loop, in a thread of its own.
+
+        `name` is shown to people (host and process id). `idle` says how many seconds ago the event loop last did
+        something: a leader that hangs lets the lease go. From then on every write that only the leader may do raises
+        `NotLeader` when this replica does not lead: all but `accept_hooks`, `save_silences` and `ping`. With SQLite
+        the one process that has the store leads as long as it has it. Call it once.
+        """
+        ...
+
+    async def changes(self, after: int) -> list[Change] | None:
+        """What happened after a change, in order, at most some hundred at once; empty where nothing did.
+
+        None: they are not known any more, or are told in a way that this k2alert does not know: read everything anew.
+        The leader's own are among them. With SQLite there are none, for there is nobody else.
+        """
+        ...
+
+    async def wait_for_change(self, seconds: float) -> None:
+        """Returns when somebody may have changed something since this was last called, at the latest after a time."""
+        ...
+
+    async def sweep_streams(self) -> None:
+        """Forgets label sets that no fact has any more; SQLite does it at every start.
+
+        For the leader, before it has read the streams: replicas that follow are told to read everything anew.
+        """
+        ...
 
     async def save(self, runs: Sequence[PipelineRun]) -> Saved:
         """Records what looks at runs said; saying it again changes nothing (see `merge.py` for the rules)."""

@@ -1,0 +1,159 @@
+"""Whether anything has become slower: the daemon's main chores, beside a committed baseline.
+
+Each chore's CPU time is held against that of a fixed piece of plain Python which runs just before and after it, so a
+faster or busier machine changes nothing; the figures are how many of those pieces a chore takes. What takes more than
+`--tolerance` (1.5) times the baseline is slower, and the exit status is 1. After a change that is meant, `--write`
+makes today's figures the baseline.
+
+    .venv/bin/python benchmarks/regress.py [--write] [--tolerance 1.5] [--rounds 7]
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import random
+import sys
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import backtest
+import evaluate
+
+from k2alert.config.load import load
+from k2alert.cycle import plan
+from k2alert.expose.exposition import joined, render
+from k2alert.gauges import ci_families
+from k2alert.measure.catalogue import METRICS
+from k2alert.recall import fill_board, make_board
+from k2alert.record import look_into_store, open_store
+from k2alert.rehearse.agenda import Grid
+from k2alert.rehearse.backtest_source import rehearse
+
+BASELINE = Path(__file__).with_name("baseline.json")
+PROJECTS, DAYS = 10, 30  # of what is recorded: 7,400 runs
+
+Chore = Callable[[], object]
+
+
+def piece() -> int:
+    """Plain work of the kind that chores do: objects, dictionaries, sorting, looking up."""
+    chance = random.Random(1)
+    rows = sorted((chance.random(), {"number": number}) for number in range(20_000))
+    keys = [key for key, _ in rows]
+    return sum(bisect_left(keys, key) + row["number"] for key, row in rows)
+
+
+def cpu_of(work: Chore) -> float:
+    """CPU seconds of the process, every thread's."""
+    before = time.process_time()
+    work()
+    return time.process_time() - before
+
+
+def measure(work: Chore, rounds: int) -> tuple[float, float]:
+    """The least CPU milliseconds of a chore, for neighbours only add to it; and how many pieces that is."""
+    work()
+    gc.collect()
+    gc.freeze()  # what was made before must not be looked through again while the pieces run
+    times, pieces = [], [cpu_of(piece)]
+    for _ in range(rounds):
+        times.append(cpu_of(work))
+        pieces.append(cpu_of(piece))
+    return min(times) * 1000, min(times) / min(pieces)
+
+
+@contextmanager
+def chores() -> Iterator[dict[str, Chore]]:
+    """Everything that is measured, by name, on material made once."""
+    with TemporaryDirectory(prefix="k2alert-bench-") as name:
+        folder = Path(name)
+        (folder / "seed.yml").write_text(evaluate.CONFIG)
+        (folder / "rules.yml").write_text(evaluate.RULES)
+        seed = load(folder / "seed.yml", environ={}, metrics=METRICS).config
+        listed = ", ".join(f"k2/p{number}" for number in range(PROJECTS))
+        (folder / "k2alert.yml").write_text(backtest.MAIN.format(projects=listed, store=folder / "k.db"))
+        (folder / "rules.yml").write_text(backtest.rules())
+        config = load(folder / "k2alert.yml", environ={}, metrics=METRICS).config
+        if seed is None or config is None:
+            raise RuntimeError("the configuration is wrong")
+        asyncio.run(backtest.record(open_store(config.store), PROJECTS, DAYS, "noisy"))
+        scene = evaluate.make_scene(seed, 100, evaluate.make_entries(100))
+        numbers = iter(range(1_000_000))
+
+        async def fill() -> None:
+            store = look_into_store(config.store)
+            try:
+                await fill_board(make_board(config, METRICS), store)
+            finally:
+                await store.close()
+
+        async def rehearse_ten_days() -> None:
+            store = look_into_store(config.store)
+            step = config.evaluation_interval
+            grid = Grid(backtest.END - timedelta(days=3), step, timedelta(days=3) // step + 1)
+            try:
+                await rehearse(config, config.rules, store, grid)
+            finally:
+                await store.close()
+
+        def show() -> None:
+            parts = ci_families(seed, METRICS, scene.measures, scene.projects, now=evaluate.NOW)
+            render(joined(list(parts)), most=200_000)
+
+        def keep() -> None:
+            url = f"sqlite:///{folder}/{next(numbers)}.db"
+            asyncio.run(backtest.record(open_store(url), PROJECTS, DAYS, "calm"))
+
+        def check() -> None:
+            load(folder / "k2alert.yml", environ={}, metrics=METRICS)
+
+        yield {
+            "judge four rules for 100 projects": lambda: plan(scene, now=evaluate.NOW),
+            "render the gauges of 100 projects": show,
+            "record 7,400 runs on disk": keep,
+            "read 7,400 runs into memory": lambda: asyncio.run(fill()),
+            "rehearse 3 days, 10 projects, 20 rules": lambda: asyncio.run(rehearse_ten_days()),
+            "load a configuration with 20 rules": check,
+        }
+
+
+def main() -> int:
+    """Measures everything, prints it beside the baseline; 1 where something is slower."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="make today's figures the baseline")
+    parser.add_argument("--tolerance", type=float, default=1.5, help="how many times slower is still noise")
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    before: dict[str, float] = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
+    after: dict[str, float] = {}
+    print(f"{'chore':<40} {'CPU ms':>9} {'pieces':>8} {'baseline':>9} {'ratio':>6}")
+    slower = []
+    with chores() as work:
+        for name, chore in work.items():
+            milliseconds, pieces = measure(chore, options.rounds)
+            after[name] = round(pieces, 3)
+            known = before.get(name)
+            ratio = pieces / known if known else float("nan")
+            print(
+                f"{name:<40} {milliseconds:>9.1f} {pieces:>8.3f} {known or float('nan'):>9.3f} {ratio:>6.2f}",
+                flush=True,
+            )
+            if ratio > options.tolerance:
+                slower.append(name)
+    if options.write:
+        BASELINE.write_text(json.dumps(after, indent=1) + "\n")
+        print(f"written to {BASELINE.name}")
+        return 0
+    for name in slower:
+        print(f"slower: {name}")
+    return 1 if slower else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -54,15 +54,15 @@ alert_rules:
 """
 
 
-def make_entries(projects: int) -> list[Entry]:
+def make_entries(projects: int, *, days: int = DAYS, runs_a_day: int = RUNS_A_DAY) -> list[Entry]:
     """The history, in finishing order; results and durations as in the peers' measurement."""
     chance = random.Random(1)
-    start = to_ms(NOW) - DAYS * DAY_MS
+    start = to_ms(NOW) - days * DAY_MS
     entries = []
     for project in range(projects):
         failing = chance.uniform(0.01, 0.12)
-        for _ in range(DAYS * RUNS_A_DAY):
-            created = start + chance.randrange(DAYS * DAY_MS)
+        for _ in range(days * runs_a_day):
+            created = start + chance.randrange(days * DAY_MS)
             duration = int(chance.lognormvariate(6.5, 0.6) * 1000)
             result = Result.FAILURE if chance.random() < failing else Result.SUCCESS
             row = (project, 0, created, created + duration, None, RESULTS.index(result), duration, 5000, False, False)
@@ -71,7 +71,7 @@ def make_entries(projects: int) -> list[Entry]:
     return [entry._replace(ref=ref) for ref, entry in enumerate(entries)]
 
 
-def make_scene(config: Config, projects: int, entries: list[Entry]) -> Scene:
+def make_scene(config: Config, projects: int, entries: list[Entry], *, days: int = DAYS) -> Scene:
     """The scene of a round, as the daemon would have it after a restart."""
     board = make_board(config, METRICS)
     board.add_streams(
@@ -101,7 +101,7 @@ def make_scene(config: Config, projects: int, entries: list[Entry]) -> Scene:
             key=f"k2/p{number}",
             path=f"k2/p{number}",
             first_seen_at=NOW,
-            covered_since=NOW - timedelta(days=8),
+            covered_since=NOW - timedelta(days=days + 1),
             complete_at=NOW,
         )
         for number in range(projects)

@@ -8,7 +8,9 @@ judged before it is.
 import asyncio
 import gc
 import logging
+import os
 import random
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,15 +36,16 @@ from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.server import make_app, parse_listen, start
 from k2alert.expose.view import Unavailable, View
 from k2alert.flaky import flaky_json, list_flaky, read_question
+from k2alert.following import Following
 from k2alert.inbox import Answer, Inbox, Outcome, Surroundings
 from k2alert.leading import Leading, SourceCounts
 from k2alert.logs import Secrets
-from k2alert.loops import repeat, run_together
+from k2alert.loops import Work, repeat, run_together
 from k2alert.measure.catalogue import METRICS
 from k2alert.memory import Memory
 from k2alert.model import Kind, Project, Rule, Telling, TellingQuery
 from k2alert.page import Answers
-from k2alert.record import Store, StoreBusy, StoreError, open_store
+from k2alert.record import Lease, Store, StoreBusy, StoreError, open_store
 from k2alert.reloading import NotRunnable, Reloader, runnable
 from k2alert.rounds import Rounds
 
@@ -50,6 +53,7 @@ __all__ = ["NotRunnable", "Options", "serve", "system_time"]
 
 _LOG = logging.getLogger(__name__)
 
+_BEAT = timedelta(seconds=0.25)  # a loop that is held longer than a few of these hangs, and another replica leads
 WATCH_EVERY = timedelta(seconds=5)  # a ConfigMap takes a minute to arrive; reading a few files costs nothing
 
 
@@ -124,6 +128,8 @@ class _Daemon:
         self._time = options.time
         self._store = store
         self._loaded = False
+        self._lease: Lease | None = None
+        self._alive = options.time.monotonic()
         self._memory = Memory(config, store, METRICS)
         self._self_metrics = SelfMetrics(__version__)
         self._reloader = Reloader(
@@ -152,6 +158,7 @@ class _Daemon:
             time=options.time,
             started_at=options.time.now(),
             new_id=lambda: str(uuid4()),
+            leads=self._leads,
         )
         self._answers = Answers(
             scene=self._rounds.scene,
@@ -159,15 +166,6 @@ class _Daemon:
             store=store,
             stats=self._collector.stats,
             now=options.time.now,
-        )
-        self._leading = Leading(
-            memory=self._memory,
-            store=store,
-            collector=self._collector,
-            inbox=self._inbox,
-            rounds=self._rounds,
-            counts=SourceCounts(self._collector, self._self_metrics),
-            time=options.time,
         )
 
     # --------------------------------------------------------------------------------------- life
@@ -177,15 +175,17 @@ class _Daemon:
         config = self._memory.config
         listen = self._options.listen or config.web.listen
         self._use(config)
-        self._self_metrics.set_leader(True)
         runner, port = await start(make_app(self._view(), loopback=is_loopback(parse_listen(listen)[0])), listen)
         try:
             self._options.on_ready(port)
             _LOG.info("listening on port %d", port, extra={"version": __version__, "rules": len(config.rules)})
             # Webhooks are taken from the first moment on, a long history or not.
-            await run_together(
-                {"keep webhooks": self._inbox.keep, "work": lambda: self._work(stop, reload)}, stop, finish=("work",)
-            )
+            tasks: dict[str, Work] = {
+                "keep webhooks": self._inbox.keep,
+                "show that we live": self._beat,
+                "work": lambda: self._work(stop, reload),
+            }
+            await run_together(tasks, stop, finish=("work",))
         finally:
             await self._rounds.close()
             await self._collector.close()
@@ -194,22 +194,76 @@ class _Daemon:
 
     async def _work(self, stop: asyncio.Event, reload: asyncio.Event) -> None:
         await self._remember()
+        self._lease = self._store.campaign(f"{socket.gethostname()}:{os.getpid()}", self._idle)
+        following, leading = self._make_roles(self._lease)
         await run_together(
             {
-                "lead": lambda: self._leading.run(stop),
+                "follow or lead": lambda: self._take_turns(following, leading, stop),
                 "watch the files": lambda: self._watch(stop),
                 "reload": lambda: self._reloader.reload_when(reload),
             },
             stop,
-            finish=("lead",),
+            finish=("follow or lead",),
         )
+
+    def _make_roles(self, lease: Lease) -> tuple[Following, Leading]:
+        following = Following(
+            memory=self._memory,
+            store=self._store,
+            collector=self._collector,
+            rounds=self._rounds,
+            lease=lease,
+            time=self._time,
+        )
+        leading = Leading(
+            memory=self._memory,
+            store=self._store,
+            collector=self._collector,
+            inbox=self._inbox,
+            rounds=self._rounds,
+            counts=SourceCounts(self._collector, self._self_metrics),
+            self_metrics=self._self_metrics,
+            lease=lease,
+            time=self._time,
+        )
+        return following, leading
+
+    async def _take_turns(self, following: Following, leading: Leading, stop: asyncio.Event) -> None:
+        """Stands by, leads, and stands by again; gives the lease back at the end, so that another leads at once."""
+        while await following.run(stop):
+            await leading.run(stop)
+            if not stop.is_set():
+                await self._remember_again(stop)
+        if self._lease is not None:
+            await self._lease.release()
+
+    def _leads(self) -> bool:
+        return self._lease is not None and self._lease.holds()
+
+    async def _beat(self) -> None:
+        while True:
+            self._alive = self._time.monotonic()
+            await self._time.sleep(_BEAT.total_seconds())
+
+    def _idle(self) -> float:
+        """Seconds since the event loop last went round."""
+        return self._time.monotonic() - self._alive
+
+    async def _remember_again(self, stop: asyncio.Event) -> None:
+        """Reads everything anew, for another replica has led meanwhile; for as long as that takes."""
+        while not stop.is_set():
+            try:
+                return await self._remember()
+            except StoreError as error:
+                _LOG.warning("the history cannot be read: %s", error)
+                await self._time.sleep(1.0)
 
     async def _remember(self) -> None:
         began = self._time.monotonic()
-        rows = await self._memory.fill()
+        rows = await self._memory.fill(self._memory.config)
+        self._rounds.replace_setting(self._memory.setting)
         await self._rounds.load()
         await self._collector.load()
-        await self._memory.forget_departed(self._collector.project_states())
         self._loaded = True
         gc.freeze()  # what was read stays; to look through it for garbage would hold the loop for a second now and then
         took = round(self._time.monotonic() - began, 3)
@@ -261,10 +315,12 @@ class _Daemon:
     async def _replace(self, config: Config) -> None:
         if config.store != self._memory.config.store:
             raise NotRunnable(["`store` has changed: that needs a restart"])
-        self._rounds.replace_setting(await self._memory.replace(config))
+        await self._memory.fill(config)
+        self._rounds.replace_setting(self._memory.setting)
         self._use(config)
         await self._collector.reconfigure(config.sources)
-        await self._memory.forget_departed(self._collector.project_states())
+        if self._leads():
+            await self._memory.forget_departed(self._collector.project_states())
 
     # --------------------------------------------------------------------------------------- HTTP
 

@@ -7,15 +7,16 @@ in flight are finished, and whoever leads next finds everything in the store.
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
-from k2alert.collect.collector import Collector
+from k2alert.collect.collector import CannotRecord, Collector
 from k2alert.collect.http import Time
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.inbox import KEEP, Inbox
 from k2alert.loops import Work, repeat, run_together
 from k2alert.memory import Memory
-from k2alert.record.store import NotLeader, Store, StoreError
+from k2alert.record.store import Lease, NotLeader, Store, StoreError
 from k2alert.rounds import Rounds
 
 __all__ = ["Leading", "SourceCounts"]
@@ -23,6 +24,7 @@ __all__ = ["Leading", "SourceCounts"]
 _LOG = logging.getLogger(__name__)
 
 PRUNE_EVERY = timedelta(hours=1)
+HEAR_EVERY = timedelta(seconds=0.1)  # our own changes wake us, too
 DELIVER_EVERY = timedelta(seconds=1)  # who asked to be left alone for a second is told after a second
 
 
@@ -67,6 +69,8 @@ class Leading:
         inbox: Inbox,
         rounds: Rounds,
         counts: SourceCounts,
+        self_metrics: SelfMetrics,
+        lease: Lease,
         time: Time,
     ) -> None:
         self._memory = memory
@@ -75,13 +79,38 @@ class Leading:
         self._inbox = inbox
         self._rounds = rounds
         self._counts = counts
+        self._self_metrics = self_metrics
+        self._lease = lease
         self._time = time
+        self._began = 0.0
+        self._lost = False  # and `Lease.changed` has said so
+        self._judged = False
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Leads until `stop` is set, and ends what is under way; memory must be as the store has it."""
+        """Leads until `stop` is set, and ends what is under way; memory must be as the store has it.
+
+        Where it leads no more before that, everything is broken off at once, and memory must be filled anew.
+        """
+        self._began, self._lost, self._judged = self._time.monotonic(), False, False
+        _LOG.info("this replica leads", extra={"epoch": self._lease.epoch})
+        self._self_metrics.set_leader(True)
+        try:
+            await self._run(stop)
+        except NotLeader as error:
+            await self._rounds.break_off()
+            if not self._lost:
+                await self._lease.changed()
+            led = round(self._time.monotonic() - self._began, 3)
+            _LOG.warning("this replica leads no more: %s", error, extra={"seconds": led})
+        finally:
+            self._self_metrics.set_leader(False)
+
+    async def _run(self, stop: asyncio.Event) -> None:
         await run_together(
             {
-                "collect": self._collector.run,
+                "hold the lease": self._hold,
+                "hear the others": self._hear,
+                "collect": self._collect,
                 "digest webhooks": self._inbox.digest,
                 "evaluate": lambda: self._repeat(self._round, self._interval, stop, self._memory.facts_came),
                 "deliver": lambda: self._deliver(stop),
@@ -90,6 +119,32 @@ class Leading:
             stop,
             finish=("evaluate", "deliver", "prune"),
         )
+
+    async def _hold(self) -> None:
+        await self._lease.changed()
+        self._lost = True
+        raise NotLeader("the lease is lost")
+
+    async def _hear(self) -> None:
+        """Webhooks and silences that others have kept."""
+        while True:
+            with suppress(StoreError):  # the rounds say so
+                await self._store.wait_for_change(5.0)
+                await self._rounds.hear()
+            self._inbox.look()
+            await self._time.sleep(HEAR_EVERY.total_seconds())
+
+    async def _collect(self) -> None:
+        while True:
+            try:
+                await self._collector.load()
+                await self._memory.forget_departed(self._collector.project_states())
+                await self._collector.run()
+            except NotLeader:
+                raise
+            except (CannotRecord, StoreError) as error:
+                _LOG.warning("cannot collect yet: %s", error)
+                await self._time.sleep(1.0)
 
     async def _repeat(
         self, work: Work, every: Callable[[], timedelta], stop: asyncio.Event, wake: asyncio.Event | None = None
@@ -102,6 +157,10 @@ class Leading:
     async def _round(self) -> None:
         await self._rounds.round()
         self._counts.carry_over()
+        if not self._judged:
+            self._judged = True
+            took = round(self._time.monotonic() - self._began, 3)
+            _LOG.info("the first round of this reign is over", extra={"seconds": took})
 
     async def _deliver(self, stop: asyncio.Event) -> None:
         await self._repeat(self._rounds.deliver, lambda: DELIVER_EVERY, stop)

@@ -1,8 +1,8 @@
 """Memory beside the store: the board that rules measure on, which never knows more or less than what is recorded.
 
-In: facts from collect, on their way to the store. Out: a board that has what each save really changed. Whoever records
-holds a lock until the board knows, so that a reload, which fills another board from the store, misses nothing and
-counts nothing twice.
+In: facts from collect, on their way to the store, or what another replica has recorded. Out: a board that has what
+each save really changed. Whoever records holds a lock until the board knows, so that a reload, which fills another
+board from the store, misses nothing and counts nothing twice.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from k2alert.config.model import Config
 from k2alert.measure.board import Board
 from k2alert.model import Fact, KnownRun, Metric, PipelineRun, Project, Saved
 from k2alert.recall import fill_board, make_board
-from k2alert.record.store import Store, StoreError
+from k2alert.record.store import Store, StoreError, Topic
 
 __all__ = ["Memory", "Setting"]
 
@@ -41,24 +41,44 @@ class Memory:
         self._lock = asyncio.Lock()
         self.setting = Setting(config=config, board=make_board(config, metrics))
         self.facts_came = asyncio.Event()
+        self._seen = 0  # the last change of the store that the board has, while others write
 
     @property
     def config(self) -> Config:
         """The configuration in use."""
         return self.setting.config
 
-    async def fill(self) -> int:
-        """Reads everything recorded into the board; says how many rows that was."""
-        async with self._lock:
-            return await fill_board(self.setting.board, self._store)
+    async def fill(self, config: Config) -> int:
+        """A configuration, with a board of its own: filled while nothing is recorded here, taken over at once.
 
-    async def replace(self, config: Config) -> Setting:
-        """Another configuration, with a board of its own: filled while nothing is recorded, taken over at once."""
-        board = make_board(config, self._metrics)
+        Says how many rows that was. Raises `StoreError`, and then everything stays as it was.
+        """
         async with self._lock:
-            await fill_board(board, self._store)
-            self.setting = Setting(config=config, board=board)
-        return self.setting
+            return await self._fill(config)
+
+    async def _fill(self, config: Config) -> int:
+        board = make_board(config, self._metrics)
+        async with self._store.frozen() as moment:
+            seen = await moment.last_change()
+            rows = await fill_board(board, moment)
+        self.setting, self._seen = Setting(config=config, board=board), seen
+        self.facts_came.set()
+        return rows
+
+    async def follow(self) -> frozenset[Topic]:
+        """Takes what other replicas have recorded since; what else has changed. Raises `StoreError`."""
+        topics: set[Topic] = set()
+        async with self._lock:
+            while (changes := await self._store.changes(self._seen)) != []:
+                if changes is None:  # so many that reading everything is less
+                    await self._fill(self.config)
+                    return frozenset(Topic)
+                for change in changes:
+                    self._take(change.saved)
+                    self._seen = change.seq
+                    topics |= change.topics
+                    await asyncio.sleep(0)  # there may be many, and somebody waits for an answer
+        return frozenset(topics)
 
     def _take(self, saved: Saved) -> None:
         self.setting.board.apply(saved)

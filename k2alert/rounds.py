@@ -160,6 +160,10 @@ class Rounds:
         """One round. A store that is down ends it early, is logged once, and costs nothing but the time."""
         await self._with_store(self._round)
 
+    async def hear(self) -> None:
+        """Takes up silences that other replicas have stored."""
+        await self.silences.load()
+
     async def look_on(self) -> None:
         """A round while another process leads: judged and shown, with the alerts as stored; nobody is told."""
         await self._with_store(self._look_on)

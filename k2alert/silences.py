@@ -45,10 +45,15 @@ class Silences:
         self._now = now
         self._new_id = new_id
         self._known: dict[str, Silence] = {}
+        self._kept = 0  # how often something was
 
     async def load(self) -> None:
         """Takes up the silences where the store has them."""
-        self._known = {silence.id: silence for silence in await self._store.silences()}
+        kept = -1
+        while kept != self._kept:  # what is kept meanwhile may not be among them
+            kept = self._kept
+            found = await self._store.silences()
+        self._known = {silence.id: silence for silence in found}
 
     def all(self) -> tuple[Silence, ...]:
         """Every silence, expired ones too until they are forgotten."""
@@ -107,15 +112,17 @@ class Silences:
         old = [silence.id for silence in self.all() if now - silence.ends_at > KEEP_EXPIRED]
         if over or old:
             await self._store.save_silences(over, dropped=old)
+            self._kept += 1
             self._known.update({silence.id: silence for silence in over})
             for id in old:
-                del self._known[id]
+                self._known.pop(id, None)
 
     async def _keep(self, silences: Sequence[Silence]) -> Refusal | None:
         try:
             await self._store.save_silences(silences)
         except StoreError as error:
             return Refusal(503, f"the store is down: {error}")
+        self._kept += 1
         self._known.update({silence.id: silence for silence in silences})
         return None
 

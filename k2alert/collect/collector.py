@@ -104,6 +104,14 @@ class Collector:
         self._projects.update({(project.source, project.key): project for project in stored})
         await self.reconfigure(self._wanted)
 
+    async def follow(self) -> None:
+        """Takes up anew which projects there are and how far they have been read: by others, while this one rests."""
+        stored = await self._store.projects()
+        await self.close()
+        self._projects.clear()
+        self._projects.update({(project.source, project.key): project for project in stored})
+        await self.reconfigure(self._wanted)
+
     async def run(self) -> None:
         """Looks at each project when it is due, until cancelled; then ends the looks going on and closes."""
         try:

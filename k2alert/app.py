@@ -6,7 +6,6 @@ judged before it is.
 """
 
 import asyncio
-import gc
 import logging
 import os
 import random
@@ -37,6 +36,7 @@ from k2alert.expose.server import make_app, parse_listen, start
 from k2alert.expose.view import Unavailable, View
 from k2alert.flaky import flaky_json, list_flaky, read_question
 from k2alert.following import Following
+from k2alert.garbage import LOOK_EVERY, leave_out, look_through
 from k2alert.inbox import Answer, Inbox, Outcome, Surroundings
 from k2alert.leading import Leading, SourceCounts
 from k2alert.logs import Secrets
@@ -201,6 +201,9 @@ class _Daemon:
                 "follow or lead": lambda: self._take_turns(following, leading, stop),
                 "watch the files": lambda: self._watch(stop),
                 "reload": lambda: self._reloader.reload_when(reload),
+                "collect garbage": lambda: repeat(
+                    look_through, lambda: LOOK_EVERY, stop, monotonic=self._time.monotonic
+                ),
             },
             stop,
             finish=("follow or lead",),
@@ -265,7 +268,7 @@ class _Daemon:
         await self._rounds.load()
         await self._collector.load()
         self._loaded = True
-        gc.freeze()  # what was read stays; to look through it for garbage would hold the loop for a second now and then
+        leave_out()
         took = round(self._time.monotonic() - began, 3)
         _LOG.info("the history is in memory", extra={"rows": rows, "seconds": took})
 

@@ -1,7 +1,8 @@
 """Which CI series exist: the configuration's `export` and what is known come in, families of samples go out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 
 from k2alert.config.model import Config
 from k2alert.expose.exposition import NEVER_SHOWN, Family, gauge_families
@@ -28,25 +29,42 @@ def ci_families(
     blind = _blind_to_open_jobs(config, metrics)
     if not NEVER_SHOWN.isdisjoint(selection.by):
         return
-    for kind in Kind:
-        fitting = {
+    fitting = {
+        kind: {
             name: metric
             for name, metric in metrics.items()
             if metric.kind is kind and set(selection.by) <= metric.labels | own
         }
-        if set(selection.by) <= own:
-            label_sets = _of_projects(config, projects, own)
-        else:
-            window = Window(max(config.export.windows))
-            found = measures.label_sets(selection, window, at, kind) if fitting else ()
-            label_sets = [(identity, _shown(config, identity)) for identity in found if _is_read(identity, projects)]
-        for first in range(0, len(label_sets), _AT_A_TIME):
-            part = label_sets[first : first + _AT_A_TIME]
-            for known, of in _known(fitting, part, blind if kind is Kind.JOB else frozenset()):
+        for kind in Kind
+    }
+    if set(selection.by) <= own:
+        parts = ((part, tuple(Kind)) for part in _parts(_of_projects(config, projects, own)))
+    else:
+        window = Window(max(config.export.windows))
+        read = {(project.source, project.path) for project in projects}
+        parts = (
+            (part, (kind,))
+            for kind in Kind
+            if fitting[kind]
+            for part in _parts(
+                (identity, _shown(config, identity))
+                for identity in measures.label_sets(selection, window, at, kind)
+                if _is_read(identity, read)
+            )
+        )
+    for part, kinds in parts:
+        for kind in kinds:
+            for known, of in _known(fitting[kind], part, blind if kind is Kind.JOB else frozenset()):
                 yield from gauge_families(known, measures, selection, of, config.export.windows, at=at)
 
 
 _LabelSets = list[tuple[Labels, Labels]]
+
+
+def _parts(label_sets: Iterable[tuple[Labels, Labels]]) -> Iterator[_LabelSets]:
+    left = iter(label_sets)
+    while part := list(islice(left, _AT_A_TIME)):
+        yield part
 
 
 def _blind_to_open_jobs(config: Config, metrics: Mapping[str, Metric]) -> frozenset[str]:
@@ -68,24 +86,21 @@ def _known(
     yield {name: metric for name, metric in metrics.items() if metric.needs is Needs.STATE}, seen
 
 
-def _of_projects(config: Config, projects: Sequence[Project], names: set[str]) -> list[tuple[Labels, Labels]]:
+def _of_projects(config: Config, projects: Sequence[Project], names: set[str]) -> Iterator[tuple[Labels, Labels]]:
     by = {"source", *config.export.by}
     about_projects = [matcher for matcher in config.export.match if matcher.name in names]
-    found: dict[Labels, Labels] = {}
+    found: set[Labels] = set()
     for project in projects:
         own = {"source": project.source, "project": project.path}
         labels = config.labels_of_project(project.source, project.path).merged(own)
-        if matches_all(about_projects, labels):
-            identity = labels.only(by)
-            found[identity] = identity.merged(labels.only(config.export.labels))
-    return list(found.items())
+        if matches_all(about_projects, labels) and (identity := labels.only(by)) not in found:
+            found.add(identity)
+            yield identity, identity.merged(labels.only(config.export.labels))
 
 
-def _is_read(identity: Labels, projects: Sequence[Project]) -> bool:
+def _is_read(identity: Labels, projects: Collection[tuple[str, str]]) -> bool:
     """Whether the label set's project is one of these (one without a project is of all of them)."""
-    if "project" not in identity:
-        return True
-    return any((project.source, project.path) == (identity["source"], identity["project"]) for project in projects)
+    return "project" not in identity or (identity["source"], identity["project"]) in projects
 
 
 def _shown(config: Config, identity: Labels) -> Labels:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from k2alert.collect.collector import CannotRecord, Collector
 from k2alert.collect.http import Time
 from k2alert.expose.selfmetrics import SelfMetrics
+from k2alert.garbage import leave_out
 from k2alert.inbox import KEEP, Inbox
 from k2alert.loops import Work, repeat, run_together
 from k2alert.memory import Memory
@@ -159,6 +160,7 @@ class Leading:
         self._counts.carry_over()
         if not self._judged:
             self._judged = True
+            leave_out()  # what the first round worked out of each series stays with it
             took = round(self._time.monotonic() - self._began, 3)
             _LOG.info("the first round of this reign is over", extra={"seconds": took})
 

@@ -6,10 +6,11 @@ The series are rendered here, once a round and not once a scrape; so are the tex
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 
 from k2alert.alert.lifecycle import AlertId
 from k2alert.cycle import Scene
-from k2alert.expose.exposition import Family, joined, render, rule_families, run_families
+from k2alert.expose.exposition import Rendered, Sheet, rule_families, run_families
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.view import Snapshot
 from k2alert.gauges import ci_families
@@ -25,6 +26,8 @@ __all__ = ["MOST_SAMPLES", "count", "draw"]
 MOST_SAMPLES = 200_000
 """So many CI samples are exported at most; what is over is dropped and counted."""
 
+_AT_A_TIME = 100  # alerts whose words are rendered before others may work again
+
 Alerts = Mapping[AlertId, Alert]
 
 
@@ -32,8 +35,7 @@ async def draw(
     scene: Scene, findings: Sequence[Finding], alerts: Alerts, store: Reader, *, now: datetime, took: timedelta
 ) -> tuple[Snapshot, int]:
     """The picture of a round, and how many CI samples it left out. Raises `StoreError`."""
-    families = await _families(scene, findings, alerts, store, now)
-    series, openmetrics, dropped = render(families, most=MOST_SAMPLES)
+    rendered = await _render(scene, findings, alerts, store, now)
     rules = {finding.rule.name: finding.rule for finding in findings} | {rule.name: rule for rule in scene.config.rules}
     messages, annotations = await _words(scene, alerts, rules, store, now)
     picture = Snapshot(
@@ -45,24 +47,27 @@ async def draw(
         alerts=tuple(alerts.values()),
         messages=messages,
         annotations=annotations,
-        series=series,
-        series_openmetrics=openmetrics,
+        series=rendered.text,
+        series_openmetrics=rendered.openmetrics,
     )
-    return picture, dropped
+    return picture, rendered.dropped
 
 
-async def _families(
-    scene: Scene, findings: Sequence[Finding], alerts: Alerts, store: Reader, now: datetime
-) -> list[Family]:
+async def _render(scene: Scene, findings: Sequence[Finding], alerts: Alerts, store: Reader, now: datetime) -> Rendered:
+    """The series as text, made in parts: ten thousand projects take seconds; others may work in between."""
     sources = {source.name: source for source in scene.config.sources}
     read = [project for project in scene.projects if is_current(project, sources[project.source], now=now)]
-    parts = []
-    for part in ci_families(scene.config, scene.metrics, scene.measures, read, now=now):
-        parts.append(part)
-        await asyncio.sleep(0)  # a thousand projects take a while; others may work in between
     here = {(project.source, project.path) for project in scene.projects}
-    totals = [row for row in await store.totals() if (row.source, row.project) in here]
-    return [*rule_families(scene.config.rules, findings, alerts), *run_families(totals), *joined(parts)]
+    totals = await store.totals()
+    sheet = Sheet(MOST_SAMPLES)
+    for part in chain(
+        rule_families(scene.config.rules, findings, alerts),
+        run_families(row for row in totals if (row.source, row.project) in here),
+        ci_families(scene.config, scene.metrics, scene.measures, read, now=now),
+    ):
+        sheet.add(part)
+        await asyncio.sleep(0)
+    return await asyncio.to_thread(sheet.render)
 
 
 async def _words(
@@ -71,14 +76,17 @@ async def _words(
     """What the rules say of the open alerts, with the evidence where they speak of it."""
     states = (AlertState.PENDING, AlertState.FIRING)
     spoken = [alert for alert in alerts.values() if alert.state in states and alert.rule in rules]
-    shown_by = [alert for alert in spoken if _shows_evidence(rules[alert.rule])]
-    evidence = await grounds_of(scene, store, shown_by, rules, now=now)
     messages: dict[str, str] = {}
     annotations: dict[str, Mapping[str, str]] = {}
-    for alert in spoken:
-        found = evidence.get(alert.key, Evidence())
-        words = words_of(scene, alert, rules[alert.rule], found, clean, now=now)
-        messages[alert.key], annotations[alert.key] = words.text, words.annotations
+    for first in range(0, len(spoken), _AT_A_TIME):
+        part = spoken[first : first + _AT_A_TIME]
+        shown_by = [alert for alert in part if _shows_evidence(rules[alert.rule])]
+        evidence = await grounds_of(scene, store, shown_by, rules, now=now) if shown_by else {}
+        for alert in part:
+            found = evidence.get(alert.key, Evidence())
+            words = words_of(scene, alert, rules[alert.rule], found, clean, now=now)
+            messages[alert.key], annotations[alert.key] = words.text, words.annotations
+        await asyncio.sleep(0)
     return messages, annotations
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import subprocess
+import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,11 +16,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from k2alert.expose.access import is_loopback
-from k2alert.expose.exposition import Family, Sample, render, rule_families, run_families, window_text
+from k2alert.expose.exposition import Family, Sample, Sheet, rule_families, run_families, window_text
+from k2alert.expose.packing import gzipped, pack
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.server import ListenError, make_app, parse_listen, start
 from k2alert.expose.view import PageView, Snapshot, Unavailable, View
@@ -112,7 +116,10 @@ def snapshot() -> Snapshot:
         Family("k2alert_ci_success_ratio", "Share of decided runs.", "gauge", [Sample("", '{project="x"}', 0.5)]),
         *rule_families([RULE], [FINDING], {(FIRING.rule, FIRING.identity): FIRING}),
     ]
-    text, openmetrics, _ = render(families, most=1000)
+    sheet = Sheet(most=1000)
+    for family in families:
+        sheet.add(family)
+    rendered = sheet.render()
     return Snapshot(
         now=T0,
         interval=timedelta(seconds=30),
@@ -121,8 +128,8 @@ def snapshot() -> Snapshot:
         findings=[FINDING],
         alerts=[FIRING, replace(FIRING, identity=Labels({"source": "x"}), state=AlertState.ENDED)],
         messages={FIRING.key: "rate low"},
-        series=text,
-        series_openmetrics=openmetrics,
+        series=rendered.text,
+        series_openmetrics=rendered.openmetrics,
     )
 
 
@@ -257,11 +264,61 @@ def test_every_rule_has_all_its_states_from_the_start() -> None:
 
 
 def test_samples_beyond_the_bound_are_dropped_and_counted() -> None:
-    family = Family("k2alert_ci_x", "X.", "gauge", [Sample("", f'{{n="{n}"}}', n) for n in range(10)])
+    samples = [Sample("", f'{{n="{n}"}}', n) for n in range(10)]
+    sheet = Sheet(most=12)
+    for name in ("k2alert_ci_x", "k2alert_ci_y", "k2alert_ci_z"):
+        sheet.add(Family(name, "X.", "gauge", samples))
 
-    text, _, dropped = render([family, family], most=12)
+    rendered = sheet.render()
 
-    assert (dropped, text.count(b"\nk2alert_ci_x{")) == (8, 12)
+    text = rendered.text.plain.decode()
+    assert rendered.dropped == 18
+    assert [line for line in text.splitlines() if not line.startswith("#")] == [
+        *(f'k2alert_ci_x{{n="{n}"}} {n}.0' for n in range(10)),
+        *(f'k2alert_ci_y{{n="{n}"}} {n}.0' for n in range(2)),
+    ]
+    assert text.endswith("# HELP k2alert_ci_z X.\n# TYPE k2alert_ci_z gauge\n")
+
+
+def test_a_family_that_comes_in_parts_is_one() -> None:
+    sheet = Sheet(most=1000)
+    for number in range(3):
+        for name in ("k2alert_ci_x", "k2alert_ci_y"):
+            sheet.add(Family(name, "X.", "gauge", [Sample("", f'{{n="{number}"}}', number)]))
+
+    lines = sheet.render().openmetrics.plain.decode().splitlines()
+
+    assert [line for line in lines if not line.startswith("#")] == [
+        f'k2alert_ci_{name}{{n="{number}"}} {number}.0' for name in "xy" for number in range(3)
+    ]
+    assert len(lines) == 6 + 4
+
+
+@given(st.binary(max_size=300), st.binary(max_size=3000), st.binary(max_size=10))
+def test_what_is_packed_in_pieces_is_one_stream(head: bytes, body: bytes, tail: bytes) -> None:
+    packed = gzipped(head, pack(body * 50), tail)
+
+    assert gzip.decompress(packed) == head + body * 50 + tail
+    one = zlib.decompressobj(zlib.MAX_WBITS | 16)  # many clients read one member, and leave what follows
+    assert (one.decompress(packed) + one.flush(), one.unused_data) == (head + body * 50 + tail, b"")
+
+
+@pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text; version=1.0.0"])
+async def test_a_scrape_is_the_same_packed_or_not(accept: str) -> None:
+    """A client takes gzip apart by itself, so `identity` is asked for to see the other."""
+    async with serving() as (_, session):
+        asked = [
+            await session.get("/metrics", headers={"Accept": accept, "Accept-Encoding": encoding})
+            for encoding in ("gzip", "identity")
+        ]
+        packed, plain = [(await answer.text()).splitlines() for answer in asked]
+
+    assert [answer.headers.get("Content-Encoding") for answer in asked] == ["gzip", None]
+    changing = ("process_", "python_gc_")
+    assert [line for line in packed if not line.startswith(changing)] == [
+        line for line in plain if not line.startswith(changing)
+    ]
+    assert len(packed) == len(plain)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,17 @@
 """The CI and rule series as text: samples come in, the bytes of Prometheus's and OpenMetrics' formats go out.
 
 Rendered once a round, by joining strings: prometheus-client's objects cost 20 times as much at 10,000 samples
-and would have to be kept in step with projects that come and go.
+and would have to be kept in step with projects that come and go. Families come in parts of a few hundred samples, each
+made into text as it comes, so that whoever goes through them can let others work in between.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import islice
 from typing import Literal, NamedTuple
 
+from k2alert.expose.packing import Packed, pack
 from k2alert.labels import Labels
 from k2alert.model import Alert, AlertState, Finding, Measures, Metric, Needs, Rule, RunTotal, Selection, Truth, Window
 from k2alert.times import format_duration
@@ -16,9 +19,9 @@ from k2alert.times import format_duration
 __all__ = [
     "NEVER_SHOWN",
     "Family",
+    "Rendered",
+    "Sheet",
     "gauge_families",
-    "joined",
-    "render",
     "rule_families",
     "run_families",
     "window_text",
@@ -28,6 +31,7 @@ __all__ = [
 _RENAMED = {"job": "ci_job", "stage": "ci_stage", "environment": "deployment_environment"}
 NEVER_SHOWN = frozenset({"suite", "test"})
 """Labels of facts that no series has: there are too many of them (contract §5)."""
+_AT_A_TIME = 500  # findings or totals made into one part of a family: some milliseconds
 _ALERT_STATES = ("inactive", "pending", "firing", "no_data", "unknown")
 
 
@@ -41,7 +45,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """All samples of one metric. `name` is without a counter's `_total`."""
+    """Samples of one metric, all or a part of them. `name` is without a counter's `_total`."""
 
     name: str
     help: str
@@ -63,22 +67,34 @@ def gauge_families(
     `label_sets` are pairs: the label set that is measured, and the labels that it is shown with. A metric that
     knows no window (a state of now, an age) is shown once, without the label `window`.
     """
-    spans = [(Window(length), window_text(length)) for length in windows]
+    spans = [(Window(length), _all_braces(label_sets, window_text(length))) for length in windows]
+    timeless = [(window, _all_braces(label_sets, "")) for window, _ in spans[:1]]
     for metric in metrics.values():
         if not metric.collected:
             continue
-        windowed = metric.needs not in (Needs.STATE, Needs.AGE)
         samples = [
-            Sample("", _braces(_shown(labels, text if windowed else "")), value * metric.scale)
-            for window, text in (spans if windowed else spans[:1])
-            for identity, labels in label_sets
+            Sample("", braces, value * metric.scale)
+            for window, sets in (timeless if metric.needs in (Needs.STATE, Needs.AGE) else spans)
+            for identity, braces in sets
             if (value := measures.measure(selection, metric.name, identity, window, at).value) is not None
         ]
         yield Family(metric.gauge, metric.help, "gauge", samples)
 
 
+def _all_braces(label_sets: Sequence[tuple[Labels, Labels]], window: str) -> list[tuple[Labels, str]]:
+    return [(identity, _braces(_shown(labels, window))) for identity, labels in label_sets]
+
+
 def run_families(totals: Iterable[RunTotal]) -> Iterator[Family]:
-    """`k2alert_ci_runs_total` and the summary of run durations."""
+    """`k2alert_ci_runs_total` and the summary of run durations, in parts."""
+    left = iter(totals)
+    part: Sequence[RunTotal] | None = None
+    while part is None or len(part) == _AT_A_TIME:
+        part = tuple(islice(left, _AT_A_TIME))
+        yield from _run_families(part)
+
+
+def _run_families(totals: Iterable[RunTotal]) -> Iterator[Family]:
     rows = [(row, _braces(_run_labels(row))) for row in totals]
     yield Family(
         "k2alert_ci_runs",
@@ -99,18 +115,21 @@ def run_families(totals: Iterable[RunTotal]) -> Iterator[Family]:
 
 
 def rule_families(
-    rules: Iterable[Rule], findings: Iterable[Finding], alerts: Mapping[tuple[str, Labels], Alert]
+    rules: Iterable[Rule], findings: Sequence[Finding], alerts: Mapping[tuple[str, Labels], Alert]
 ) -> Iterator[Family]:
-    """`k2alert_rule_value` and `k2alert_alerts`; every rule has all five states, from the start."""
+    """`k2alert_rule_value` in parts, and `k2alert_alerts`; every rule has all five states, from the start."""
     counts = {(rule.name, rule.severity.value, state): 0 for rule in rules for state in _ALERT_STATES}
-    values = []
-    for finding in findings:
-        rule = finding.rule
-        state = _state(finding, alerts.get((rule.name, finding.identity)))
-        counts[(rule.name, rule.severity.value, state)] = counts.get((rule.name, rule.severity.value, state), 0) + 1
-        if isinstance(finding.value, int | float) and NEVER_SHOWN.isdisjoint(rule.selection.by):
-            values.append(Sample("", _braces({**_shown(finding.identity, ""), "rule": rule.name}), finding.value))
-    yield Family("k2alert_rule_value", "The value of a rule's first metric, in the metric's own unit.", "gauge", values)
+    for first in range(0, len(findings) or 1, _AT_A_TIME):
+        values = []
+        for finding in findings[first : first + _AT_A_TIME]:
+            rule = finding.rule
+            key = (rule.name, rule.severity.value, _state(finding, alerts.get((rule.name, finding.identity))))
+            counts[key] = counts.get(key, 0) + 1
+            if isinstance(finding.value, int | float) and NEVER_SHOWN.isdisjoint(rule.selection.by):
+                braces = _braces({**_shown(finding.identity, ""), "rule": rule.name})
+                values.append(Sample("", braces, finding.value))
+        help = "The value of a rule's first metric, in the metric's own unit."
+        yield Family("k2alert_rule_value", help, "gauge", values)
     yield Family(
         "k2alert_alerts",
         "Label sets of a rule by what they are now.",
@@ -122,31 +141,58 @@ def rule_families(
     )
 
 
-def joined(parts: Iterable[Family]) -> list[Family]:
-    """Families that came in parts, each whole: a format allows a family once."""
-    found: dict[str, list[Family]] = {}
-    for part in parts:
-        found.setdefault(part.name, []).append(part)
-    return [replace(same[0], samples=[sample for part in same for sample in part.samples]) for same in found.values()]
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The families in Prometheus's text format, in OpenMetrics without its end, and how many samples were dropped."""
+
+    text: Packed
+    openmetrics: Packed
+    dropped: int
 
 
-def render(families: Iterable[Family], *, most: int) -> tuple[bytes, bytes, int]:
-    """The families in Prometheus's text format, in OpenMetrics without its end, and how many samples were dropped.
+class Sheet:
+    """Families on their way to text. A format allows a family once: its parts come in any order and end up together.
 
     At most `most` samples are rendered; what is over is cut from the families at the end.
     """
-    text: list[str] = []
-    openmetrics: list[str] = []
-    left, dropped = most, 0
-    for family in families:
-        samples = family.samples[: max(left, 0)]
-        dropped += len(family.samples) - len(samples)
-        left -= len(samples)
-        lines = [f"{family.name}{sample.suffix}{sample.labels} {_number(sample.value)}" for sample in samples]
-        old_name = family.name + ("_total" if family.type == "counter" else "")
-        text += (f"# HELP {old_name} {_help(family.help)}", f"# TYPE {old_name} {family.type}", *lines)
-        openmetrics += (f"# HELP {family.name} {_help(family.help)}", f"# TYPE {family.name} {family.type}", *lines)
-    return ("\n".join([*text, ""]).encode(), "\n".join([*openmetrics, ""]).encode(), dropped)
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._heads: dict[str, Family] = {}
+        self._texts: dict[
+            str, list[str]
+        ] = {}  # of each part its lines: only text, which no garbage collection looks at
+        self._counts: dict[str, list[int]] = {}  # and how many they are
+
+    def add(self, part: Family) -> None:
+        """Takes in a part of a family."""
+        if part.name not in self._heads:
+            self._heads[part.name] = replace(part, samples=())
+            self._texts[part.name], self._counts[part.name] = [], []
+        lines = [f"{part.name}{sample.suffix}{sample.labels} {_number(sample.value)}\n" for sample in part.samples]
+        if lines:
+            self._texts[part.name].append("".join(lines))
+            self._counts[part.name].append(len(lines))
+
+    def render(self) -> Rendered:
+        """All of them. Takes some 20 ms a megabyte: to be called in a thread where that matters."""
+        left, dropped = self._most, 0
+        text: list[str] = []
+        openmetrics: list[str] = []
+        for name, family in self._heads.items():
+            body: list[str] = []
+            for count, lines in zip(self._counts[name], self._texts[name], strict=True):
+                body.append(lines if count <= left else "".join(lines.splitlines(keepends=True)[: max(left, 0)]))
+                dropped += max(0, count - max(left, 0))
+                left -= count
+            old_name = family.name + ("_total" if family.type == "counter" else "")
+            text += (_head(old_name, family), *body)
+            openmetrics += (_head(family.name, family), *body)
+        return Rendered(pack("".join(text).encode()), pack("".join(openmetrics).encode()), dropped)
+
+
+def _head(name: str, family: Family) -> str:
+    return f"# HELP {name} {_help(family.help)}\n# TYPE {name} {family.type}\n"
 
 
 def window_text(length: timedelta) -> str:

@@ -1,7 +1,6 @@
 """The HTTP server: requests come in, what the `View` knows goes out. No request waits for a forge."""
 
 import asyncio
-import gzip
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -17,6 +16,7 @@ from k2alert.expose.api_v2 import add_api_v2
 from k2alert.expose.flaky_page import add_flaky_page
 from k2alert.expose.history import send_history
 from k2alert.expose.notifications import notifications_json, read_query
+from k2alert.expose.packing import Packed, gzipped
 from k2alert.expose.pages import add_pages, error_page, is_for_people
 from k2alert.expose.sent_page import add_sent_page
 from k2alert.expose.sign_in import add_sign_in
@@ -155,23 +155,23 @@ async def _ready(request: web.Request) -> web.Response:
 
 
 async def _metrics(request: web.Request) -> web.Response:
+    """Our own metrics as they are now, and the series of the last round, rendered and packed already."""
     view = request.app[VIEW]
     own, content_type = view.self_metrics(request.headers.get("Accept", ""))
-    snapshot = view.snapshot()
-    body = _joined(own, snapshot, "openmetrics" in content_type)
     headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
-    if len(body) >= _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
-        body = await asyncio.to_thread(gzip.compress, body, compresslevel=1)  # megabytes: others go on meanwhile
-        headers["Content-Encoding"] = "gzip"
-    return web.Response(body=body, headers=headers)
+    openmetrics = "openmetrics" in content_type
+    end = _OPENMETRICS_END if openmetrics else b""
+    own = own.removesuffix(end)
+    series = _series(view.snapshot(), openmetrics)
+    if len(own) + len(series.plain) >= _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+        return web.Response(body=gzipped(own, series, end), headers={**headers, "Content-Encoding": "gzip"})
+    return web.Response(body=b"".join((own, series.plain, end)), headers=headers)
 
 
-def _joined(own: bytes, snapshot: Snapshot | None, openmetrics: bool) -> bytes:
+def _series(snapshot: Snapshot | None, openmetrics: bool) -> Packed:
     if snapshot is None:
-        return own
-    if not openmetrics:
-        return own + snapshot.series
-    return own.removesuffix(_OPENMETRICS_END) + snapshot.series_openmetrics + _OPENMETRICS_END
+        return Packed()
+    return snapshot.series_openmetrics if openmetrics else snapshot.series
 
 
 async def _rules(request: web.Request) -> web.Response:

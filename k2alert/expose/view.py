@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from k2alert.expose.packing import Packed
 from k2alert.model import (
     Alert,
     AlertGroup,
@@ -37,7 +38,7 @@ class Snapshot:
 
     `messages` are the rendered texts of pending and firing alerts by `Alert.key`; `annotations` likewise.
     `series` are the CI and rule series in Prometheus's text format, `series_openmetrics` the same in OpenMetrics
-    (without its `# EOF`); both are rendered once a round, not once a scrape.
+    (without its `# EOF`); both are rendered and packed once a round, not once a scrape.
     """
 
     now: datetime
@@ -48,8 +49,8 @@ class Snapshot:
     alerts: Sequence[Alert] = ()
     messages: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    series: bytes = b""
-    series_openmetrics: bytes = b""
+    series: Packed = field(default_factory=Packed)
+    series_openmetrics: Packed = field(default_factory=Packed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

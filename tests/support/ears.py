@@ -54,7 +54,8 @@ class Ears(Slack):
     """Everything that was said, and what was only tried.
 
     `on_asked` is called with each message before it is taken: True, and it is not. `on_said` is called after it was
-    taken, before that is answered.
+    taken, before that is answered. `true_time` takes a lane and when an alert is said to have begun, and says when it
+    did: who sends may have a clock that is wrong.
     """
 
     heard: list[Said] = field(default_factory=list)
@@ -63,6 +64,7 @@ class Ears(Slack):
     life: Callable[[], int] = lambda: 0
     on_asked: Callable[[], Awaitable[bool]] | None = None
     on_said: Callable[[Said], Awaitable[None]] | None = None
+    true_time: Callable[[str, str], str] = lambda _, began: began
     smtp_port: int = 0
     released: asyncio.Event = field(default_factory=asyncio.Event)
     _incidents: dict[str, str] = field(default_factory=dict)  # of the bot's messages, by ts
@@ -110,11 +112,16 @@ class Ears(Slack):
         """What the bot's channel shows of each incident: the state of its last message that is in no thread."""
         return {self._incidents[post.ts]: _state(post.body["text"]) for post in self.top(f"C-{lane}")}
 
+    def _began(self, lane: str, text: str) -> str:
+        """When the first alert in a text began to fire; marks that keep Slack from seeing emoji are left out."""
+        return min((self.true_time(lane, began) for began in _BEGAN.findall(text.replace("\u2060", ""))), default="")
+
     # ------------------------------------------------------------------------------- Slack
 
     async def hook(self, request: web.Request) -> web.Response:
         body = await request.json()
-        said = await self.meet("hook", body["channel"].removeprefix("#"), _began(texts(body)), _state(body["text"]))
+        lane = body["channel"].removeprefix("#")
+        said = await self.meet("hook", lane, self._began(lane, texts(body)), _state(body["text"]))
         good = await super().hook(request) if said.mood.takes else web.Response()
         if said.mood.takes and good.status == 200:
             await self.taken(said)
@@ -125,7 +132,7 @@ class Ears(Slack):
         posted = request.match_info["method"] == "chat.postMessage"
         lane = body["channel"].removeprefix("C-").removeprefix("#")
         ts = body.get("thread_ts") or body.get("ts") or ""
-        incident = self._incidents.get(ts) or _began(texts(body))
+        incident = self._incidents.get(ts) or self._began(lane, texts(body))
         state = (_reply(body["text"]) if ts else _state(body["text"])) if posted else "edit"
         said = await self.meet("bot", lane, incident, state, root=not ts)
         if not said.mood.takes:
@@ -143,8 +150,8 @@ class Ears(Slack):
         body = await request.json()
         firing = sum(one["status"] == "firing" for one in body["alerts"])
         state = _states(firing) if firing else body["status"]
-        began = _began(" ".join(one["annotations"].get("message", "") for one in body["alerts"]))
-        said = await self.meet("json", request.match_info["lane"], began, state)
+        lane, words = request.match_info["lane"], (one["annotations"].get("message", "") for one in body["alerts"])
+        said = await self.meet("json", lane, self._began(lane, " ".join(words)), state)
         if said.mood.takes:
             await self.taken(said)
         return await self.answer(request, said.mood, web.Response())
@@ -155,7 +162,8 @@ class Ears(Slack):
         text = part.get_content() if part is not None else ""
         state = str(mail["X-K2Alert-State"])
         state = _states(str(mail["Subject"]).count("FIRING:2") + 1) if state == "firing" else state
-        said = await self.meet("mail", envelope.rcpt_tos[0].partition("@")[0], _began(text), state)
+        lane = envelope.rcpt_tos[0].partition("@")[0]
+        said = await self.meet("mail", lane, self._began(lane, text), state)
         if said.mood.takes:
             self.mails.append((said, mail))
             await self.taken(said)
@@ -168,11 +176,6 @@ class Ears(Slack):
             await self.released.wait()
         server.transport.abort()
         return "451 Nobody hears this"
-
-
-def _began(text: str) -> str:
-    """When the first alert in a text began to fire; marks that keep Slack from seeing emoji are left out."""
-    return min(_BEGAN.findall(text.replace("\u2060", "")), default="")
 
 
 def _state(text: str) -> str:

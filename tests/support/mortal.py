@@ -18,11 +18,14 @@ PATIENCE = 30.0
 class Mortal:
     """`k2alert run` as a process, in its file's folder.
 
-    `life` counts its lives; `killed_at` says when each was ended, on the loop's clock.
+    `life` counts its lives; `killed_at` says when each was ended, on the loop's clock. `name` tells apart several that
+    share a file. The clock of the next life is `ahead` of the machine's by so many seconds.
     """
 
     config: Path
     environ: dict[str, str] = field(default_factory=dict)
+    name: str = ""
+    ahead: float = 0.0
     life: int = 0
     killed_at: dict[int, float] = field(default_factory=dict)
     _process: asyncio.subprocess.Process | None = None
@@ -30,9 +33,10 @@ class Mortal:
     async def start(self) -> None:
         """Begins another life; does not wait until it is ready."""
         self.life += 1
-        with self._log(self.life).open("wb") as log:
+        command = ("tests.support.ahead", str(self.ahead)) if self.ahead else ("k2alert", "run")
+        with self.log(self.life).open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "k2alert", "run", "--config", str(self.config)),
+                *(sys.executable, "-m", *command, "--config", str(self.config)),
                 *("--listen", "127.0.0.1:0", "--log-format", "json"),
                 stdin=asyncio.subprocess.DEVNULL,
                 stderr=log,
@@ -47,6 +51,16 @@ class Mortal:
         os.kill(self._process.pid, signal.SIGKILL)
         assert await self._process.wait() == -signal.SIGKILL, "it had died before: see its log"
         await asyncio.sleep(0.1)  # what it sent is still on its way to the servers in this process
+
+    def pause(self) -> None:
+        """Stops it in the middle of whatever it does, as a machine that is put to sleep."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Lets it go on where it was."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGCONT)
 
     async def stop(self) -> int:
         """Asks it to end; its exit code."""
@@ -68,17 +82,17 @@ class Mortal:
         for life in range(1, self.life + 1):
             yield from self._lines(life)
 
-    def _log(self, life: int) -> Path:
-        return self.config.with_suffix(f".{life}.log")
+    def log(self, life: int) -> Path:
+        return self.config.with_suffix(f".{self.name}{life}.log")
 
     def _lines(self, life: int) -> Iterator[dict[str, Any]]:
-        whole, _, _ = self._log(life).read_text().rpartition("\n")
+        whole, _, _ = self.log(life).read_text().rpartition("\n")
         for line in whole.splitlines():
             yield json.loads(line)
 
     def _lives(self) -> bool:
         assert self._process is not None
-        assert self._process.returncode is None, f"it has died by itself:\n{self._log(self.life).read_text()}"
+        assert self._process.returncode is None, f"it has died by itself:\n{self.log(self.life).read_text()}"
         return True
 
     def _is_ready(self) -> bool:

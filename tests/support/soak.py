@@ -12,7 +12,7 @@ import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -166,14 +166,14 @@ class Soak:
             await asyncio.sleep(self.chance.uniform(0.0, 2.0))
             return
         deadline = time.monotonic() + self.script.vain
-        while missing := self._unheard(lane, lived):
+        while missing := await self._unheard(lane, lived):
             assert time.monotonic() < deadline, f"lost: {missing} never heard that {lived}"
             await asyncio.sleep(0.05)
         await asyncio.sleep(self.chance.uniform(0.0, 1.0))
 
-    def _unheard(self, lane: Lane, lived: Lived) -> list[str]:
+    async def _unheard(self, lane: Lane, lived: Lived) -> list[str]:
         return [way for way in INTEGRATIONS if not self._has_heard(way, lived)] or [
-            integration for name, integration in self.tried() if name == lane.name
+            integration for name, integration in await self.tried() if name == lane.name
         ]
 
     def _has_heard(self, integration: str, lived: Lived) -> bool:
@@ -202,7 +202,7 @@ class Soak:
 
     async def _kill(self) -> None:
         await self.mortal.kill()
-        self.in_flight[self.mortal.life] = self.tried()
+        self.in_flight[self.mortal.life] = await self.tried()
 
     async def _kill_in_the_middle(self) -> None:
         """With the next message: before anyone takes it, before that is answered, or a few milliseconds after."""
@@ -250,15 +250,10 @@ class Soak:
         await self._kill()
         killed.set()
 
-    def tried(self) -> dict[tuple[str, str], set[int]]:
+    async def tried(self) -> dict[tuple[str, str], set[int]]:
         """The messages that the store calls tried: how many alerts fire in them, by lane and integration."""
-        found: dict[tuple[str, str], set[int]] = {}
         with closing(sqlite3.connect(self.mortal.config.with_name("k2alert.db"))) as con:
-            rows = con.execute("SELECT receiver, integration, told FROM notifications WHERE handle LIKE '%*tried%'")
-            for lane, integration, told in rows:
-                firing = list(json.loads(told).values()).count("firing")
-                found.setdefault((lane, integration), set()).add(firing)
-        return found
+            return in_flight(con.execute(TRIED))
 
     # ------------------------------------------------------------------------------- the end
 
@@ -267,8 +262,8 @@ class Soak:
         self.ears.moods = Moods(self.chance)
         self.ears.released.set()
         deadline = time.monotonic() + self.script.vain
-        while (lost := self.verdict().lost) or self.tried():
-            assert time.monotonic() < deadline, f"lost: {lost}; tried: {self.tried()}"
+        while (lost := self.verdict().lost) or await self.tried():
+            assert time.monotonic() < deadline, f"lost: {lost}; tried: {await self.tried()}"
             await asyncio.sleep(0.2)
 
     def verdict(self) -> Verdict:
@@ -317,12 +312,24 @@ class Soak:
         return bool(roots) and (roots[-1].mood.is_unsure or who in self.in_flight.get(roots[-1].life, {}))
 
 
+TRIED = "SELECT receiver, integration, told FROM notifications WHERE handle LIKE '%*tried%'"
+
+
+def in_flight(rows: Iterable[Sequence[str]]) -> dict[tuple[str, str], set[int]]:
+    """How many alerts fire in the messages that the store calls tried, by lane and integration."""
+    found: dict[tuple[str, str], set[int]] = {}
+    for lane, integration, told in rows:
+        firing = list(json.loads(told).values()).count("firing")
+        found.setdefault((lane, integration), set()).add(firing)
+    return found
+
+
 def _firing(text: str) -> set[tuple[str, str]]:
     alerts = json.loads(text)["data"]["alerts"]
     return {(one["labels"]["project"], one["labels"]["branch"]) for one in alerts if one["state"] == "firing"}
 
 
-def write_config(folder: Path, soak: Soak, url: str) -> None:
+def write_config(folder: Path, soak: Soak, url: str, store: str = "", interval: str = "100ms") -> None:
     """The rules, a receiver and a route for each lane, and everything as quick as it can be."""
     receivers = "".join(receiver(soak.ears, lane.name) for lane in soak.lanes)
     routes = "".join(
@@ -347,8 +354,8 @@ def write_config(folder: Path, soak: Soak, url: str) -> None:
 sources:
   - {{type: gitlab, name: gitlab, url: "{url}", token: secret-token-1, projects: [{", ".join(PROJECTS)}],
      poll_interval: 200ms, backfill: 2h}}
-store: sqlite:///{folder}/k2alert.db
-evaluation_interval: 100ms
+store: "{store or f"sqlite:///{folder}/k2alert.db"}"
+evaluation_interval: {interval}
 rule_files: [rules.yml]
 receivers:
   - name: nobody{receivers}

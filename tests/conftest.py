@@ -1,12 +1,13 @@
 """What every test may use, and what a whole run of them must not do: skip, where nothing may be skipped."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from k2alert.record import Store, open_store
+from tests.support.postgres import PostgresServer, binaries
 from tests.support.stores import ENGINES
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -21,10 +22,24 @@ def shared_data() -> Path:
     return data
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for all tests of this process."""
+    programs = binaries()
+    if programs is None:
+        pytest.skip("there is no PostgreSQL server here")
+    server = PostgresServer(programs)
+    yield server
+    server.close()
+
+
 @pytest.fixture(params=ENGINES)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a new store of each engine in turn may be."""
-    return ENGINES[request.param](tmp_path)
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/k2alert.db"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.make_database()
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ async def ids_in(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("postgresql://k2:hunter2@db/k2alert", "not a store: 'postgresql://db/k2alert'"),
+        ("mysql://k2:hunter2@db/k2alert", "not a store: 'mysql://db/k2alert'"),
         ("sqlite://k2alert.db", "not a store: 'sqlite://k2alert.db'"),
         ("sqlite:///", "not a store"),
         ("k2alert.db", "not a store"),

@@ -104,11 +104,6 @@ CODES: Mapping[str, Code] = MappingProxyType(
             "condition: a_metric_to_come > 0",
             "Wait for a release that does. In this one all metrics are collected.",
         ),
-        "not-built": Code(
-            "A key is known, and this release does not act on it.",
-            "store: postgresql://k2alert@db/k2alert",
-            "Leave it out.",
-        ),
         "silent": Code(
             "Nothing can come of the configuration: no rules, no sources, or nobody to tell.",
             "alert_rules: []",

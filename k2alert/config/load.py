@@ -222,9 +222,6 @@ def _warn_of_silence(report: Report, sheet: Sheet, config: Config, receivers: Ma
         report.add(top, "no notifications and no receivers: nobody is told anything", code="silent", warning=True)
     if not config.sources and not sheet.data.get("sources"):
         report.add(top, "there are no sources: nothing is read", code="silent", warning=True)
-    if config.store.startswith("postgres"):
-        text = "store: this release has no PostgreSQL store; use sqlite:///FILE"
-        report.add(sheet.place(("store",)), text, code="not-built")
 
 
 def _warn_of_unused(sheet: Sheet, config: Config) -> None:

@@ -49,9 +49,10 @@ SELECT members FROM sets WHERE origin = ? AND kind = ?;
 
 -- name: sweep_sets
 -- Forgets sets that no report has any more.
-DELETE FROM sets WHERE id NOT IN (
-    SELECT ran FROM test_reports UNION ALL SELECT failing FROM test_reports UNION ALL SELECT mixed FROM test_reports
-    UNION ALL SELECT files FROM coverage_reports
+DELETE FROM sets WHERE id IN (
+    SELECT id FROM sets
+    EXCEPT SELECT ran FROM test_reports EXCEPT SELECT failing FROM test_reports EXCEPT SELECT mixed FROM test_reports
+    EXCEPT SELECT files FROM coverage_reports
 );
 
 -- name: find_test_report

@@ -1,7 +1,7 @@
 -- Every statement of the store, each named and described.
 --
--- Parameters are "?" in order; a list comes as one JSON array, read by "IN (SELECT value FROM json_each(?))".
--- An engine without either rewrites these two forms, and nothing else.
+-- Parameters are "?" in order; a list comes as one JSON array, read by json_each(?). This is SQLite's SQL; `dialect.py`
+-- rewrites the few forms in which PostgreSQL's differs.
 
 -- name: find_origin
 -- The number of a project that facts name.
@@ -35,10 +35,11 @@ ORDER BY s.id;
 -- name: sweep_streams
 -- Forgets label sets that no fact has any more. Only before anyone has read the streams.
 DELETE FROM streams
-WHERE id NOT IN (
-    SELECT stream FROM runs UNION ALL SELECT stream FROM jobs UNION ALL SELECT stream FROM test_reports
-    UNION ALL SELECT stream FROM coverage_reports UNION ALL SELECT stream FROM benchmark_reports
-    UNION ALL SELECT stream FROM deployments UNION ALL SELECT stream FROM schedules
+WHERE id IN (
+    SELECT id FROM streams
+    EXCEPT SELECT stream FROM runs EXCEPT SELECT stream FROM jobs EXCEPT SELECT stream FROM test_reports
+    EXCEPT SELECT stream FROM coverage_reports EXCEPT SELECT stream FROM benchmark_reports
+    EXCEPT SELECT stream FROM deployments EXCEPT SELECT stream FROM schedules
 );
 
 -- name: add_link
@@ -339,8 +340,12 @@ FROM silences ORDER BY starts_at, id;
 
 -- name: put_silence
 -- Keeps a silence as it is now.
-INSERT OR REPLACE INTO silences (id, matchers, starts_at, ends_at, updated_at, author, comment, until_resolved)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO silences (id, matchers, starts_at, ends_at, updated_at, author, comment, until_resolved)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET
+    matchers = excluded.matchers, starts_at = excluded.starts_at, ends_at = excluded.ends_at,
+    updated_at = excluded.updated_at, author = excluded.author, comment = excluded.comment,
+    until_resolved = excluded.until_resolved;
 
 -- name: drop_silence
 -- Forgets a silence.

@@ -7,6 +7,7 @@ from typing import Any
 
 from k2alert.labels import Labels
 from k2alert.model import Telling, TellingOutcome, TellingQuery, ToldAlert
+from k2alert.record.rows import storable
 from k2alert.times import from_ms, to_ms
 
 __all__ = ["query_row", "telling_of", "telling_row"]
@@ -28,8 +29,8 @@ def telling_row(told: Telling) -> Row:
         json.dumps(alerts, separators=(",", ":")),
         told.total,
         told.outcome.value,
-        told.reason,
-        told.error,
+        storable(told.reason),
+        storable(told.error),
         told.took // timedelta(milliseconds=1),
     )
 

@@ -1,12 +1,9 @@
 """Every engine of the store, for the fixtures `store_url` and `store`, and what a store or a save holds, as lists."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 from k2alert.model import Entry, Kind, Saved
 from k2alert.record import Store
 
-ENGINES: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"sqlite:///{folder}/k2alert.db"}
+ENGINES = ("sqlite", "postgresql")
 
 
 async def entries_of(store: Store, kind: Kind = Kind.RUN, since_ms: int = 0) -> list[Entry]:

@@ -102,9 +102,7 @@ def _set_up_writer(con: sqlite3.Connection, path: Path) -> None:
 def connect_reader(path: Path) -> sqlite3.Connection:
     """A connection that neither writes nor checkpoints."""
     con = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
-    con.execute("PRAGMA query_only = 1")
-    con.execute("PRAGMA wal_autocheckpoint = 0")
-    return con
+    return _set(con, "query_only = 1", "wal_autocheckpoint = 0")
 
 
 def connect_onlooker(path: Path) -> sqlite3.Connection:
@@ -115,8 +113,18 @@ def connect_onlooker(path: Path) -> sqlite3.Connection:
         con = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
         )
-        con.execute("PRAGMA query_only = 1")
-        return con
+        return _set(con, "query_only = 1")
+
+
+def _set(con: sqlite3.Connection, *pragmas: str) -> sqlite3.Connection:
+    """The connection with these settings; closed where it does not take them, as a file that is no database."""
+    try:
+        for pragma in pragmas:
+            con.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        con.close()
+        raise
+    return con
 
 
 def check_schema(con: sqlite3.Connection, path: Path) -> None:

@@ -15,11 +15,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from k2alert.alert.lifecycle import AlertId, Step, step
+from k2alert.alert.lifecycle import AlertId, Step, rests, step, step_some, stepping
 from k2alert.config.model import Config
 from k2alert.judge.judge import judge
+from k2alert.kept import Kept
 from k2alert.labels import Labels
 from k2alert.model import (
+    FAILING_ALERT,
+    STALE_ALERT,
     Alert,
     AlertState,
     Finding,
@@ -39,12 +42,14 @@ from k2alert.notify.hush import hushes
 from k2alert.notify.plan import Due, due
 from k2alert.notify.push import PushState
 from k2alert.notify.unreached import Who
+from k2alert.pauses import Pausing
 from k2alert.stale import is_complete, stale_findings
 from k2alert.times import to_ms
 from k2alert.undelivered import undelivered_findings
 from k2alert.universe import ProjectId, Target, Universe, alert_labels
 
 __all__ = [
+    "BUILT_IN",
     "Plan",
     "Scene",
     "due_now",
@@ -52,9 +57,14 @@ __all__ = [
     "judge_one",
     "judge_target",
     "plan",
+    "planning",
     "target_of",
     "targets_of",
 ]
+
+
+BUILT_IN = (STALE_ALERT, FAILING_ALERT)
+"""The rules that are judged in every round, for they are about ourselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +103,73 @@ class Plan:
 
 def plan(scene: Scene, *, now: datetime) -> Plan:
     """One evaluation of every rule over every label set, at one instant."""
-    findings = (
-        *_judge_all(scene, now=now),
-        *stale_findings(scene.config, scene.projects, scene.started_at, now=now),
-        *undelivered_findings(scene.config, scene.log, scene.pushed, now=now),
-    )
-    rules = {finding.rule.name: finding.rule for finding in findings} | {rule.name: rule for rule in scene.config.rules}
-    after = step(scene.alerts, findings, rules=rules, now=now)
+    findings = (*_judge_all(scene, now=now), *_built_in(scene, now))
+    after = step(scene.alerts, findings, rules=_rules(scene, findings), now=now)
     return Plan(now=now, findings=findings, step=after, scene=scene)
+
+
+def planning(scene: Scene, kept: Kept, *, now: datetime) -> Pausing[Plan]:
+    """The same as `plan`, of a scene on the kept board; judges and moves only what can have changed since."""
+    changed, same_targets = yield from _judge_anew(scene, kept, now)
+    built_in = tuple(_built_in(scene, now))
+    findings = (*(finding for rule in kept.rules for finding in rule.findings), *built_in)
+    moving = _moving(scene.alerts, kept, changed) if same_targets else None
+    after = None if moving is None else step_some(scene.alerts, [*moving, *built_in], now=now)
+    if after is None:
+        after = yield from stepping(scene.alerts, findings, rules=_rules(scene, findings), now=now)
+        moving = findings[: len(findings) - len(built_in)]
+        kept.restless.clear()
+    for finding in moving or ():
+        yield
+        identity = (finding.rule.name, finding.identity)
+        (set.discard if rests(after.alerts.get(identity), finding) else set.add)(kept.restless, identity)
+    kept.end(after.alerts)
+    return Plan(now=now, findings=findings, step=after, scene=scene)
+
+
+def _built_in(scene: Scene, now: datetime) -> Iterator[Finding]:
+    yield from stale_findings(scene.config, scene.projects, scene.started_at, now=now)
+    yield from undelivered_findings(scene.config, scene.log, scene.pushed, now=now)
+
+
+def _rules(scene: Scene, findings: Iterable[Finding]) -> dict[str, Rule]:
+    return {finding.rule.name: finding.rule for finding in findings} | {rule.name: rule for rule in scene.config.rules}
+
+
+def _judge_anew(scene: Scene, kept: Kept, now: datetime) -> Pausing[tuple[set[tuple[int, int]], bool]]:
+    """Judges what must be; the places of findings that are others now, and whether all have the targets they had."""
+    at = to_ms(now)
+    mark = kept.begin(at)
+    complete = {look_back: _complete(scene, look_back, now) for look_back in {r.look_back for r in scene.config.rules}}
+    changed: set[tuple[int, int]] = set()
+    same_targets = True
+    for number, rule in enumerate(kept.rules):
+        targets = _targets(scene, rule.rule, now)
+        same_targets &= not rule.turn_to(targets if isinstance(targets, tuple) else tuple(targets))
+        covered = complete[rule.rule.look_back]
+        for place in rule.open_places(kept.board, mark, covered, at):
+            yield
+            finding = judge_target(scene, rule.rule, rule.targets[place], covered, at)
+            if rule.put(place, finding, kept.board, at):
+                changed.add((number, place))
+    return changed, same_targets
+
+
+def _moving(alerts: Mapping[AlertId, Alert], kept: Kept, changed: set[tuple[int, int]]) -> tuple[Finding, ...] | None:
+    """The findings whose alerts may move, in their order; None where it cannot be said which do."""
+    if len(alerts) != len(kept.alerts):
+        return None
+    others = list(kept.restless)
+    for (identity, alert), (was, before) in zip(alerts.items(), kept.alerts.items(), strict=True):
+        if alert is not before:
+            if identity != was:
+                return None
+            others.append(identity)
+    places = [kept.place_of(identity) for identity in others if identity[0] not in BUILT_IN]
+    if None in places:
+        return None
+    found = changed.union(place for place in places if place is not None)
+    return tuple(kept.rules[number].findings[place] for number, place in sorted(found))
 
 
 def due_now(scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -> tuple[Due, ...]:

@@ -7,13 +7,18 @@ reason nobody asked for (an exception, or simply returning) ends them all, loudl
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["TaskEnded", "Work", "repeat", "run_together"]
+from k2alert.pauses import Pausing
+
+__all__ = ["TaskEnded", "Work", "repeat", "run_together", "unhurried"]
 
 _SHORTEST_REST = 0.1  # seconds: what comes in a burst is taken in few rounds
 _SHARE = 10  # at most one part in so many of the time is spent on rounds that were called for
 
+_LONGEST_HOLD = 0.01  # seconds that work with pauses goes on before others may work
+
+_Result = TypeVar("_Result")
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -53,6 +58,20 @@ async def _named(name: str, task: Work, stop: asyncio.Event) -> None:
     await task()
     if not stop.is_set():
         raise TaskEnded(f"the task {name!r} ended by itself")
+
+
+async def unhurried(work: Pausing[_Result], *, monotonic: Callable[[], float]) -> _Result:
+    """What the work comes to; when it has held the event loop for a while, it pauses, and others may work."""
+    until = monotonic() + _LONGEST_HOLD
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
+        if monotonic() >= until:
+            await asyncio.sleep(0)
+            until = monotonic() + _LONGEST_HOLD
 
 
 async def repeat(

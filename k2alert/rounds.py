@@ -18,12 +18,13 @@ import aiohttp
 from k2alert.alert.lifecycle import AlertId, forget
 from k2alert.collect.http import Time
 from k2alert.config.model import Config
-from k2alert.cycle import Plan, Scene, due_now, plan
+from k2alert.cycle import Plan, Scene, due_now, planning
 from k2alert.desks import Desks
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.view import Snapshot
 from k2alert.grounds import grounds_of
-from k2alert.loops import Work
+from k2alert.kept import Kept
+from k2alert.loops import Work, unhurried
 from k2alert.memory import Setting
 from k2alert.model import (
     FAILING_ALERT,
@@ -114,6 +115,7 @@ class Rounds:
         )
         self._anew: frozenset[Who] = frozenset()  # those whose settings a reload changed, until their desk knows
         self._universe: Universe | None = None
+        self._kept: tuple[Setting, Kept] | None = None
         self._picture: _Picture  # made by the first round, before anything is due
         self._store_told = False
         self._resumed = False
@@ -208,7 +210,7 @@ class Rounds:
         await self._resume(now)
         await self._forget(setting)  # before planning: whose end was heard is told of no more
         scene = self._scene(setting, now)
-        made = plan(scene, now=now)
+        made = await self._plan(scene, setting, now)
         took = timedelta(seconds=self._time.monotonic() - began)
         await self._keep(made)
         self._picture = _Picture(scene=scene, rules=_rules(made.findings) | _own_rules(setting.config))
@@ -222,7 +224,7 @@ class Rounds:
     async def _look_on(self) -> None:
         now, began = self._time.now(), self._time.monotonic()
         scene = self._scene(self._setting, now)
-        made = plan(scene, now=now)
+        made = await self._plan(scene, self._setting, now)
         await self._publish(scene, made, timedelta(seconds=self._time.monotonic() - began))
 
     async def _look(self) -> None:
@@ -244,8 +246,10 @@ class Rounds:
         """
         if self._resumed:
             return
-        scene = self._scene(self._setting, now)
-        self._picture = _Picture(scene=scene, rules=_rules(plan(scene, now=now).findings) | _own_rules(scene.config))
+        setting = self._setting
+        scene = self._scene(setting, now)
+        findings = (await self._plan(scene, setting, now)).findings
+        self._picture = _Picture(scene=scene, rules=_rules(findings) | _own_rules(scene.config))
         self._desks.begin(due for due in self._due() if in_flight(due))
         await self._desks.settle(_RESUMING)
         self._resumed = True
@@ -255,6 +259,11 @@ class Rounds:
     def scene(self) -> Scene:
         """What a round would look at now; its alerts stay as they are, whatever the next one does."""
         return replace(self._scene(self._setting, self._time.now()), alerts=dict(self._memory.alerts))
+
+    async def _plan(self, scene: Scene, setting: Setting, now: datetime) -> Plan:
+        if self._kept is None or self._kept[0] is not setting:
+            self._kept = setting, Kept(setting.config.rules, self._metrics, setting.board)
+        return await unhurried(planning(scene, self._kept[1], now=now), monotonic=self._time.monotonic)
 
     def _scene(self, setting: Setting, now: datetime) -> Scene:
         projects = [by_our_clock(project, now=now) for project in self._projects()]

@@ -12,8 +12,9 @@ from typing import Any
 
 from k2alert.labels import Labels
 from k2alert.model import Alert, AlertState, EndReason, Finding, NoDataPolicy, Rule, Transition, Truth
+from k2alert.pauses import Pausing, at_once
 
-__all__ = ["NO_DATA_LIMIT", "AlertId", "Step", "forget", "step"]
+__all__ = ["NO_DATA_LIMIT", "AlertId", "Step", "forget", "rests", "step", "step_some", "stepping"]
 
 AlertId = tuple[str, Labels]
 """What an alert is: its rule's name and its identity."""
@@ -49,10 +50,18 @@ def step(
     2. Each alert without a finding lost its rule, its `by` or its project: if open it ends for that reason,
        otherwise it is dropped.
     """
+    return at_once(stepping(before, findings, rules=rules, now=now))
+
+
+def stepping(
+    before: Mapping[AlertId, Alert], findings: Iterable[Finding], *, rules: Mapping[str, Rule], now: datetime
+) -> Pausing[Step]:
+    """The same as `step`, with a pause after each finding, for who has something else to do meanwhile."""
     after: dict[AlertId, Alert] = {}
     edges: list[tuple[Alert | None, Alert]] = []
     left = dict(before)
     for finding in findings:
+        yield
         identity = (finding.rule.name, finding.identity)
         old = left.pop(identity, None)
         alert = _move(old, finding, now)
@@ -66,6 +75,49 @@ def step(
             alert = after[identity] = _depart(old, rules.get(old.rule), now)
             if alert is not old:
                 edges.append((old, alert))
+    return _step_of(after, edges, dropped, now)
+
+
+def step_some(before: Mapping[AlertId, Alert], findings: Iterable[Finding], *, now: datetime) -> Step | None:
+    """The same as `step` where all other findings are those of the round before, and their alerts rest (see `rests`).
+
+    None where an alert would come or go: then it takes all findings.
+    """
+    after = dict(before)
+    edges: list[tuple[Alert | None, Alert]] = []
+    for finding in findings:
+        identity = (finding.rule.name, finding.identity)
+        old = before.get(identity)
+        alert = _move(old, finding, now)
+        if (old is None) is not (alert is None):
+            return None
+        if alert is not None and alert is not old:
+            after[identity] = alert
+            edges.append((old, alert))
+    return _step_of(after, edges, (), now)
+
+
+def rests(alert: Alert | None, finding: Finding) -> bool:
+    """Whether the alert that a finding led to stays as it is, whatever the time, for as long as that finding does."""
+    if alert is None:
+        return finding.truth is Truth.UNKNOWN
+    if alert.by != finding.rule.selection.shape:
+        return False
+    if alert.unknown or finding.truth is Truth.UNKNOWN:
+        return alert.unknown and finding.truth is Truth.UNKNOWN
+    if not _holds(finding):
+        return alert.state in (AlertState.INACTIVE, AlertState.ENDED)
+    waits = alert.state is not AlertState.FIRING or alert.no_data_since is not None  # it fires since a moment ago
+    return finding.truth is Truth.TRUE and not waits
+
+
+def _step_of(
+    after: dict[AlertId, Alert],
+    edges: Iterable[tuple[Alert | None, Alert]],
+    dropped: tuple[Alert, ...],
+    now: datetime,
+) -> Step:
+    edges = tuple(edges)
     return Step(
         alerts=after,
         changed=tuple(alert for old, alert in edges if old is None or _is_material(old, alert)),

@@ -13,11 +13,12 @@ from itertools import islice
 
 from k2alert.labels import Labels, matches_all
 from k2alert.measure.catalogue import METRICS
+from k2alert.measure.changes import Changes, Mark
 from k2alert.measure.evidence import find_evidence
 from k2alert.measure.fact_board import FactBoard
 from k2alert.measure.formulas import FORMULAS, NO_DATA
 from k2alert.measure.series import Series
-from k2alert.measure.timeline import row_of
+from k2alert.measure.timeline import NEVER, row_of
 from k2alert.model import (
     RESULTS,
     Entry,
@@ -28,6 +29,7 @@ from k2alert.model import (
     Kind,
     Measured,
     NamedTest,
+    Needs,
     OpenChange,
     OpenEntry,
     Saved,
@@ -45,6 +47,9 @@ _RESULT_LABELS = (*(str(result) for result in RESULTS), "")
 _OPEN = len(RESULTS)
 _KINDS = tuple(kind for kind in Kind if kind.of_runs)
 _NOWHERE: Route = (None,) * len(_RESULT_LABELS)
+_GROWING = frozenset(  # while there is anything to tell the age of
+    name for name, metric in METRICS.items() if metric.needs is Needs.AGE or name.startswith("oldest_")
+)
 _PAGE = 100_000  # rows sorted into series at a time: enough to be fast, few enough not to be held twice
 
 
@@ -53,6 +58,7 @@ class _Streams:
 
     def __init__(self, project_labels: Callable[[Mapping[str, str]], Labels]) -> None:
         self._project_labels = project_labels
+        self.mark = Mark()
         self._lane_numbers: dict[tuple[str, ...], int] = {}
         self.labels: dict[int, Labels] = {}
         self.lanes: dict[int, int] = {}
@@ -81,6 +87,7 @@ class _Table:
         self._everywhere: dict[Series, Route] = {}
         self.series: dict[Labels, Series] = {}
         self.nothing = Series(kind)
+        self.changes = Changes(streams.mark)
 
     def load(self, entries: Sequence[Entry]) -> None:
         piles: defaultdict[Series, list[Entry]] = defaultdict(list)
@@ -103,14 +110,17 @@ class _Table:
             if entry is not None and series is not None:
                 row = row_of(entry, self._streams.lanes[entry.stream])
                 series.insert(row) if add else series.remove(row)
+                self.changes.note(series.labels)
 
     def apply_open(self, old: OpenEntry | None, new: OpenEntry | None) -> None:
         was = None if old is None else self._series_of(old.stream, _OPEN)
         if old is not None and was is not None:
             was.opens.pop(old.key, None)
+            self.changes.note(was.labels)
         now = None if new is None else self._series_of(new.stream, _OPEN)
         if new is not None and now is not None:
             now.opens[new.key] = new
+            self.changes.note(now.labels)
 
     def drop_empty(self) -> None:
         gone = {series for series in self.series.values() if not series}
@@ -118,6 +128,7 @@ class _Table:
             self.series = {labels: series for labels, series in self.series.items() if series not in gone}
             self._routes = {stream: route for stream, route in self._routes.items() if gone.isdisjoint(route)}
             self._everywhere = {series: route for series, route in self._everywhere.items() if series not in gone}
+        self.changes.forget_all_but(self.series)
 
     def _series_of(self, stream: int, result: int) -> Series | None:
         return (self._routes.get(stream) or self._route(stream))[result]
@@ -142,7 +153,7 @@ class _Table:
     def _series(self, labels: Labels) -> Series:
         key = labels.only(self._by)
         if key not in self.series:
-            self.series[key] = Series(self._kind)
+            self.series[key] = Series(self._kind, key)
         return self.series[key]
 
 
@@ -160,7 +171,7 @@ class Board:
         self._opens: dict[Kind, dict[str, OpenEntry]] = {kind: {} for kind in _KINDS}
         self._tables: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in _KINDS}
         self._fresh: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in _KINDS}
-        self._facts = FactBoard(project_labels)
+        self._facts = FactBoard(project_labels, self._streams.mark)
 
     # ------------------------------------------------------------------------------------- what comes in
 
@@ -243,6 +254,33 @@ class Board:
         if not kind.of_runs:
             return self._facts.measure(kind, selection, metric, labels, window, at)
         return FORMULAS[metric](self._series(selection, kind, labels), window, at)
+
+    @property
+    def mark(self) -> int:
+        """A number that grows with each change: see `changed`."""
+        return self._streams.mark.number
+
+    def changed(self, selection: Selection, kind: Kind, mark: int) -> list[Labels] | None:
+        """The label sets whose facts changed since the board's mark was `mark`; None: all of them may have."""
+        if not kind.of_runs:
+            return self._facts.changed(kind, selection, mark)
+        table = self._tables[kind].get(selection)
+        return None if table is None else table.changes.since(mark)
+
+    def steady_until(self, selection: Selection, metric: str, labels: Labels, window: Window, at: int) -> int:
+        """The first instant after `at` at which `measure` may come to something else, if nothing is saved.
+
+        `at` itself where that cannot be said.
+        """
+        kind = METRICS[metric].kind
+        if kind is None:
+            return NEVER
+        if not kind.of_runs:
+            return self._facts.steady_until(kind, selection, labels, window, at)
+        series = self._series(selection, kind, labels)
+        if metric in _GROWING and FORMULAS[metric](series, window, at).samples:
+            return at
+        return series.steady_until(window, at)
 
     def formula(self, selection: Selection, metric: str, labels: Labels) -> Callable[[Window, int], Measured]:
         """`measure` with all but the window and the time given, for who asks often; good until something is saved."""

@@ -18,11 +18,13 @@ from k2alert.measure.benchmarks import (
     time_of_run,
     time_of_tests,
 )
+from k2alert.measure.changes import Changes, Mark
 from k2alert.measure.coverage import COVERAGE_EVIDENCE, COVERAGE_FORMULAS
 from k2alert.measure.dora import DEPLOYMENT_EVIDENCE, DEPLOYMENT_FORMULAS
 from k2alert.measure.executions import TEST_EVIDENCE, TEST_FORMULAS, Chosen, Executions
 from k2alert.measure.ledger import Ledger, Place, StreamInfo
 from k2alert.measure.schedules import SCHEDULE_FORMULAS, Branch, ScheduledRuns, Schedules
+from k2alert.measure.timeline import NEVER
 from k2alert.model import (
     BenchmarkEntry,
     Entry,
@@ -56,8 +58,9 @@ FACT_FORMULAS = frozenset(
 class _Streams:
     """What is known of each stream of facts."""
 
-    def __init__(self, project_labels: Callable[[Mapping[str, str]], Labels]) -> None:
+    def __init__(self, project_labels: Callable[[Mapping[str, str]], Labels], mark: Mark) -> None:
         self._project_labels = project_labels
+        self.mark = mark
         self.labels: dict[int, Labels] = {}
         self.infos: dict[int, StreamInfo] = {}
 
@@ -81,6 +84,7 @@ class _Table:
         self._routes: dict[int, Ledger | None] = {}
         self.ledgers: dict[Labels, Ledger] = {}
         self.nothing = Ledger(streams.infos)
+        self.changes = Changes(streams.mark)
 
     @property
     def picks_tests(self) -> bool:
@@ -104,13 +108,16 @@ class _Table:
         old = self._ledger_of(change.old)
         if old is not None and change.old is not None:
             old.remove(change.old)
+            self.changes.note(old.labels)
         new = self._ledger_of(change.new)
         if new is not None and change.new is not None:
             new.insert(change.new)
+            self.changes.note(new.labels)
 
     def drop_empty(self) -> None:
         self.ledgers = {labels: ledger for labels, ledger in self.ledgers.items() if ledger.entries}
         self._routes.clear()
+        self.changes.forget_all_but(self.ledgers)
 
     def _ledger_of(self, entry: FactEntry | None) -> Ledger | None:
         if entry is None or (self._counts is not None and not self._counts(entry.finished)):
@@ -129,7 +136,7 @@ class _Table:
         if not matches_all(self._matchers, labels):
             return None
         key = labels.only(self.by - self.test_labels)
-        return self.ledgers.setdefault(key, Ledger(self._streams.infos))
+        return self.ledgers.setdefault(key, Ledger(self._streams.infos, labels=key))
 
 
 def _picks_branch(selection: Selection) -> bool:
@@ -142,8 +149,8 @@ def _picks_branch(selection: Selection) -> bool:
 class FactBoard:
     """The facts behind every selection asked for. See `Board`, of which it is a part."""
 
-    def __init__(self, project_labels: Callable[[Mapping[str, str]], Labels]) -> None:
-        self._streams = _Streams(project_labels)
+    def __init__(self, project_labels: Callable[[Mapping[str, str]], Labels], mark: Mark) -> None:
+        self._streams = _Streams(project_labels, mark)
         self._tables: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in _TABLED}
         self._fresh: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in self._tables}
         self._benchmarks: dict[Selection, Benchmarks] = {}
@@ -285,6 +292,25 @@ class FactBoard:
             return SCHEDULE_FORMULAS[metric](Schedules(ledger, self._schedules, self.runs), window, at)
         formulas = COVERAGE_FORMULAS if kind is Kind.COVERAGE else DEPLOYMENT_FORMULAS
         return formulas[metric](ledger, window, at)
+
+    def changed(self, kind: Kind, selection: Selection, mark: int) -> list[Labels] | None:
+        """See `Board.changed`; of benchmarks nobody keeps anything (see `steady_until`)."""
+        if kind is Kind.BENCHMARK:
+            return []
+        table = self._tables[kind].get(selection)
+        return None if table is None else table.changes.since(mark)
+
+    def steady_until(self, kind: Kind, selection: Selection, labels: Labels, window: Window, at: int) -> int:
+        """See `Board.steady_until`. It cannot be said of what rests on more than a ledger: on what other facts say of
+        a benchmark's machine, of tests' names, or of the runs that a schedule started.
+        """
+        if kind is Kind.BENCHMARK:
+            return at
+        table = self._tables[kind][selection]
+        ledger = table.ledgers.get(labels, table.nothing)
+        if table.picks_tests or (kind is Kind.SCHEDULE and ledger.entries):
+            return at
+        return NEVER if ledger is table.nothing else ledger.steady_until(window, at)
 
     def evidence(
         self, kind: Kind, selection: Selection, metric: str, labels: Labels, window: Window, at: int, limit: int

@@ -11,6 +11,8 @@ from datetime import timedelta
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
+from k2alert.labels import Labels
+from k2alert.measure.timeline import NEVER
 from k2alert.model import FactEntry, Window
 
 __all__ = ["Ledger", "Place", "StreamInfo"]
@@ -52,6 +54,7 @@ class Ledger:
 
     streams: Mapping[int, StreamInfo]
     entries: list[Any] = field(default_factory=list)  # of one kind of FactEntry: each formula knows which
+    labels: Labels = field(default_factory=Labels)
     _memory: dict[Hashable, tuple[tuple[int, int], Any]] = field(default_factory=dict)
 
     def insert(self, entry: FactEntry) -> None:
@@ -81,6 +84,13 @@ class Ledger:
         high = self.until(at)
         since = at - window.look_back // _MILLISECOND
         return bisect_right(self.entries, since, 0, high, key=_FINISHED), high
+
+    def steady_until(self, window: Window, at: int) -> int:
+        """The first instant after `at` at which an entry comes into the window or leaves it, if nothing is saved."""
+        low, high = self.span(window, at)
+        until = [entry.finished for entry in self.entries[high : high + 1]]
+        leaving = [entry.finished + window.look_back // _MILLISECOND for entry in self.entries[low:high][:1]]
+        return min((*until, *leaving), default=NEVER)
 
     def within(self, span: tuple[int, int]) -> Sequence[Any]:
         """The entries of a stretch."""

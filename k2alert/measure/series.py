@@ -14,6 +14,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, TypeVar
 
+from k2alert.labels import Labels
 from k2alert.measure.columns import DECIDED, Column, Lengths
 from k2alert.measure.streaks import Lanes, Streak
 from k2alert.measure.timeline import NEVER, Row, Span, Timeline, row_of
@@ -23,6 +24,7 @@ __all__ = ["Series"]
 
 _MILLISECOND = timedelta(milliseconds=1)
 _ORDER = attrgetter("finished", "ref")
+_UNLABELLED = Labels()
 _SHORT = 64  # rows that are sorted sooner than brought up to date
 _NONE = array("q")
 _Answer = TypeVar("_Answer")
@@ -31,9 +33,10 @@ _Answer = TypeVar("_Answer")
 class Series:
     """Rows of one kind, and the open runs or jobs by their key."""
 
-    __slots__ = ("_counted", "_lanes", "_memory", "_ordered", "_past", "_settled", "jobs", "line", "opens")
+    __slots__ = ("_counted", "_lanes", "_memory", "_ordered", "_past", "_settled", "jobs", "labels", "line", "opens")
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, labels: Labels = _UNLABELLED) -> None:
+        self.labels = labels
         self.jobs = kind is Kind.JOB
         self.line = Timeline()
         self.opens: dict[str, OpenEntry] = {}
@@ -145,6 +148,27 @@ class Series:
     def seen(self, window: Window, at: int) -> bool:
         """Whether it has a fact in the window: a row that counts, or one that is open."""
         return bool(self.counted(window, at).size) or any(entry.created <= at for entry in self.opens.values())
+
+    def steady_until(self, window: Window, at: int) -> int:
+        """The first instant after `at` at which the window may hold other rows, or another open one be there.
+
+        That is, if nothing is saved until then; `at` itself where it cannot be said.
+        """
+        if at < self._settled:
+            return at
+        finished = self.line.finished
+        high = bisect_right(finished, at)
+        until = finished[high] if high < len(finished) else NEVER
+        if window.length is not None:
+            length = window.length // _MILLISECOND
+            low = bisect_right(finished, at - length, 0, high)
+            if low < high:
+                until = min(until, finished[low] + length)
+            if self._past:  # none of them counts, but each was executed
+                place = bisect_right(self._past, at - length, key=lambda row: row.finished)
+                if place < len(self._past):
+                    until = min(until, self._past[place].finished + length)
+        return min([until, *(entry.created for entry in self.opens.values() if entry.created > at)])
 
     def moments(self) -> Iterator[int]:
         """The instants at which what counts changes, in no order: where a row finished, or was superseded."""

@@ -47,11 +47,13 @@ rules: setup ## the shipped rules, and their tests
 	.venv/bin/k2alert check --strict rules/*.yml
 	.venv/bin/k2alert test rules/tests
 
-docs: setup ## write the generated pages of the docs anew
+docs: setup ## write the generated pages of the docs, and the dashboard, anew
 	.venv/bin/python -m scripts.metrics_page > docs/metrics.md.new
 	mv docs/metrics.md.new docs/metrics.md
 	.venv/bin/python -m scripts.checks_page > docs/checks.md.new
 	mv docs/checks.md.new docs/checks.md
+	.venv/bin/python -m scripts.dashboard > deploy/grafana/dashboards/k2alert.json.new
+	mv deploy/grafana/dashboards/k2alert.json.new deploy/grafana/dashboards/k2alert.json
 
 gallery: setup ## every kind of message as files in ./gallery, and pictures of them and of every page, to look at
 	.venv/bin/python -m tests.support.gallery gallery screenshots

@@ -3,11 +3,12 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from aiohttp.test_utils import TestServer
@@ -60,12 +61,12 @@ class World:
 
 
 @asynccontextmanager
-async def a_world(clock: Clock | None = None) -> AsyncIterator[World]:
-    """A running stand-in GitLab."""
+async def a_world(clock: Clock | None = None, *, middlewares: Sequence[Any] = ()) -> AsyncIterator[World]:
+    """A running stand-in GitLab, behind these."""
     clock = clock or Clock()
     forge = StandinGitLab(clock.now)
     forge.add_project(PROJECT)
-    server = TestServer(forge.app())
+    server = TestServer(forge.app(middlewares=middlewares))
     await server.start_server()
     try:
         yield World(clock, forge, str(server.make_url("")).rstrip("/"))

@@ -12,7 +12,7 @@ COMPILE = $(COMPILE_GROUP) --all-extras pyproject.toml
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help demo test check setup fmt types imports rules docs soak fuzz gallery bench lock clean
+.PHONY: help demo test check setup fmt types imports rules docs soak fuzz gallery bench image lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -69,13 +69,17 @@ fuzz: setup ## look for texts that break conditions, messages, files and reports
 bench: setup ## how long things take: every script in benchmarks/
 	@for script in benchmarks/*.py; do echo "== $$script"; .venv/bin/python "$$script" || exit 1; done
 
+image: setup ## the container image without an engine or a network, in dist/image (root on Debian; elsewhere: docker build .)
+	@scripts/servers
+	@scripts/image
+
 lock: ## choose the versions of all dependencies anew (needs uv)
 	$(COMPILE) -o requirements.lock
 	$(COMPILE_GROUP) --group pyproject.toml:build -o requirements-build.lock
 	$(COMPILE) --group dev -o requirements-dev.lock
 
 clean: ## remove the environment and the caches
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 
 .venv/bin/python:
 	@scripts/venv $(PYTHON)

@@ -20,6 +20,7 @@ documented steps or all but one of eight, save for two: `_BEFORE`, as three of t
 them, and `_SEPARATION`, which trades what is missed for what is told in vain.
 """
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, isfinite, log, sqrt
@@ -69,8 +70,10 @@ class Series:
     """A series that grows; `steps` are those confirmed so far. A value that is not above 0 is passed over."""
 
     steps: list[Step] = field(default_factory=list)
-    _logs: list[float] = field(default_factory=list)  # since the last step, at most what a split can reach
-    _indexes: list[int] = field(default_factory=list)  # of these
+    _logs: "array[float]" = field(
+        default_factory=lambda: array("d")
+    )  # since the last step, at most what a split can reach
+    _indexes: "array[int]" = field(default_factory=lambda: array("q"))  # of these
     _known: int = 0  # values seen
 
     def add(self, value: float) -> Step | None:
@@ -93,12 +96,12 @@ class Series:
 
     def copy(self) -> "Series":
         """Another one that knows the same."""
-        return Series(list(self.steps), list(self._logs), list(self._indexes), self._known)
+        return Series(list(self.steps), self._logs[:], self._indexes[:], self._known)
 
     def drop_first(self) -> None:
         """The first value of all is forgotten; every index moves by one, and steps that began before are gone."""
         self.steps = [moved for step in self.steps if (moved := step.moved(-1)).at > 0]
-        self._indexes = [index - 1 for index in self._indexes]
+        self._indexes = array("q", [index - 1 for index in self._indexes])
         self._known -= 1
 
     def _forget(self, count: int) -> None:

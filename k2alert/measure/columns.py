@@ -53,11 +53,6 @@ class Column:
     field: Field | None = None
     summed: bool = False
 
-    @property
-    def typecode(self) -> str:
-        """The narrowest array type that its running sums fit in."""
-        return "q" if self.summed else "I"
-
     def worth(self, code: int, length: int) -> int:
         """What one row adds, by its code and its length in milliseconds."""
         return next(iter(self.worths(bytes((code,)), (length,))))

@@ -4,12 +4,12 @@ Steps are worked out once, point by point, as `change_points` does. What comes l
 after it are worked out again; what retention takes from the beginning changes none.
 """
 
-from array import array
-from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from k2alert.measure.change_points import Series, Step
+from k2alert.measure.narrow import Floats, Numbers, Refs
 from k2alert.model import Kind
 
 __all__ = ["Course", "Worsening"]
@@ -37,9 +37,9 @@ class Course:
 
     kind: Kind
     lower_is_better: bool
-    _times: "array[int]" = field(default_factory=lambda: array("q"))
-    _refs: "array[int]" = field(default_factory=lambda: array("q"))
-    _values: "array[float]" = field(default_factory=lambda: array("d"))
+    _times: Numbers = field(default_factory=lambda: Numbers(moving=True))
+    _refs: Refs = field(default_factory=Refs)
+    _values: Floats = field(default_factory=Floats)
     _series: Series = field(default_factory=Series)
     _read: int = 0  # how many points the series has seen
     _marks: list[tuple[int, Series]] = field(default_factory=list)  # the series as it was after so many, the last two
@@ -50,20 +50,13 @@ class Course:
 
     def insert(self, finished: int, ref: int, value: float) -> None:
         """One more measurement, wherever it belongs."""
-        if not self._times or finished > self._times[-1]:
-            self._append(finished, ref, value)
-            return
-        index = self._place(finished, ref)
+        index = len(self._times)
+        if index and finished <= self._times[index - 1]:
+            index = self._place(finished, ref)
         self._times.insert(index, finished)
         self._refs.insert(index, ref)
         self._values.insert(index, value)
         self._forget_from(index)
-
-    def _append(self, finished: int, ref: int, value: float) -> None:
-        self._times.append(finished)
-        self._refs.append(ref)
-        self._values.append(value)
-        self._worse = None
 
     def remove(self, finished: int, ref: int) -> None:
         """Takes a measurement out; what is not there is no matter."""
@@ -71,7 +64,7 @@ class Course:
         if index == len(self._times) or (self._times[index], self._refs[index]) != (finished, ref):
             return
         for column in (self._times, self._refs, self._values):
-            del column[index]
+            column.remove(index)
         if index == 0 and self._read > 0:
             self._drop_first()
         else:
@@ -79,10 +72,10 @@ class Course:
 
     def span(self, since: int, at: int) -> int:
         """How many measurements finished in (since, at]."""
-        return bisect_left(self._times, at + 1) - bisect_left(self._times, since + 1)
+        return self._times.place_after(at) - self._times.place_after(since)
 
     @property
-    def times(self) -> "array[int]":
+    def times(self) -> Iterable[int]:
         """When its points finished."""
         return self._times
 
@@ -95,17 +88,15 @@ class Course:
 
     def read_on(self) -> None:
         """Works out the steps as far as they are not."""
-        for value in self._values[self._read :]:
+        for value in self._values.items[self._read :]:
             self._series.add(value)
             self._read += 1
             if self._read % _MARK_EVERY == 0:
                 self._marks = [*self._marks[-1:], (self._read, self._series.copy())]
 
     def _place(self, finished: int, ref: int) -> int:
-        index = bisect_left(self._times, finished)
-        while index < len(self._times) and self._times[index] == finished and self._refs[index] < ref:
-            index += 1
-        return index
+        low = self._times.place(finished)
+        return self._refs.place(ref, low, self._times.place_after(finished, low))
 
     def _forget_from(self, index: int) -> None:
         """The series goes back to what it was before this point."""

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from k2alert.labels import Labels
 from k2alert.measure.columns import DECIDED, Column, Lengths
+from k2alert.measure.narrow import inserted, narrow
 from k2alert.measure.streaks import Lanes, Streak
 from k2alert.measure.timeline import NEVER, Row, Span, Timeline, row_of
 from k2alert.model import Entry, Kind, OpenEntry, RunState, Window
@@ -54,24 +55,26 @@ class Series:
 
     def insert(self, row: Row) -> None:
         """Take one row in, wherever it belongs."""
+        place = None
         if row.superseded == NEVER:
-            self.line.insert(row)
+            place = self.line.insert(row)
         else:
             insort(self._past, row)
             self._settled = max(self._settled, row.superseded)
-        if self._lanes is not None:
-            self._lanes.insert(row)
+        if self._lanes is not None and not self._lanes.insert(row, place):
+            self._lanes = None
         self._forget()
 
     def remove(self, row: Row) -> None:
         """Take one row out."""
+        place = None
         if row.superseded == NEVER:
-            self.line.remove(row.finished, row.ref)
+            place = self.line.remove(row.finished, row.ref)
         else:
             self._past = [other for other in self._past if other.ref != row.ref]
             self._settle()
-        if self._lanes is not None:
-            self._lanes.remove(row)
+        if self._lanes is not None and not self._lanes.remove(row, place):
+            self._lanes = None
         self._forget()
 
     def extend(self, entries: list[Entry], lanes: Mapping[int, int]) -> None:
@@ -125,9 +128,9 @@ class Series:
 
     def newest(self, column: Column, at: int) -> int | None:
         """When the newest marked row that counts at `at` finished, however long ago."""
-        line, sums = self.line, self.line.sums(column)
-        high = bisect_right(line.finished, at)
-        found = [line.finished[bisect_left(sums, sums[high]) - 1]] if sums[high] else []
+        line, marks = self.line, self.line.marks(column)
+        marked = marks.between(0, line.finished.place_after(at))
+        found = [line.finished[marks.place(marked)]] if marked else []
         found.extend(row.finished for row in self._counting(at) if row.worth(column))
         return max(found, default=None)
 
@@ -193,12 +196,12 @@ class Series:
             return sorted(span.lengths(lengths))
         before, found = self._ordered.get((lengths, window), (None, _NONE))
         if before is None or before.extra or span.extra or not before.low <= span.low <= before.high <= span.high:
-            found = array("q", sorted(span.lengths(lengths)))
+            found = narrow(sorted(span.lengths(lengths)))
         elif before != span:
             for gone in Span(self.line, before.low, span.low).lengths(lengths):
                 del found[bisect_left(found, gone)]
             for come in Span(self.line, before.high, span.high).lengths(lengths):
-                insort(found, come)
+                found = inserted(found, bisect_right(found, come), come)
         self._ordered[lengths, window] = (span, found)
         return found
 
@@ -211,19 +214,19 @@ class Series:
     def _window(self, window: Window, at: int, counting: Sequence[Row], past: Sequence[Row]) -> Span:
         """The window's rows: its stretch of the timeline, and those of `past` that lie in it."""
         line = self.line
-        high = bisect_right(line.finished, at)
+        high = line.finished.place_after(at)
         if window.length is not None:
             since = at - window.length // _MILLISECOND
-            low = bisect_right(line.finished, since, 0, high)
+            low = line.finished.place_after(since, 0, high)
             return Span(line, low, high, tuple(row for row in past if row.finished > since) if past else ())
         if self.jobs:
             return self._jobs_of(self._latest_runs(window.runs or 0, high, counting), high, past)
         return self._last_runs(window.runs or 0, high, past)
 
     def _last_runs(self, runs: int, high: int, past: Sequence[Row]) -> Span:
-        decided = self.line.sums(DECIDED)
-        first = decided[high] - runs + 1
-        low = bisect_left(decided, first) - 1 if first > 0 else 0
+        decided = self.line.marks(DECIDED)
+        first = decided.between(0, high) - runs + 1
+        low = decided.place(first) if first > 0 else 0
         if not past:
             return Span(self.line, low, high)
         tail = Span(self.line, low, high, tuple(past)).newest(DECIDED, runs)
@@ -251,7 +254,7 @@ class Series:
     def _jobs_of(self, runs: set[tuple[int, int]], high: int, past: Sequence[Row]) -> Span:
         """The jobs of some runs: none of them finished before the first of these was created."""
         since = min((created for _, created in runs), default=NEVER) - self.line.skew
-        low = bisect_left(self.line.finished, since, 0, high)
+        low = self.line.finished.place(since, 0, high)
         rows = chain(self.line.rows(low, high), past)
         return Span(self.line, high, high, tuple(row for row in rows if (row.lane, row.created) in runs))
 

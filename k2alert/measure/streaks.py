@@ -5,16 +5,20 @@ in whatever order the two finish. A series builds its lanes when a streak is fir
 """
 
 from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
-from itertools import compress, groupby, repeat
-from operator import itemgetter
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import compress
+from operator import attrgetter
 from typing import NamedTuple
 
 from k2alert.measure.columns import DECIDED, SUCCESSFUL
-from k2alert.measure.timeline import NEVER, Row, Timeline
+from k2alert.measure.timeline import Row, Timeline
 
 __all__ = ["Lanes", "Streak"]
+
+_LATE = 64  # rows; what comes or goes further from the end has all lanes made anew
+_ORDER = attrgetter("created", "ref")
 
 
 class Streak(NamedTuple):
@@ -35,103 +39,121 @@ class Streak(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """A decided run, in the order in which streaks are read."""
+    """A decided run that counts, in the order in which streaks are read."""
 
     created: int
     ref: int
-    finished: int
-    superseded: int
     green: int
 
 
 class _Lane:
-    """The decided runs of one lane by (created, ref), with when each came to count and when it ceased to."""
+    """The decided runs of one lane by (created, ref): the places of lasting ones, and the rows of superseded ones.
 
-    __slots__ = ("created", "finished", "green", "refs", "superseded")
+    A place is one in the timeline plus the rows that were taken from its beginning.
+    """
+
+    __slots__ = ("past", "places")
 
     def __init__(self) -> None:
-        self.created = array("q")
-        self.refs = array("q")
-        self.finished = array("q")
-        self.superseded = array("q")
-        self.green = array("B")
-
-    @property
-    def columns(self) -> tuple["array[int]", ...]:
-        return (self.created, self.refs, self.finished, self.superseded, self.green)
-
-    def place(self, created: int, ref: int) -> int:
-        low = bisect_left(self.created, created)
-        return bisect_left(self.refs, ref, low, bisect_right(self.created, created, low))
-
-    def extend(self, runs: Iterable[_Run]) -> None:
-        for column, values in zip(self.columns, zip(*runs, strict=True), strict=True):
-            column.extend(values)
-
-    def insert(self, run: _Run) -> None:
-        index = self.place(run.created, run.ref)
-        for column, value in zip(self.columns, run, strict=True):
-            column.insert(index, value)
-
-    def remove(self, run: _Run) -> None:
-        index = self.place(run.created, run.ref)
-        if index < len(self.refs) and self.refs[index] == run.ref:
-            for column in self.columns:
-                del column[index]
-
-    def streak(self, at: int, skew: int) -> Streak:
-        """The streak at `at`; what was created later than `at + skew` cannot have finished by then."""
-        failing: list[int] = []
-        began = 0
-        for index in range(bisect_right(self.created, at + skew) - 1, -1, -1):
-            if not self.finished[index] <= at < self.superseded[index]:
-                continue
-            if self.green[index]:
-                return Streak(tuple(failing), began, self.refs[index])
-            failing.append(self.refs[index])
-            began = self.created[index]
-        return Streak(tuple(failing), began, None)
+        self.places = array("I")
+        self.past: list[Row] = []
 
 
 class Lanes:
     """All lanes of a series, made from all its rows."""
 
-    __slots__ = ("_lanes", "_skew")
+    __slots__ = ("_lanes", "_line", "_skew")
 
     def __init__(self, line: Timeline, past: Sequence[Row]) -> None:
+        self._line = line
         self._skew = max([line.skew, *(row.created - row.finished for row in past)])
         self._lanes: dict[int, _Lane] = {}
-        runs = _decided_runs(line)
+        decided = line.codes.translate(DECIDED.marks)
+        places: dict[int, list[int]] = {}
+        for index, lane in compress(zip(range(len(line)), line.lanes.items, strict=True), decided):
+            places.setdefault(lane, []).append(index)
+        for in_lane in places.values():
+            in_lane.sort(key=lambda index: (line.created(index), line.refs[index]))
+            self._lane(line.lanes[in_lane[0]]).places.extend(index + line.dropped for index in in_lane)
         for row in past:
             if row.worth(DECIDED):
-                runs.append((row.lane, _run_of(row)))
-        runs.sort()
-        for lane, of_lane in groupby(runs, key=itemgetter(0)):
-            self._lanes[lane] = _Lane()
-            self._lanes[lane].extend(run for _, run in of_lane)
+                insort(self._lane(row.lane).past, row, key=_ORDER)
 
-    def insert(self, row: Row) -> None:
-        """Take one row in, where it is decided."""
+    def insert(self, row: Row, place: int | None) -> bool:
+        """Take one row in, where it is decided; `place` is where the timeline has it. False: make the lanes anew."""
+        if place is not None:
+            if not self._move(place, 1):
+                return False
+            place += self._line.dropped
         if row.worth(DECIDED):
             self._skew = max(self._skew, row.created - row.finished)
-            self._lanes.setdefault(row.lane, _Lane()).insert(_run_of(row))
+            lane = self._lane(row.lane)
+            if place is None:
+                insort(lane.past, row, key=_ORDER)
+            else:
+                lane.places.insert(bisect_left(lane.places, _ORDER(row), key=self._order), place)
+        return True
 
-    def remove(self, row: Row) -> None:
-        """Take one row out."""
-        if row.worth(DECIDED) and row.lane in self._lanes:
-            self._lanes[row.lane].remove(_run_of(row))
+    def remove(self, row: Row, place: int | None) -> bool:
+        """Take one row out; `place` is where the timeline had it. False: make the lanes anew."""
+        lane = self._lane(row.lane)
+        lane.past = [other for other in lane.past if other.ref != row.ref]
+        if place is None:
+            return True
+        held = place + self._line.dropped - (place == 0)  # a row taken from the beginning has been counted already
+        if row.worth(DECIDED):
+            if held not in lane.places:
+                return False
+            lane.places.remove(held)
+        return place == 0 or self._move(place, -1)
 
     def worst(self, lanes: Iterable[int], at: int) -> Streak | None:
         """The worst of the present streaks of some lanes; None where there are no lanes."""
-        streaks = (self._lanes[lane].streak(at, self._skew) for lane in lanes)
+        streaks = (self._streak(self._lanes[lane], at) for lane in lanes)
         return max(streaks, key=lambda streak: streak.rank, default=None)
+
+    def _lane(self, number: int) -> _Lane:
+        return self._lanes.setdefault(number, _Lane())
+
+    def _order(self, place: int) -> tuple[int, int]:
+        index = place - self._line.dropped
+        return self._line.created(index), self._line.refs[index]
+
+    def _move(self, place: int, by: int) -> bool:
+        """The rows that come after a place have moved; whether they are few."""
+        after = len(self._line) - place - (by > 0)
+        if after > _LATE:
+            return False
+        if after:
+            first = place + self._line.dropped + (by < 0)
+            for lane in self._lanes.values():
+                lane.places = array("I", [held + by if held >= first else held for held in lane.places])
+        return True
+
+    def _streak(self, lane: _Lane, at: int) -> Streak:
+        """The streak at `at`; what was created later than `at` plus the skew cannot have finished by then."""
+        failing: list[int] = []
+        began = 0
+        for run in self._newest_first(lane, at):
+            if run.green:
+                return Streak(tuple(failing), began, run.ref)
+            failing.append(run.ref)
+            began = run.created
+        return Streak(tuple(failing), began, None)
+
+    def _newest_first(self, lane: _Lane, at: int) -> Iterator[_Run]:
+        lasting = self._lasting(lane, at)
+        past = [_run_of(row) for row in reversed(lane.past) if row.counts(at)]
+        return merge(lasting, past, reverse=True) if past else lasting
+
+    def _lasting(self, lane: _Lane, at: int) -> Iterator[_Run]:
+        line, until = self._line, at + self._skew
+        high = bisect_right(lane.places, until, key=lambda place: line.created(place - line.dropped))
+        for number in range(high - 1, -1, -1):
+            index = lane.places[number] - line.dropped
+            if line.finished[index] <= at:
+                yield _Run(line.created(index), line.refs[index], SUCCESSFUL.marks[line.codes[index]])
 
 
 def _run_of(row: Row) -> _Run:
-    return _Run(row.created, row.ref, row.finished, row.superseded, SUCCESSFUL.marks[row.code])
-
-
-def _decided_runs(line: Timeline) -> list[tuple[int, _Run]]:
-    green = line.codes.translate(SUCCESSFUL.marks)
-    runs = map(_Run, line.created, line.refs, line.finished, repeat(NEVER), green)
-    return list(compress(zip(line.lanes, runs, strict=True), line.codes.translate(DECIDED.marks)))
+    return _Run(row.created, row.ref, SUCCESSFUL.marks[row.code])

@@ -4,15 +4,20 @@ A timeline holds one series' rows in the order in which they finished. A window 
 binary searches; what a column adds up to over the stretch is the difference of two running sums. The sums are
 whole numbers, so nothing drifts however often rows come and go, and they are filled in when they are asked for:
 a row that comes late only cuts them back to its place.
+
+A row takes some 20 bytes: its finish less a base that the series shares, its age (from creation to finish) and its two
+lengths 4 bytes each, the store's number of it 5, its code and its lane 1 each.
 """
 
 from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, compress, islice
+from collections.abc import Iterator, Sequence
+from itertools import compress
+from operator import sub
 from typing import NamedTuple
 
 from k2alert.measure.columns import UNKNOWN, Column, Field, Lengths, code_of
+from k2alert.measure.narrow import Numbers, Refs, Repeated
+from k2alert.measure.tallies import Marks, Sums
 from k2alert.model import Entry
 
 __all__ = ["NEVER", "Row", "Span", "Timeline", "row_of"]
@@ -66,22 +71,35 @@ def row_of(entry: Entry, lane: int) -> Row:
 class Timeline:
     """Rows that nothing supersedes, column by column, by (finished, ref)."""
 
-    __slots__ = ("_begun", "codes", "created", "durations", "finished", "lanes", "queues", "refs", "skew", "summed")
+    __slots__ = (
+        "_ages",
+        "_begun",
+        "codes",
+        "dropped",
+        "durations",
+        "finished",
+        "lanes",
+        "queues",
+        "refs",
+        "skew",
+        "summed",
+    )
 
     def __init__(self) -> None:
-        self.finished = array("q")
-        self.refs = array("q")
+        self.finished = Numbers(moving=True)
+        self.refs = Refs()
         self.codes = bytearray()
-        self.durations = array("q")
-        self.queues = array("q")
-        self.created = array("q")
-        self.lanes = array("I")
+        self.durations = Numbers()
+        self.queues = Numbers()
+        self.lanes = Repeated()
+        self._ages = Numbers()
+        self.dropped = 0  # rows taken from the beginning so far: a place plus this stays the same when more are
         self.skew = 0  # the most by which a row's creation lies after its finish: two clocks of one forge
-        self.summed: dict[Column, array[int]] = {}  # the running sums that reach to the end
-        self._begun: dict[Column, array[int]] = {}  # and those that don't any more
+        self.summed: dict[Column, Marks | Sums] = {}  # those that reach to the end
+        self._begun: dict[Column, Marks | Sums] = {}  # and those that don't any more
 
     def __len__(self) -> int:
-        return len(self.finished)
+        return len(self.codes)
 
     def row(self, index: int) -> Row:
         """One row, by its place."""
@@ -91,10 +109,14 @@ class Timeline:
             self.codes[index],
             self.durations[index],
             self.queues[index],
-            self.created[index],
+            self.created(index),
             self.lanes[index],
             NEVER,
         )
+
+    def created(self, index: int) -> int:
+        """When a row was created, by its place."""
+        return self.finished[index] - self._ages[index]
 
     def rows(self, low: int, high: int) -> Iterator[Row]:
         """The rows from place `low` up to but without `high`."""
@@ -102,67 +124,77 @@ class Timeline:
 
     def place(self, finished: int, ref: int) -> int:
         """Where a row with this order is or would be."""
-        low = bisect_left(self.finished, finished)
-        return bisect_left(self.refs, ref, low, bisect_right(self.finished, finished, low))
+        low = self.finished.place(finished)
+        return self.refs.place(ref, low, self.finished.place_after(finished, low))
 
-    def insert(self, row: Row) -> None:
-        """Put one row in its place."""
+    def insert(self, row: Row) -> int:
+        """Put one row in its place, which it says."""
         index = self.place(row.finished, row.ref)
         self.finished.insert(index, row.finished)
         self.refs.insert(index, row.ref)
         self.codes.insert(index, row.code)
         self.durations.insert(index, row.duration)
         self.queues.insert(index, row.queued)
-        self.created.insert(index, row.created)
         self.lanes.insert(index, row.lane)
+        self._ages.insert(index, row.finished - row.created)
         self.skew = max(self.skew, row.created - row.finished)
         self._cut(index)
+        return index
 
-    def remove(self, finished: int, ref: int) -> None:
-        """Take one row out."""
+    def remove(self, finished: int, ref: int) -> int | None:
+        """Take one row out; the place where it was, None where it was not there."""
         index = self.place(finished, ref)
-        if index < len(self.refs) and self.finished[index] == finished and self.refs[index] == ref:
-            for column in (self.finished, self.refs, self.durations, self.queues, self.created, self.lanes):
-                del column[index]
-            del self.codes[index]
-            self._cut(index)
+        if index == len(self) or self.finished[index] != finished or self.refs[index] != ref:
+            return None
+        for column in (self.finished, self.refs, self.durations, self.queues, self.lanes, self._ages):
+            column.remove(index)
+        del self.codes[index]
+        self.dropped += index == 0
+        self._cut(index)
+        return index
 
-    def extend(self, entries: Sequence[Entry], lanes: Iterable[int]) -> None:
+    def extend(self, entries: Sequence[Entry], lanes: Sequence[int]) -> None:
         """Append entries, already in order and after all that is here, column by column."""
         _, refs, created, finished, _, results, durations, queues, allowed, retries = zip(*entries, strict=True)
+        ages = list(map(sub, finished, created))
+        self._cut(len(self))
         self.finished.extend(finished)
         self.refs.extend(refs)
         self.codes.extend(map(code_of, results, allowed, retries))
         self.durations.extend([UNKNOWN if length is None else length for length in durations])
         self.queues.extend([UNKNOWN if length is None else length for length in queues])
-        self.created.extend(created)
         self.lanes.extend(lanes)
-        self.skew = max(self.skew, *map(int.__sub__, created, finished))
-        self._cut(len(self.finished))
+        self._ages.extend(ages)
+        self.skew = max(self.skew, -min(ages))
 
-    def sums(self, column: Column) -> "array[int]":
-        """The running sums of a column: item n less item m is what the rows from place m up to n add up to."""
+    def tally(self, column: Column) -> Marks | Sums:
+        """What a column adds up to over any stretch of rows."""
         found = self.summed.get(column)
         return self._sum_up(column) if found is None else found
 
+    def marks(self, column: Column) -> Marks:
+        """The same of a column that counts rows. Raises `TypeError` for one that adds up lengths."""
+        found = self.tally(column)
+        if isinstance(found, Sums):
+            raise TypeError("lengths are not counted")
+        return found
+
     def lengths(self, field: Field | None) -> "array[int]":
         """All lengths of one field, in milliseconds."""
-        return self.queues if field == "queued" else self.durations
+        return (self.queues if field == "queued" else self.durations).items
 
-    def _sum_up(self, column: Column) -> "array[int]":
-        sums = self._begun.pop(column, None) or array(column.typecode, (0,))
-        done = len(sums) - 1
-        worths = column.worths(self.codes[done:], self.lengths(column.field)[done:])
-        sums.extend(islice(accumulate(worths, initial=sums[done]), 1, None))
-        self.summed[column] = sums
-        return sums
+    def _sum_up(self, column: Column) -> Marks | Sums:
+        tally = self._begun.pop(column, None) or (Sums() if column.summed else Marks())
+        tally.grow(column.worths(self.codes[tally.done :], self.lengths(column.field)[tally.done :]))
+        self.summed[column] = tally
+        return tally
 
     def _cut(self, index: int) -> None:
         """The rows from a place on are not what they were."""
         self._begun |= self.summed
         self.summed.clear()
-        for sums in self._begun.values():
-            del sums[index + 1 :]
+        for tally in self._begun.values():
+            tally.cut(index)
 
 
 class Span(NamedTuple):
@@ -180,8 +212,8 @@ class Span(NamedTuple):
 
     def total(self, column: Column) -> int:
         """What a column adds up to."""
-        sums = self.line.summed.get(column) or self.line.sums(column)  # none is empty; most are there
-        found = sums[self.high] - sums[self.low]
+        tally = self.line.summed.get(column) or self.line.tally(column)  # most are there
+        found = tally.between(self.low, self.high)
         if self.extra:
             found += sum(row.worth(column) for row in self.extra)
         return found
@@ -200,7 +232,8 @@ class Span(NamedTuple):
 
     def lanes(self, column: Column) -> set[int]:
         """The lanes of the rows that a column marks."""
-        found = set(compress(self.line.lanes[self.low : self.high], self.marked(column)))
+        lanes = self.line.lanes
+        found = lanes.named(compress(lanes.items[self.low : self.high], self.marked(column)))
         found.update(row.lane for row in self.extra if row.worth(column))
         return found
 

@@ -1,0 +1,201 @@
+"""Whole numbers side by side in as few bytes as they need: what a history takes in memory is mostly these.
+
+Each column is like a list that can be inserted into, appended to and cut, and widens by itself where a number does not
+fit. Nothing is rounded, whatever the numbers are.
+"""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+
+__all__ = ["Floats", "Numbers", "Refs", "Repeated", "extended", "inserted", "narrow"]
+
+_WIDER = {"B": "H", "H": "I", "I": "Q", "i": "q"}
+_SPAN = (1 << 32) - 2  # how far apart numbers of 4 bytes may lie
+_LOW_BITS = 16
+_LOW = (1 << _LOW_BITS) - 1
+
+
+def narrow(numbers: Sequence[int]) -> "array[int]":
+    """The numbers in 4 bytes each, in 8 where one does not fit."""
+    return extended(array("i"), numbers)
+
+
+def inserted(items: "array[int]", index: int, number: int) -> "array[int]":
+    """The same array with a number put in, or a wider one."""
+    try:
+        items.insert(index, number)
+    except OverflowError:
+        return inserted(array(_WIDER[items.typecode], items), index, number)
+    return items
+
+
+def extended(items: "array[int]", numbers: Sequence[int]) -> "array[int]":
+    """The same array with numbers appended, or a wider one."""
+    try:
+        more = array(items.typecode, numbers)
+    except OverflowError:
+        return extended(array(_WIDER[items.typecode], items), numbers)
+    items.extend(more)
+    return items
+
+
+class Numbers:
+    """Lengths of up to 24 days in milliseconds, in 4 bytes each; with `moving`, times within seven weeks of each other.
+
+    Times are kept less a base that moves with them. What lies further apart takes 8 bytes.
+    """
+
+    __slots__ = ("_moving", "base", "items")
+
+    def __init__(self, *, moving: bool = False) -> None:
+        self.items = array("i")
+        self.base = 0
+        self._moving = moving
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> int:
+        return self.items[index] + self.base
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.items) if self.base == 0 else map(self.base.__add__, self.items)
+
+    def place(self, number: int, low: int = 0, high: int | None = None) -> int:
+        """Where a number is or would be, before its equals; they must be in order."""
+        return bisect_left(self.items, number - self.base, low, high)
+
+    def place_after(self, number: int, low: int = 0, high: int | None = None) -> int:
+        """Where a number would be, after its equals."""
+        return bisect_right(self.items, number - self.base, low, high)
+
+    def insert(self, index: int, number: int) -> None:
+        """Puts one in."""
+        self._make_room(number, number)
+        self.items = inserted(self.items, index, number - self.base)
+
+    def extend(self, numbers: Sequence[int]) -> None:
+        """Appends some."""
+        if self._moving and numbers:
+            self._make_room(min(numbers), max(numbers))
+        base = self.base
+        self.items = extended(self.items, [number - base for number in numbers] if base else numbers)
+
+    def remove(self, index: int) -> None:
+        """Takes one out."""
+        del self.items[index]
+
+    def _make_room(self, low: int, high: int) -> None:
+        """Moves the base to where all fit in 4 bytes, with room on both sides; to 0 where they cannot."""
+        if not self._moving or (self.base - _SPAN // 2 <= low and high <= self.base + _SPAN // 2):
+            return
+        numbers = list(self)
+        low, high = min([low, *numbers]), max([high, *numbers])
+        self._moving = high - low <= _SPAN
+        self.base = (low + high) // 2 if self._moving else 0
+        self.items = narrow([number - self.base for number in numbers])
+
+
+class Floats:
+    """Measurements, in 4 bytes each while that keeps all as they are: whole ones to 2**24, or 4 h in milliseconds."""
+
+    __slots__ = ("items",)
+
+    def __init__(self) -> None:
+        self.items = array("f")
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def insert(self, index: int, value: float) -> None:
+        """Puts one in."""
+        self._make_room((value,))
+        self.items.insert(index, value)
+
+    def extend(self, values: Sequence[float]) -> None:
+        """Appends some."""
+        self._make_room(values)
+        self.items.extend(values)
+
+    def remove(self, index: int) -> None:
+        """Takes one out."""
+        del self.items[index]
+
+    def _make_room(self, values: Sequence[float]) -> None:
+        if self.items.typecode == "f" and array("f", values).tolist() != list(values):
+            self.items = array("d", self.items)
+
+
+class Refs:
+    """The store's numbers of rows: that of a run in 4 bytes, and the row's place in the run in one, or two."""
+
+    __slots__ = ("_places", "_runs")
+
+    def __init__(self) -> None:
+        self._runs = array("I")
+        self._places = array("B")
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __getitem__(self, index: int) -> int:
+        return self._runs[index] << _LOW_BITS | self._places[index]
+
+    def place(self, ref: int, low: int, high: int) -> int:
+        """Where a number is or would be in a stretch that is in order."""
+        return low + bisect_left(range(low, high), ref, key=self.__getitem__)
+
+    def insert(self, index: int, ref: int) -> None:
+        """Puts one in."""
+        self._runs = inserted(self._runs, index, ref >> _LOW_BITS)
+        self._places = inserted(self._places, index, ref & _LOW)
+
+    def extend(self, refs: Sequence[int]) -> None:
+        """Appends some."""
+        self._runs = extended(self._runs, [ref >> _LOW_BITS for ref in refs])
+        self._places = extended(self._places, [ref & _LOW for ref in refs])
+
+    def remove(self, index: int) -> None:
+        """Takes one out."""
+        del self._runs[index], self._places[index]
+
+
+class Repeated:
+    """Numbers of which most are the same few, each in a byte that says which one it is; in two where they are many."""
+
+    __slots__ = ("_codes", "_known", "items")
+
+    def __init__(self) -> None:
+        self.items = array("B")
+        self._codes: dict[int, int] = {}
+        self._known: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> int:
+        return self._known[self.items[index]]
+
+    def named(self, items: Iterable[int]) -> set[int]:
+        """The numbers that some items stand for."""
+        return {self._known[item] for item in set(items)}
+
+    def insert(self, index: int, number: int) -> None:
+        """Puts one in."""
+        self.items = inserted(self.items, index, self._code(number))
+
+    def extend(self, numbers: Sequence[int]) -> None:
+        """Appends some."""
+        self.items = extended(self.items, [self._code(number) for number in numbers])
+
+    def remove(self, index: int) -> None:
+        """Takes one out."""
+        del self.items[index]
+
+    def _code(self, number: int) -> int:
+        code = self._codes.get(number)
+        if code is None:
+            code = self._codes[number] = len(self._known)
+            self._known.append(number)
+        return code

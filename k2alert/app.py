@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from k2alert import __version__
 from k2alert.archive import history_lines
 from k2alert.collect import SOURCES
-from k2alert.collect.collector import Collector
+from k2alert.collect.collector import CannotRecord, Collector
 from k2alert.collect.http import Time
 from k2alert.config.load import Loaded, load
 from k2alert.config.model import Config
@@ -81,6 +81,7 @@ class Options:
     watch_every: timedelta = WATCH_EVERY
     time: Time = field(default_factory=system_time)
     secrets: Secrets = field(default_factory=Secrets)
+    open_store: Callable[[str], Store] = open_store
     on_ready: Callable[[int], None] = lambda _: None
     on_progress: Callable[[Project, int, int | None], None] = lambda project, done, total: None
 
@@ -93,7 +94,7 @@ async def serve(options: Options, stop: asyncio.Event, reload: asyncio.Event | N
     loaded = _load(options)
     config = runnable(loaded)
     options.secrets.replace(secrets_of(config))
-    store = await _open_store(config.store, options.time, stop)
+    store = await _open_store(config.store, options, stop)
     if store is None:
         return
     try:
@@ -104,17 +105,17 @@ async def serve(options: Options, stop: asyncio.Event, reload: asyncio.Event | N
         await store.close()
 
 
-async def _open_store(url: str, time: Time, stop: asyncio.Event) -> Store | None:
+async def _open_store(url: str, options: Options, stop: asyncio.Event) -> Store | None:
     """The store, waited for while somebody else is at it; None where we are stopped meanwhile."""
     told = False
     while not stop.is_set():
         try:
-            return await asyncio.to_thread(open_store, url)
+            return await asyncio.to_thread(options.open_store, url)
         except StoreBusy as error:
             if not told:
                 _LOG.warning("waiting for the store: %s", error)
             told = True
-            await time.sleep(1.0)
+            await options.time.sleep(1.0)
     return None
 
 
@@ -210,11 +211,13 @@ class _Daemon:
         )
 
     def _make_roles(self, lease: Lease) -> tuple[Following, Leading]:
+        counts = SourceCounts(self._collector, self._self_metrics)
         following = Following(
             memory=self._memory,
             store=self._store,
             collector=self._collector,
             rounds=self._rounds,
+            after_round=counts.carry_over,
             lease=lease,
             time=self._time,
         )
@@ -224,7 +227,7 @@ class _Daemon:
             collector=self._collector,
             inbox=self._inbox,
             rounds=self._rounds,
-            counts=SourceCounts(self._collector, self._self_metrics),
+            after_round=counts.carry_over,
             self_metrics=self._self_metrics,
             lease=lease,
             time=self._time,
@@ -257,7 +260,7 @@ class _Daemon:
         while not stop.is_set():
             try:
                 return await self._remember()
-            except StoreError as error:
+            except (StoreError, CannotRecord) as error:
                 _LOG.warning("the history cannot be read: %s", error)
                 await self._time.sleep(1.0)
 
@@ -289,7 +292,7 @@ class _Daemon:
             projects=lambda: self._collector.project_states() if self._loaded else None,
             tags=self._collector.tags,
             note_ref=self._collector.note_ref,
-            record=self._memory.save,
+            record=self._memory.record,
             look_soon=self._collector.look_soon,
             count=self._count_webhook,
         )

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 
-from k2alert.collect.collector import Collector
+from k2alert.collect.collector import CannotRecord, Collector
 from k2alert.collect.http import Time
 from k2alert.loops import repeat, run_together
 from k2alert.memory import Memory
@@ -22,6 +22,7 @@ __all__ = ["Following"]
 _LOG = logging.getLogger(__name__)
 
 _LOOK = 1.0  # seconds: so long nobody need say that something has changed
+_DOWN = (StoreError, CannotRecord)
 _AGAIN = timedelta(seconds=0.5)  # until a store that is down is asked again
 
 
@@ -29,12 +30,21 @@ class Following:
     """Stands by. Memory must be as the store had it at some moment, before `run` and after every loss of the lease."""
 
     def __init__(
-        self, *, memory: Memory, store: Store, collector: Collector, rounds: Rounds, lease: Lease, time: Time
+        self,
+        *,
+        memory: Memory,
+        store: Store,
+        collector: Collector,
+        rounds: Rounds,
+        after_round: Callable[[], None],
+        lease: Lease,
+        time: Time,
     ) -> None:
         self._memory = memory
         self._store = store
         self._collector = collector
         self._rounds = rounds
+        self._after_round = after_round
         self._lease = lease
         self._time = time
         self._changed: set[Topic] = set(Topic)  # not yet read again
@@ -75,7 +85,7 @@ class Following:
                 await self._collector.follow()
                 await self._rounds.load()
                 return True
-            except StoreError as error:
+            except _DOWN as error:
                 _LOG.warning("cannot lead yet: %s", error)
                 await self._time.sleep(_AGAIN.total_seconds())
         await self._lease.changed()
@@ -99,9 +109,10 @@ class Following:
             self._memory.facts_came.set()
 
     async def _look_on(self) -> None:
-        with suppress(StoreError):  # so it will be with the next that is asked of it, which says so
+        with suppress(*_DOWN):  # so it will be with the next that is asked of it, which says so
             await self._read_again()
         await self._rounds.look_on()
+        self._after_round()
 
     async def _read_again(self) -> None:
         changed, self._changed = self._changed, set()

@@ -69,7 +69,7 @@ class Leading:
         collector: Collector,
         inbox: Inbox,
         rounds: Rounds,
-        counts: SourceCounts,
+        after_round: Callable[[], None],
         self_metrics: SelfMetrics,
         lease: Lease,
         time: Time,
@@ -79,7 +79,7 @@ class Leading:
         self._collector = collector
         self._inbox = inbox
         self._rounds = rounds
-        self._counts = counts
+        self._after_round = after_round
         self._self_metrics = self_metrics
         self._lease = lease
         self._time = time
@@ -95,6 +95,7 @@ class Leading:
         self._began, self._lost, self._judged = self._time.monotonic(), False, False
         _LOG.info("this replica leads", extra={"epoch": self._lease.epoch})
         self._self_metrics.set_leader(True)
+        self._inbox.look()  # others may have left some
         try:
             await self._run(stop)
         except NotLeader as error:
@@ -157,7 +158,7 @@ class Leading:
 
     async def _round(self) -> None:
         await self._rounds.round()
-        self._counts.carry_over()
+        self._after_round()
         if not self._judged:
             self._judged = True
             leave_out()  # what the first round worked out of each series stays with it

@@ -87,13 +87,17 @@ class Memory:
 
     # --------------------------------------------------------------------------------------- what is recorded
 
-    async def save(self, runs: Sequence[PipelineRun]) -> Saved:
-        """Records, and tells memory what that changed."""
+    async def record(self, runs: Sequence[PipelineRun]) -> Saved:
+        """Records, and tells memory what that changed. Raises `StoreError`."""
         async with self._lock:
-            with _telling():
-                saved = await self._store.save(runs)
+            saved = await self._store.save(runs)
             self._take(saved)
         return saved
+
+    async def save(self, runs: Sequence[PipelineRun]) -> Saved:
+        """The same. This and what follows raise `CannotRecord`."""
+        with _telling():
+            return await self.record(runs)
 
     async def save_facts(self, facts: Sequence[Fact]) -> Saved:
         """The same for reports, deployments and schedules; runs go first."""

@@ -6,6 +6,7 @@ be said twice is what the store called tried when something was done to the repl
 
 import asyncio
 import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
+import aiohttp
 import asyncpg
 from aiohttp.test_utils import TestServer
 
@@ -23,6 +25,7 @@ from tests.support.crew import Crew, Reign
 from tests.support.ears import Ears, listening_ears
 from tests.support.mortal import Mortal
 from tests.support.postgres import PostgresServer
+from tests.support.shown import show
 from tests.support.soak import PROJECTS, TRIED, Script, Soak, in_flight, write_config
 
 __all__ = ["FAULTS", "Chaos", "Hardship", "some_chaos"]
@@ -93,7 +96,32 @@ class Chaos(Soak):
             self._true[lane, began] = iso(at - by).removesuffix("Z")
         return self._true[lane, began]
 
+    async def until_all_show_the_same(self) -> None:
+        """Until every replica serves what the leader does; rounds fall on different moments, so one looks again."""
+        deadline = time.monotonic() + self.script.vain
+        async with aiohttp.ClientSession() as session:
+            while True:
+                leader, *others = [await show(session, await one.ready()) for one in self._standby_last()]
+                differ = [name for name in leader for other in others if other[name] != leader[name]]
+                if not differ:
+                    return
+                assert time.monotonic() < deadline, "\n".join(
+                    f"{name}:\n{leader[name]}\n{other[name]}" for other in others for name in differ
+                )
+                await asyncio.sleep(0.1)
+
+    def _standby_last(self) -> list[Mortal]:
+        leader = self.crew.leader()
+        return sorted(self.crew.members, key=lambda member: member is not leader)
+
     # ------------------------------------------------------------------------------- what is done
+
+    async def live_and_reap(self) -> None:
+        """The branches break and mend while it is done."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.reap(), name="reap")
+            for lane in self.lanes:
+                tasks.create_task(self.live(lane), name=lane.name)
 
     async def reap(self) -> None:
         """Everything that is to be done, with a little peace in between."""

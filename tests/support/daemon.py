@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestServer
 from k2alert.app import Options, serve
 from k2alert.collect.http import Time
 from k2alert.logs import Secrets
+from k2alert.record import Store, open_store
 from k2alert.rehearse.gitlab_standin import StandinGitLab, StandinPipeline
 
 PATIENCE = 60.0  # seconds of real time that a story waits for something to happen before it fails
@@ -95,7 +96,11 @@ class Running:
 
 @asynccontextmanager
 async def daemon(
-    config: Path, clock: Clock, environ: dict[str, str] | None = None, secrets: Secrets | None = None
+    config: Path,
+    clock: Clock,
+    environ: dict[str, str] | None = None,
+    secrets: Secrets | None = None,
+    opener: Callable[[str], Store] = open_store,
 ) -> AsyncIterator[Running]:
     """`k2alert run` in this process; what ends it early fails the test. `secrets` are those that its log blots out."""
     stop, reload = asyncio.Event(), asyncio.Event()
@@ -108,6 +113,7 @@ async def daemon(
         watch_every=timedelta(milliseconds=100),
         time=machine,
         secrets=secrets or Secrets(),
+        open_store=opener,
         on_ready=port.set_result,
     )
     task = asyncio.create_task(serve(options, stop, reload), name="the daemon")

@@ -1,0 +1,190 @@
+"""Replicas in one process, with the lease in the test's hands: one leads, the others stand by, and change places."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from k2alert.model import Saved
+from k2alert.record import StoreError
+from tests.support.daemon import Running, World, a_world, daemon, until, until_judged, until_seen
+from tests.support.shared_store import Hub
+from tests.support.shown import show
+from tests.support.slack import Slack, stand_in_slack
+from tests.test_daemon_webhooks import post, write_config
+
+LEADS, STANDS_BY = "k2alert_leader 1.0", "k2alert_leader 0.0"
+
+
+@dataclass
+class Stage:
+    """Two replicas, a forge and Slack."""
+
+    hub: Hub
+    world: World
+    slack: Slack
+    replicas: Sequence[Running]
+
+    async def lead(self, number: int) -> None:
+        self.hub.lead(number)
+        await until_seen(self.replicas[number], LEADS)
+
+    def told(self) -> list[str]:
+        return [message.body["text"].partition("*")[2][:12] for message in self.slack.top()]
+
+
+@asynccontextmanager
+async def a_stage(folder: Path, slack: Slack | None = None) -> AsyncIterator[Stage]:
+    """The first of the two leads, and has read the forge; the next look at it is an hour away."""
+    async with AsyncExitStack() as stack:
+        world = await stack.enter_async_context(a_world())
+        told = await stack.enter_async_context(stand_in_slack(slack))
+        world.run(ago=timedelta(hours=1))
+        hub = Hub.at(folder)
+        stack.push_async_callback(hub.store.close)
+        config = write_config(folder, world, told)
+        config.write_text(config.read_text().replace("evaluation_interval: 1h", "evaluation_interval: 200ms"))
+        replicas = [await stack.enter_async_context(daemon(config, world.clock, opener=hub.door)) for _ in range(2)]
+        for running in replicas:
+            while "not ready" in await running.text("/-/ready"):
+                pass
+        stage = Stage(hub, world, told, replicas)
+        await stage.lead(0)
+        await until_judged(replicas[0])
+        yield stage
+        hub.lead(None)
+
+
+async def break_main(stage: Stage, by: Running) -> None:
+    """Two pipelines of main fail, and webhooks say so to one of the replicas."""
+    for _ in range(2):
+        stage.world.number += 1
+        assert await post(by, stage.world, stage.world.number, "failed") == 200
+
+
+async def test_a_standby_takes_webhooks_and_shows_what_the_leader_does(tmp_path: Path) -> None:
+    async with a_stage(tmp_path) as stage:
+        _, standby = stage.replicas
+        await break_main(stage, standby)
+        await until(stage.slack.top, "the message")
+        await until_seen(standby, 'k2alert_alerts{rule="main_is_red",severity="critical",state="firing"} 1.0')
+        async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+            one = other = {"": [""]}
+            while one != other or one == {"": [""]}:
+                one, other = [await show(session, running.port) for running in stage.replicas]
+        assert "main_is_red" in "".join(one["/api/v1/alerts"])
+        assert STANDS_BY in await standby.text("/metrics")
+        assert len(stage.slack.top()) == 1
+        assert stage.hub.refused == []
+
+
+async def test_whoever_leads_next_goes_on_where_the_other_was(tmp_path: Path) -> None:
+    async with a_stage(tmp_path) as stage:
+        leader, standby = stage.replicas
+        await break_main(stage, leader)
+        await until(stage.slack.top, "the message")
+        await stage.lead(1)
+        await until_seen(leader, STANDS_BY)
+        stage.world.number += 1
+        assert await post(leader, stage.world, stage.world.number, "success") == 200
+        await until(lambda: len(stage.slack.posts) == 2, "the end, in the thread")
+        assert len(stage.slack.top()) == 1
+        await stage.lead(0)
+        await break_main(stage, standby)
+        await until(lambda: len(stage.slack.top()) == 2, "the next incident")
+
+
+class Hanging(Slack):
+    """A Slack that takes a message and does not answer, until it is told to."""
+
+    asked = 0
+    hangs = True
+
+    async def api(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        answer = await super().api(request)
+        while self.hangs:
+            await asyncio.sleep(0.01)
+        return answer
+
+
+async def test_what_is_in_flight_when_another_leads_is_said_again_by_that_one_and_by_nobody_else(
+    tmp_path: Path,
+) -> None:
+    async with a_stage(tmp_path, slack := Hanging()) as stage:
+        leader, _ = stage.replicas
+        await break_main(stage, leader)
+        await until(lambda: slack.asked == 1, "the message")
+        await stage.lead(1)
+        await until(lambda: slack.asked == 2, "the message again")
+        slack.hangs = False
+        await until_seen(leader, STANDS_BY)
+        while any("*tried" in entry.handle for entry in await stage.hub.store.log()):
+            await asyncio.sleep(0.02)
+        await stage.lead(0)
+        stage.world.number += 1
+        assert await post(leader, stage.world, stage.world.number, "success") == 200
+        await until(lambda: any("thread_ts" in post.body for post in slack.posts), "the end")
+        assert len(slack.top()) == 2
+
+
+async def test_a_silence_made_at_a_standby_is_kept_by_the_leader(tmp_path: Path) -> None:
+    async with a_stage(tmp_path) as stage:
+        leader, standby = stage.replicas
+        now = stage.world.clock.now()
+        silence = {
+            "matchers": [{"name": "alertname", "value": "main_is_red", "isRegex": False, "isEqual": True}],
+            "startsAt": now.isoformat(),
+            "endsAt": (now + timedelta(hours=1)).isoformat(),
+            "createdBy": "Ada",
+            "comment": "known",
+        }
+        url = f"http://127.0.0.1:{standby.port}/api/v2/silences"
+        async with standby.session.post(url, json=silence) as answer:
+            assert answer.status == 200, await answer.text()
+
+        async def known() -> int:
+            return len(json.loads(await leader.text("/api/v2/silences")))
+
+        while not await known():
+            pass
+        await break_main(stage, leader)
+        await until_seen(leader, 'k2alert_alerts{rule="main_is_red",severity="critical",state="firing"} 1.0')
+        assert stage.slack.top() == []
+
+
+async def test_a_replica_that_has_missed_too_much_reads_everything_anew(tmp_path: Path) -> None:
+    async with a_stage(tmp_path) as stage:
+        leader, standby = stage.replicas
+        stage.hub.doors[1].fails = StoreError("the network is down")
+        await break_main(stage, leader)
+        await until(stage.slack.top, "the message")
+        assert "not ready" in await standby.text("/-/ready")
+        stage.hub.forgotten = len(stage.hub.told)
+        stage.hub.doors[1].fails = None
+        stage.hub.tell(Saved(), None)
+        await until_seen(standby, 'k2alert_alerts{rule="main_is_red",severity="critical",state="firing"} 1.0')
+        await stage.lead(1)
+        stage.world.number += 1
+        assert await post(standby, stage.world, stage.world.number, "success") == 200
+        await until(lambda: len(stage.slack.posts) == 2, "the end, in the thread")
+
+
+async def test_the_store_refuses_what_another_leader_writes_and_it_lives_on_as_a_standby(tmp_path: Path) -> None:
+    async with a_stage(tmp_path) as stage:
+        leader, standby = stage.replicas
+        stage.hub.leads = stage.hub.doors[1]  # nobody has told the first
+        stage.hub.epoch += 1
+        await break_main(stage, leader)
+        await until(lambda: stage.hub.refused, "a write that is refused")
+        stage.hub.doors[1].turned.set()
+        await until_seen(leader, STANDS_BY)
+        await until_seen(standby, LEADS)
+        await until(stage.slack.top, "the message")
+        assert "is ready" in await leader.text("/-/ready")

@@ -5,6 +5,13 @@ PYTHON ?=
 JOBS ?= 2
 FUZZ ?= 60
 PYTEST = .venv/bin/python -m pytest -n $(JOBS)
+# For `make unit` and its like: which part of the tests, such as 2/4, and where reports go.
+PART ?= 1/1
+REPORTS = reports
+# For the gates: the coverage before, in percent or as a report; where to add a summary in Markdown, if anywhere.
+PREVIOUS ?=
+SUMMARY ?= $(GITHUB_STEP_SUMMARY)
+GATE = .venv/bin/k2alert gate $(1) --junit $(REPORTS)/gate-$@.xml $(if $(SUMMARY),--summary $(SUMMARY))
 COMPILE_GROUP = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade
 COMPILE = $(COMPILE_GROUP) --all-extras pyproject.toml
 
@@ -12,10 +19,11 @@ COMPILE = $(COMPILE_GROUP) --all-extras pyproject.toml
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help demo test check setup fmt types imports rules docs soak fuzz gallery bench image lock clean
+.PHONY: help demo test check unit integration e2e flaky coverage performance dist setup fmt lint types imports \
+	rules docs soak fuzz gallery bench image lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.runtime ## the whole thing on this machine, with nothing to configure
 	@.venv/bin/python -m k2alert demo
@@ -25,17 +33,51 @@ test: setup ## all tests; as root on Debian also installs the servers they speak
 	$(PYTEST) $(ARGS)
 
 check: setup ## all that CI checks: format, lint, types, imports, rules; then the tests, none skipped
-	.venv/bin/ruff format --check .
-	.venv/bin/ruff check .
-	@$(MAKE) types imports rules
+	@$(MAKE) lint types imports rules
 	@scripts/servers
 	K2ALERT_NO_SKIP=1 $(PYTEST)
+
+# What follows writes reports to ./reports, for the pipelines in .gitlab-ci.yml and .github/workflows.
+part = $(subst /,-of-,$(PART))
+files = $$(.venv/bin/python -m scripts.split $@ $(PART))
+MEASURED = COVERAGE_FILE=$(REPORTS)/.coverage.$@-$(part) $(PYTEST) --cov=k2alert --cov-report=
+TOLD = --junitxml $(REPORTS)/$@-$(part).xml
+
+unit: setup ## tests of parts by themselves, with coverage; PART=2/4 for the second of four parts
+	$(MEASURED) $(TOLD) $(files) $(ARGS)
+
+integration: setup ## tests of parts with stand-ins and servers, with coverage, none skipped
+	@scripts/servers
+	K2ALERT_NO_SKIP=1 $(MEASURED) $(TOLD) $(files) $(ARGS)
+
+e2e: setup ## tests of the whole product, as somebody gets it, none skipped
+	@scripts/servers
+	K2ALERT_NO_SKIP=1 $(PYTEST) $(TOLD) $(files) $(ARGS)
+
+flaky: setup ## the unit tests three times in random order, and a gate on those that both passed and failed
+	@for try in 1 2 3; do $(PYTEST) --junitxml $(REPORTS)/try-$$try.xml \
+		$$(.venv/bin/python -m scripts.split unit $(PART)); done; true
+	$(call GATE,flaky $(REPORTS)/try-*.xml)
+
+coverage: setup ## what `make unit` and `make integration` covered, and a gate; PREVIOUS=87.5 or a report
+	.venv/bin/coverage combine --keep --data-file $(REPORTS)/.coverage $(REPORTS)/.coverage.*
+	.venv/bin/coverage xml --data-file $(REPORTS)/.coverage -o $(REPORTS)/coverage.xml
+	$(call GATE,coverage $(REPORTS)/coverage.xml --previous "$(PREVIOUS)")
+
+performance: setup ## what the main chores cost, and a gate against benchmarks/baseline.json
+	@mkdir -p $(REPORTS)
+	.venv/bin/python benchmarks/regress.py --report $(REPORTS)/benchmarks.json
+	$(call GATE,performance $(REPORTS)/benchmarks.json benchmarks/baseline.json --threshold 0.5)
 
 setup: .venv/.dev ## the environment in .venv, with everything that is needed to work on this
 
 fmt: setup ## format, and mend what can be mended
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
+
+lint: setup ## format and lint, as they are
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
 
 types: setup ## mypy --strict
 	.venv/bin/mypy
@@ -46,6 +88,10 @@ imports: setup ## who may import whom
 rules: setup ## the shipped rules, and their tests
 	.venv/bin/k2alert check --strict rules/*.yml
 	.venv/bin/k2alert test rules/tests
+
+dist: setup ## wheel and sdist in ./dist, the same bytes from the same commit
+	rm -rf dist
+	SOURCE_DATE_EPOCH=1577836800 .venv/bin/hatchling build -d dist
 
 docs: setup ## write the generated pages of the docs, and the dashboard, anew
 	.venv/bin/python -m scripts.metrics_page > docs/metrics.md.new
@@ -77,9 +123,10 @@ lock: ## choose the versions of all dependencies anew (needs uv)
 	$(COMPILE) -o requirements.lock
 	$(COMPILE_GROUP) --group pyproject.toml:build -o requirements-build.lock
 	$(COMPILE) --group dev -o requirements-dev.lock
+	$(COMPILE_GROUP) --group pyproject.toml:audit -o requirements-audit.lock
 
 clean: ## remove the environment and the caches
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .venv-audit dist reports .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	@scripts/venv $(PYTHON)

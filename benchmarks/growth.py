@@ -23,7 +23,7 @@ import evaluate
 from k2alert.config.load import load
 from k2alert.config.model import Config
 from k2alert.cycle import Scene, plan
-from k2alert.expose.exposition import joined, render
+from k2alert.expose.exposition import Sheet
 from k2alert.gauges import ci_families
 from k2alert.measure.catalogue import METRICS
 from k2alert.recall import fill_board, make_board
@@ -97,8 +97,10 @@ def by_projects(sizes: Iterable[int], folder: Path) -> tuple[Curve, Curve]:
 
 def draw(config: Config, scene: Scene) -> None:
     """The exported gauges as text."""
-    parts = ci_families(config, METRICS, scene.measures, scene.projects, now=evaluate.NOW)
-    render(joined(list(parts)), most=10_000_000)
+    sheet = Sheet(most=10_000_000)
+    for part in ci_families(config, METRICS, scene.measures, scene.projects, now=evaluate.NOW):
+        sheet.add(part)
+    sheet.render()
 
 
 def by_window(projects: int, folder: Path) -> Curve:

@@ -114,13 +114,22 @@ def test_python_m_k2alert_is_the_command() -> None:
 
 def test_make_alone_lists_every_chore() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, env=_outside_make()).stdout
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert re.findall(r"^  make ([a-z]+) ", listed, re.MULTILINE) == targets
+    targets = re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert re.findall(r"^  make ([a-z0-9]+) ", listed, re.MULTILINE) == targets
 
 
 def _outside_make() -> dict[str, str]:
     """The environment without what an outer make hands down."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+
+
+def test_every_benchmark_still_fits_the_code_it_measures() -> None:
+    names = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
+    environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'benchmarks'}"}
+    tried = subprocess.run(
+        [sys.executable, "-c", f"import {', '.join(names)}"], env=environ, capture_output=True, text=True
+    )
+    assert tried.returncode == 0, tried.stderr
 
 
 @pytest.mark.parametrize("allowed", [True, False])

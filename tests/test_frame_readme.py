@@ -111,9 +111,9 @@ def test_the_example_is_what_slack_is_sent() -> None:
 
 
 def test_every_make_target_that_is_named_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
-        named = set(re.findall(r"^ *make ([a-z]+)|`make ([a-z]+)`", page.read_text(), re.MULTILINE))
+        named = set(re.findall(r"^ *make ([a-z0-9]+)|`make ([a-z0-9]+)`", page.read_text(), re.MULTILINE))
         assert {first or second for first, second in named} <= targets, page.name
 
 

@@ -235,7 +235,7 @@ class EngineStore(EngineReader):
 
     async def accept_hooks(self, events: Sequence[HookEvent]) -> list[bool]:
         """See `Store`."""
-        return await self._writes.write(hooks.accept_hooks, events, by_all=True)
+        return await self._writes.write(hooks.accept_hooks, events, topic=Topic.HOOKS, by_all=True)
 
     async def waiting_hooks(self, limit: int) -> list[HookEvent]:
         """See `Store`."""

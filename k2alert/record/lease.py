@@ -1,8 +1,72 @@
-"""Who leads, where several replicas share a store."""
+"""Who leads, where several replicas share a store: what each of them knows of it.
+
+In: what the database answered, and a clock that only goes on. Out: whether this replica leads, asked from any thread.
+How a lease is taken and kept is in `postgres_lease.py`; where a store has one process only, that one leads.
+"""
 
 import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
 
-__all__ = ["SoleLease"]
+__all__ = ["Holding", "SoleLease"]
+
+
+class _Reign(NamedTuple):
+    epoch: int
+    until: float
+
+
+_NONE = _Reign(0, 0.0)
+
+
+class Holding:
+    """What is known of the lease. A reign ends by itself, unless somebody extends it."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._reign = _NONE
+        self._told = 0
+        self._listener: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self.leader = ""
+
+    @property
+    def reign(self) -> int:
+        """The number of the last reign, though it may be over: it can be taken up again if nobody else led since."""
+        return self._reign.epoch
+
+    @property
+    def epoch(self) -> int:
+        """The number of the present reign, 0 where there is none."""
+        reign = self._reign
+        return reign.epoch if self._clock() < reign.until else 0
+
+    def extend(self, epoch: int, until: float) -> None:
+        """This replica leads until then, by the clock."""
+        self._reign = _Reign(epoch, until)
+        self.look()
+
+    def lose(self) -> None:
+        """This replica leads no more."""
+        self._reign = _NONE
+        self.look()
+
+    def look(self) -> None:
+        """Wakes whoever waits for a change, if there was one. To be called again and again: a reign ends by itself."""
+        if self._listener is not None and self.epoch != self._told:
+            loop, event = self._listener
+            try:
+                loop.call_soon_threadsafe(event.set)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                self._listener = None
+
+    async def changed(self) -> None:
+        """Returns when the epoch is another than when this last returned."""
+        event = asyncio.Event()
+        self._listener = (asyncio.get_running_loop(), event)
+        while self.epoch == self._told:
+            await event.wait()
+            event.clear()
+        self._told = self.epoch
 
 
 class SoleLease:
@@ -10,13 +74,13 @@ class SoleLease:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._released = asyncio.Event()
-        self._told = False
+        self._holding = Holding(lambda: 0.0)
+        self._holding.extend(1, 1.0)
 
     @property
     def epoch(self) -> int:
         """See `Lease`."""
-        return 1 if self.holds() else 0
+        return self._holding.epoch
 
     @property
     def leader(self) -> str:
@@ -25,14 +89,12 @@ class SoleLease:
 
     def holds(self) -> bool:
         """See `Lease`."""
-        return not self._released.is_set()
+        return self.epoch > 0
 
     async def changed(self) -> None:
         """See `Lease`."""
-        if self._told == self.holds():
-            await (self._released.wait() if self._told else asyncio.Event().wait())
-        self._told = self.holds()
+        await self._holding.changed()
 
     async def release(self) -> None:
         """See `Lease`."""
-        self._released.set()
+        self._holding.lose()

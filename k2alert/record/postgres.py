@@ -13,12 +13,13 @@ from typing import TypeVar, TypeVarTuple
 import asyncpg
 
 from k2alert.record.connection import Connection, ReadEngine
-from k2alert.record.dialect import schema_for_postgres
-from k2alert.record.lease import SoleLease
+from k2alert.record.dialect import query_for_postgres, schema_for_postgres
 from k2alert.record.migrating import VERSIONS, check_version, missing_steps
+from k2alert.record.postgres_feed import Anew, Ear, read_changes, tell_others
+from k2alert.record.postgres_lease import LEASE, PostgresLease
 from k2alert.record.postgres_line import Line, Server, is_lost, telling
-from k2alert.record.statements import MIGRATIONS, QUERIES, Migration, split_statements
-from k2alert.record.store import Change, Lease, StoreBusy, StoreError, Topic
+from k2alert.record.statements import MIGRATIONS, QUERIES, REPLICA_QUERIES, Migration, split_statements
+from k2alert.record.store import Change, Lease, NotLeader, StoreBusy, StoreError, Topic
 
 __all__ = ["PostgresEngine", "PostgresOnlooker", "migrate"]
 
@@ -29,12 +30,13 @@ Ts = TypeVarTuple("Ts")
 
 _ONE_MOMENT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_CHECK = query_for_postgres(REPLICA_QUERIES["check_lease"])
 _ASKS, _ASK_EVERY = 20, 0.2
 _MIGRATION_LOCK = 0x6B32_616C_0001  # "k2al"; one number of our own among the database's advisory locks
 _READING = {"idle_in_transaction_session_timeout": "0"}
 _WRITING = {
     # One who stopped in the middle of a write must not keep another from leading.
-    "idle_in_transaction_session_timeout": "2000",
+    "idle_in_transaction_session_timeout": "3500",
     "lock_timeout": "10000",
 }
 
@@ -135,6 +137,8 @@ class PostgresEngine(PostgresOnlooker):
 
     def __init__(self, url: str) -> None:
         server = Server(url)
+        self._lease: PostgresLease | None = None
+        self._ear = Ear(server)
         self._writing = Line(server, "k2alert-store-writer", _WRITING)
         self._writing.open(lambda con, loop: _open(server, con, loop))
         try:
@@ -149,17 +153,30 @@ class PostgresEngine(PostgresOnlooker):
         """See `Engine`."""
 
         def write() -> T:
+            lease = self._lease
             with telling(self._server):
                 con = self._writing.begin(_WRITE)
                 try:
-                    number = self._writing.wait(con.fetchval("SELECT pg_current_xact_id()::text"))
+                    number = self._number(con, None if by_all else lease)
                     done = work(self._writing.adapt(con), *args)
+                    if lease is not None:
+                        tell_others(self._writing.adapt(con), done, topic)
                     self._commit(con, number)
                     return done
                 finally:
                     self._writing.end(con)
 
         return await self._writing.call(write)
+
+    def _number(self, con: asyncpg.Connection, lease: PostgresLease | None) -> str:
+        """In the writing thread: the transaction's number, where it may be done."""
+        if lease is None:
+            return str(self._writing.wait(con.fetchval("SELECT pg_current_xact_id()::text")))
+        epoch = lease.epoch
+        number = epoch and self._writing.wait(con.fetchval(_CHECK, LEASE, lease.holder, epoch))
+        if not number:
+            raise NotLeader(self._server.line("this replica does not lead"))
+        return str(number)
 
     def _commit(self, con: asyncpg.Connection, number: str) -> None:
         """In the writing thread. Where the answer does not come, asks anew whether it was done, for memory follows."""
@@ -182,15 +199,18 @@ class PostgresEngine(PostgresOnlooker):
 
     def campaign(self, name: str, idle: Callable[[], float]) -> Lease:
         """See `Store`."""
-        return SoleLease(name)
+        if self._lease is not None:
+            raise ValueError("this replica campaigns already")
+        self._lease = PostgresLease(self._server, name, idle)
+        return self._lease
 
     async def changes(self, after: int) -> list[Change] | None:
         """See `Store`."""
-        return []
+        return await self.read(read_changes, after)
 
     async def wait_for_change(self, seconds: float) -> None:
         """See `Store`."""
-        await asyncio.sleep(seconds)
+        await self._ear.wait(seconds)
 
     async def sweep_streams(self) -> None:
         """See `Store`."""
@@ -198,12 +218,16 @@ class PostgresEngine(PostgresOnlooker):
 
     async def close(self) -> None:
         """See `Engine`."""
+        if self._lease is not None:
+            await self._lease.release()
+        await self._ear.close()
         await super().close()
         await self._writing.close()
 
 
-def _sweep(con: Connection) -> None:
+def _sweep(con: Connection) -> Anew:
     con.execute(QUERIES["sweep_streams"])
+    return Anew()
 
 
 def _open(server: Server, con: asyncpg.Connection, loop: asyncio.AbstractEventLoop) -> None:

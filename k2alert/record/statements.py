@@ -1,7 +1,7 @@
 """The store's SQL, out of the files beside this one.
 
-In: `queries.sql`, `fact_queries.sql` and the numbered files in `migrations/`. Out: `QUERIES` by name and `MIGRATIONS`
-in order.
+In: `queries.sql`, `fact_queries.sql`, `replica_queries.sql` and the numbered files in `migrations/`. Out: `QUERIES` and
+`REPLICA_QUERIES` by name, and `MIGRATIONS` in order.
 SQL is text in its own files so that a person can read it, and a second engine share it.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import NamedTuple
 
-__all__ = ["MIGRATIONS", "QUERIES", "Migration", "split_statements"]
+__all__ = ["MIGRATIONS", "QUERIES", "REPLICA_QUERIES", "Migration", "split_statements"]
 
 _NAMED = re.compile(r"^-- name: (\w+)\n(.*?)(?=^-- name: |\Z)", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"^\s*--.*\n?", re.MULTILINE)
@@ -36,9 +36,9 @@ def split_statements(sql: str) -> list[str]:
     return [part.strip() for part in _COMMENT.sub("", sql).split(";") if part.strip()]
 
 
-def _read_queries() -> dict[str, str]:
+def _read_queries(*names: str) -> dict[str, str]:
     here = files(__package__)
-    text = "".join((here / name).read_text("utf-8") for name in ("queries.sql", "fact_queries.sql"))
+    text = "".join((here / name).read_text("utf-8") for name in names)
     return {found[1]: _COMMENT.sub("", found[2]).strip().removesuffix(";") for found in _NAMED.finditer(text)}
 
 
@@ -49,5 +49,6 @@ def _read_migrations() -> Iterator[Migration]:
             yield Migration(int(found[1]), found[2], file.read_text("utf-8"))
 
 
-QUERIES = _read_queries()
+QUERIES = _read_queries("queries.sql", "fact_queries.sql")
+REPLICA_QUERIES = _read_queries("replica_queries.sql")
 MIGRATIONS = tuple(sorted(_read_migrations()))

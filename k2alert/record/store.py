@@ -58,6 +58,8 @@ class Topic(Enum):
     ALERTS = "alerts"
     LOG = "log"
     SILENCES = "silences"
+    HOOKS = "hooks"
+    """Webhooks were accepted that facts are to be made of."""
 
 
 class Change(NamedTuple):
@@ -89,7 +91,7 @@ class Lease(Protocol):
         ...
 
     async def changed(self) -> None:
-        """Returns when `holds()` is another than when this last returned (at first: than False)."""
+        """Returns when the `epoch` is another than when this last returned (at first: than 0). For one task."""
         ...
 
     async def release(self) -> None:

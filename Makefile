@@ -21,12 +21,15 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: help demo test check unit integration e2e flaky coverage performance dist setup fmt lint types imports \
 	rules docs soak fuzz gallery bench image lock clean
+.PHONY: help install demo test check setup fmt types imports rules docs soak fuzz gallery bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.runtime ## the whole thing on this machine, with nothing to configure
 	@.venv/bin/python -m k2alert demo
+
+install: .venv/bin/k2alert ## what the daemon needs and the command `k2alert`, in .venv
 
 test: setup ## all tests; as root on Debian also installs the servers they speak with
 	@scripts/servers
@@ -134,6 +137,11 @@ clean: ## remove the environment and the caches
 # The demo needs only what the daemon needs.
 .venv/.runtime: requirements.lock | .venv/bin/python
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+.venv/bin/k2alert: .venv/.runtime pyproject.toml requirements-build.lock
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.lock
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.dev: requirements-dev.lock pyproject.toml | .venv/bin/python

@@ -19,9 +19,8 @@ COMPILE = $(COMPILE_GROUP) --all-extras pyproject.toml
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help demo test check unit integration e2e flaky coverage performance dist setup fmt lint types imports \
+.PHONY: help install demo test check unit integration e2e flaky coverage performance dist setup fmt lint types imports \
 	rules docs soak fuzz gallery bench image lock clean
-.PHONY: help install demo test check setup fmt types imports rules docs soak fuzz gallery bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile

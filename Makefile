@@ -100,6 +100,8 @@ docs: setup ## write the generated pages of the docs, and the dashboard, anew
 	mv docs/metrics.md.new docs/metrics.md
 	.venv/bin/python -m scripts.checks_page > docs/checks.md.new
 	mv docs/checks.md.new docs/checks.md
+	.venv/bin/python -m scripts.commands_page > docs/commands.md.new
+	mv docs/commands.md.new docs/commands.md
 	.venv/bin/python -m scripts.dashboard > deploy/grafana/dashboards/k2alert.json.new
 	mv deploy/grafana/dashboards/k2alert.json.new deploy/grafana/dashboards/k2alert.json
 

@@ -16,6 +16,7 @@ from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.filters import FILTERS
 from k2alert.judge.grammar import FUNCTIONS
 from k2alert.template import TEMPLATE_NAMES
+from scripts import commands_page
 from scripts.metrics_page import page
 
 ROOT = Path(__file__).parents[1]
@@ -71,6 +72,15 @@ def test_every_module_says_what_it_is_for(path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------ the other pages
+
+
+def test_every_command_is_on_its_page_as_it_explains_itself() -> None:
+    assert doc("commands.md") == commands_page.page(), "run `make docs`"
+
+
+def test_every_environment_variable_is_explained() -> None:
+    read = {name for path in PACKAGE.rglob("*.py") for name in re.findall(r"\bK2ALERT_[A-Z]+\b", path.read_text())}
+    assert {name for name in read if f"`{name}`" not in doc("commands.md")} == set()
 
 
 def test_the_page_of_metrics_is_up_to_date() -> None:

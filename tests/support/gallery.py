@@ -258,7 +258,7 @@ def take_screenshots(folder: Path) -> None:
         for scheme in ("light", "dark"):
             page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
             for path in sorted(folder.glob("*.html")):
-                page.goto(path.as_uri())
+                page.goto(path.resolve().as_uri())
                 page.screenshot(path=str(path.with_suffix(f".{scheme}.png")), full_page=True)
         browser.close()
 

@@ -17,6 +17,7 @@ from k2alert.notify import slack
 from k2alert.notify.message import Item, compose
 from k2alert.telling import value_text
 from tests.support.notified import World, run
+from tests.support.pages import fenced
 from tests.support.slack import all_blocks, texts_of
 
 ROOT = Path(__file__).parents[1]
@@ -27,14 +28,10 @@ PAGES = [
 ]
 
 
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-
-
 @pytest.fixture
 def configured(tmp_path: Path) -> Path:
     """A folder as the README leaves one: its configuration and the shipped rules."""
-    (tmp_path / "k2alert.yml").write_text(blocks(README, "yaml")[0])
+    (tmp_path / "k2alert.yml").write_text(fenced(README, "yaml")[0])
     shutil.copytree(ROOT / "rules", tmp_path / "rules")
     return tmp_path / "k2alert.yml"
 
@@ -48,7 +45,7 @@ def test_the_configuration_has_nothing_wrong(configured: Path) -> None:
 
 
 def test_the_configuration_has_no_secret_in_it() -> None:
-    for source in yaml.safe_load(blocks(README, "yaml")[0])["sources"]:
+    for source in yaml.safe_load(fenced(README, "yaml")[0])["sources"]:
         assert source["token"].startswith("$")
 
 
@@ -104,7 +101,7 @@ def test_the_example_is_what_slack_is_sent() -> None:
     payload = slack.build(compose(due, [item(alert)], now=world.now))
     said = [text["text"].replace("*\n", ": ") for block in all_blocks(payload) for text in texts_of(block)]
     seen = re.sub(r"<[^|>]+\|([^>]+)>", r"\1", "\n".join(said)).replace("*", "").replace("&lt;", "<")
-    assert seen == blocks(README, "text")[0].rstrip("\n")
+    assert seen == fenced(README, "text")[0].rstrip("\n")
 
 
 # --------------------------------------------------------------------------------- commands and links

@@ -1,14 +1,9 @@
 """Alertmanagers: a real one receives and resolves, and stand-ins answer as no real one would."""
 
-import asyncio
-import shutil
-import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -20,12 +15,11 @@ from k2alert.notify import alertmanager
 from k2alert.notify.message import compose, shown
 from k2alert.notify.push import pushes, remembered
 from k2alert.notify.route import Integration, Receiver, Route
+from tests.support.alertmanager import alerts_of, needs_alertmanager, real_alertmanager
 from tests.support.notified import HOUR, MINUTE, T0, alert, ended, item
 from tests.support.posts import PASSWORD, Posts, taking_posts
 from tests.support.wires import a_wire
 from tests.test_notify_text import HOSTILE
-
-PROGRAM = shutil.which("prometheus-alertmanager")
 
 
 @pytest.fixture
@@ -119,48 +113,7 @@ def test_an_alertmanager_without_a_url_is_refused() -> None:
 # ------------------------------------------------------------------------------------------ a real one
 
 
-@asynccontextmanager
-async def real_alertmanager(folder: Path) -> AsyncIterator[str]:
-    """Debian's Alertmanager on loopback; its address."""
-    config = folder / "alertmanager.yml"
-    config.write_text("route: {receiver: none}\nreceivers: [{name: none}]\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    assert PROGRAM is not None
-    process = await asyncio.create_subprocess_exec(
-        PROGRAM,
-        *(f"--config.file={config}", f"--storage.path={folder}", "--cluster.listen-address="),
-        f"--web.listen-address=127.0.0.1:{port}",
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def alerts_of(session: aiohttp.ClientSession, url: str) -> list[dict[str, Any]]:
-    async with session.get(f"{url}/api/v2/alerts") as answer:
-        found: list[dict[str, Any]] = await answer.json()
-        return found
-
-
-async def until_ready(session: aiohttp.ClientSession, url: str) -> None:
-    for _ in range(200):
-        try:
-            async with session.get(f"{url}/-/ready") as answer:
-                if answer.status == 200:
-                    return
-        except aiohttp.ClientError:
-            pass
-        await asyncio.sleep(0.1)
-    pytest.fail("the Alertmanager did not start")
-
-
-@pytest.mark.skipif(PROGRAM is None, reason="needs prometheus-alertmanager")
+@needs_alertmanager
 async def test_a_real_alertmanager_receives_and_resolves(tmp_path: Path, session: aiohttp.ClientSession) -> None:
     now = datetime.now(UTC)
     red = alert(at=now - HOUR)
@@ -169,8 +122,6 @@ async def test_a_real_alertmanager_receives_and_resolves(tmp_path: Path, session
         for number, (name, text) in enumerate(HOSTILE.items())
     ]
     async with real_alertmanager(tmp_path) as url:
-        await until_ready(session, url)
-
         assert await push(settings(url), session, red, *hostile, now=now) == Sent()
         found = await alerts_of(session, url)
         assert len(found) == 1 + len(hostile)

@@ -14,6 +14,8 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import chain
+from operator import is_
 
 from k2alert.alert.lifecycle import AlertId, Step, rests, step, step_some, stepping
 from k2alert.config.model import Config
@@ -43,7 +45,7 @@ from k2alert.notify.plan import Due, due
 from k2alert.notify.push import PushState
 from k2alert.notify.unreached import Who
 from k2alert.pauses import Pausing
-from k2alert.stale import is_complete, stale_findings
+from k2alert.stale import current_ones, needed, stale_findings
 from k2alert.times import to_ms
 from k2alert.undelivered import undelivered_findings
 from k2alert.universe import ProjectId, Target, Universe, alert_labels
@@ -112,7 +114,7 @@ def planning(scene: Scene, kept: Kept, *, now: datetime) -> Pausing[Plan]:
     """The same as `plan`, of a scene on the kept board; judges and moves only what can have changed since."""
     changed, same_targets = yield from _judge_anew(scene, kept, now)
     built_in = tuple(_built_in(scene, now))
-    findings = (*(finding for rule in kept.rules for finding in rule.findings), *built_in)
+    findings = (*chain.from_iterable(rule.findings for rule in kept.rules), *built_in)
     moving = _moving(scene.alerts, kept, changed) if same_targets else None
     after = None if moving is None else step_some(scene.alerts, [*moving, *built_in], now=now)
     if after is None:
@@ -140,18 +142,21 @@ def _judge_anew(scene: Scene, kept: Kept, now: datetime) -> Pausing[tuple[set[tu
     """Judges what must be; the places of findings that are others now, and whether all have the targets they had."""
     at = to_ms(now)
     mark = kept.begin(at)
-    complete = {look_back: _complete(scene, look_back, now) for look_back in {r.look_back for r in scene.config.rules}}
-    changed: set[tuple[int, int]] = set()
+    complete = _complete(scene, {rule.look_back for rule in scene.config.rules}, now)
+    todo: list[tuple[int, int]] = []
     same_targets = True
     for number, rule in enumerate(kept.rules):
         targets = _targets(scene, rule.rule, now)
         same_targets &= not rule.turn_to(targets if isinstance(targets, tuple) else tuple(targets))
-        covered = complete[rule.rule.look_back]
-        for place in rule.open_places(kept.board, mark, covered, at):
-            yield
-            finding = judge_target(scene, rule.rule, rule.targets[place], covered, at)
-            if rule.put(place, finding, kept.board, at):
-                changed.add((number, place))
+        todo += [(place, number) for place in rule.open_places(kept.board, mark, complete[rule.rule.look_back], at)]
+        yield
+    changed: set[tuple[int, int]] = set()
+    for place, number in sorted(todo):  # mostly one project after the other: a processor likes its facts to be at hand
+        yield
+        rule = kept.rules[number]
+        finding = judge_target(scene, rule.rule, rule.targets[place], complete[rule.rule.look_back], at)
+        if rule.put(place, finding, kept.board, at):
+            changed.add((number, place))
     return changed, same_targets
 
 
@@ -160,11 +165,12 @@ def _moving(alerts: Mapping[AlertId, Alert], kept: Kept, changed: set[tuple[int,
     if len(alerts) != len(kept.alerts):
         return None
     others = list(kept.restless)
-    for (identity, alert), (was, before) in zip(alerts.items(), kept.alerts.items(), strict=True):
-        if alert is not before:
-            if identity != was:
-                return None
-            others.append(identity)
+    if not all(map(is_, alerts.values(), kept.alerts.values())):  # some were forgotten meanwhile
+        for (identity, alert), (was, before) in zip(alerts.items(), kept.alerts.items(), strict=True):
+            if alert is not before:
+                if identity != was:
+                    return None
+                others.append(identity)
     places = [kept.place_of(identity) for identity in others if identity[0] not in BUILT_IN]
     if None in places:
         return None
@@ -192,7 +198,7 @@ def hushes_of(scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -
 def _judge_all(scene: Scene, *, now: datetime) -> Iterator[Finding]:
     """Every rule's findings, in the order of the files."""
     at = to_ms(now)
-    complete = {look_back: _complete(scene, look_back, now) for look_back in {r.look_back for r in scene.config.rules}}
+    complete = _complete(scene, {rule.look_back for rule in scene.config.rules}, now)
     for rule in scene.config.rules:
         for target in _targets(scene, rule, now):
             yield judge_target(scene, rule, target, complete[rule.look_back], at)
@@ -200,7 +206,8 @@ def _judge_all(scene: Scene, *, now: datetime) -> Iterator[Finding]:
 
 def judge_one(scene: Scene, rule: Rule, target: Target, *, now: datetime) -> Finding:
     """One rule judged for one label set, as the cycle does it."""
-    return judge_target(scene, rule, target, _complete(scene, rule.look_back, now), to_ms(now))
+    complete = _complete(scene, [rule.look_back], now)[rule.look_back]
+    return judge_target(scene, rule, target, complete, to_ms(now))
 
 
 def targets_of(scene: Scene, rule: Rule, *, now: datetime) -> tuple[Target, ...]:
@@ -231,14 +238,16 @@ def judge_target(scene: Scene, rule: Rule, target: Target, complete: frozenset[P
         )
 
 
-def _complete(scene: Scene, look_back: timedelta, now: datetime) -> frozenset[ProjectId]:
-    """The projects whose data is complete enough to be judged over the look-back."""
-    sources = {source.name: source for source in scene.config.sources}
-    return frozenset(
-        (project.source, project.path)
-        for project in scene.projects
-        if project.source in sources and is_complete(project, sources[project.source], look_back, now=now)
-    )
+def _complete(scene: Scene, look_backs: Iterable[timedelta], now: datetime) -> dict[timedelta, frozenset[ProjectId]]:
+    """The projects whose data is complete enough to be judged, over each of the look-backs."""
+    found: dict[timedelta, set[ProjectId]] = {look_back: set() for look_back in look_backs}
+    for source in scene.config.sources:
+        known = [project for project in scene.projects if project.source == source.name]
+        covered = [(since, (project.source, project.path)) for project, since in current_ones(known, source, now=now)]
+        for look_back, complete in found.items():
+            limit = now - needed(source, look_back)
+            complete.update([project for since, project in covered if since <= limit])
+    return {look_back: frozenset(complete) for look_back, complete in found.items()}
 
 
 def _targets(scene: Scene, rule: Rule, now: datetime) -> Iterable[Target]:

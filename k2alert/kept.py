@@ -70,7 +70,7 @@ class KeptRule:
                 found.add(place)
         found.update(self._turned(complete))
         self._complete = complete
-        return sorted(found)
+        return list(found)
 
     def _changed(self, board: Board, mark: int) -> Iterable[Labels]:
         for kind in self.kinds:
@@ -79,8 +79,8 @@ class KeptRule:
 
     def _turned(self, complete: frozenset[ProjectId]) -> Iterator[int]:
         """The targets whose projects have become complete, or are not any more."""
-        others = complete ^ self._complete
-        if others:
+        if complete != self._complete:
+            others = complete ^ self._complete
             for place, target in enumerate(self.targets):
                 if not others.isdisjoint(target.members):
                     yield place
@@ -99,13 +99,15 @@ class KeptRule:
     def _steady_until(self, finding: Finding, board: Board, at: int) -> int:
         if finding.truth is Truth.UNKNOWN:
             return at if finding.error else _NEVER  # until its projects are complete
-        until = at if self.reads is None else _NEVER
-        for metric, window, offset in self.reads or ():
-            then = at - offset
-            steady = board.steady_until(self.rule.selection, metric, finding.identity, window, then)
-            if steady <= then:
+        if self.reads is None:
+            return at
+        until = _NEVER
+        for metric, window, offset in self.reads:
+            steady = board.steady_until(self.rule.selection, metric, finding.identity, window, at - offset) + offset
+            if steady <= at:
                 return at
-            until = min(until, steady + offset)
+            if steady < until:
+                until = steady
         return until
 
 

@@ -16,7 +16,17 @@ from k2alert.model import STALE_ALERT, Finding, Project, ProjectState, Rule, Sel
 from k2alert.template import compile_template
 from k2alert.times import format_duration
 
-__all__ = ["by_our_clock", "is_complete", "is_current", "is_stale", "stale_findings", "stale_words", "state_of"]
+__all__ = [
+    "by_our_clock",
+    "current_ones",
+    "is_complete",
+    "is_current",
+    "is_stale",
+    "needed",
+    "stale_findings",
+    "stale_words",
+    "state_of",
+]
 
 # A machine that slept wakes up with everything stale; it has this long to look before anyone is told.
 _AWAKE = timedelta(minutes=1)
@@ -32,15 +42,29 @@ _CLOCKS_APART = timedelta(minutes=5)
 
 def is_complete(project: Project, source: SourceSettings, look_back: timedelta, *, now: datetime) -> bool:
     """Whether what is recorded of the project covers the look-back (or `backfill`, where shorter) up to now."""
-    if project.covered_since is None or not is_current(project, source, now=now):
-        return False
-    needed = look_back if source.backfill is None else min(look_back, source.backfill)
-    return project.covered_since <= now - needed
+    return any(since <= now - needed(source, look_back) for _, since in current_ones([project], source, now=now))
+
+
+def needed(source: SourceSettings, look_back: timedelta) -> timedelta:
+    """How much history a look-back needs of the source."""
+    return look_back if source.backfill is None else min(look_back, source.backfill)
+
+
+def current_ones(
+    projects: Iterable[Project], source: SourceSettings, *, now: datetime
+) -> list[tuple[Project, datetime]]:
+    """The projects of the source that were read to the end lately, each with since when all of it is recorded."""
+    oldest = now - source.max_staleness
+    return [
+        (project, project.covered_since)
+        for project in projects
+        if project.covered_since is not None and project.complete_at is not None and project.complete_at >= oldest
+    ]
 
 
 def is_current(project: Project, source: SourceSettings, *, now: datetime) -> bool:
     """Whether the project was read to the end lately; if not, its numbers are not shown, least of all as zero."""
-    return project.complete_at is not None and now - project.complete_at <= source.max_staleness
+    return project.complete_at is not None and project.complete_at >= now - source.max_staleness
 
 
 def by_our_clock(project: Project, *, now: datetime) -> Project:

@@ -159,19 +159,19 @@ class Series:
         """
         if at < self._settled:
             return at
-        finished = self.line.finished
-        high = bisect_right(finished, at)
-        until = finished[high] if high < len(finished) else NEVER
+        finished, span = self.line.finished, self.counted(window, at)
+        until = finished[span.high] if span.high < len(finished) else NEVER
         if window.length is not None:
             length = window.length // _MILLISECOND
-            low = bisect_right(finished, at - length, 0, high)
-            if low < high:
-                until = min(until, finished[low] + length)
+            if span.low < span.high:
+                until = min(until, finished[span.low] + length)
             if self._past:  # none of them counts, but each was executed
                 place = bisect_right(self._past, at - length, key=lambda row: row.finished)
                 if place < len(self._past):
                     until = min(until, self._past[place].finished + length)
-        return min([until, *(entry.created for entry in self.opens.values() if entry.created > at)])
+        if self.opens:
+            until = min([until, *(entry.created for entry in self.opens.values() if entry.created > at)])
+        return until
 
     def moments(self) -> Iterator[int]:
         """The instants at which what counts changes, in no order: where a row finished, or was superseded."""

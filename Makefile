@@ -19,8 +19,8 @@ COMPILE = $(COMPILE_GROUP) --all-extras pyproject.toml
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help install demo test check unit integration e2e flaky coverage performance dist setup fmt lint types imports \
-	rules docs soak fuzz gallery bench image lock clean
+.PHONY: help install demo test check unit integration e2e flaky coverage performance audit dist setup fmt lint \
+	types imports rules docs soak fuzz gallery bench image lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -40,7 +40,7 @@ check: setup ## all that CI checks: format, lint, types, imports, rules; then th
 	K2ALERT_NO_SKIP=1 $(PYTEST)
 
 # What follows writes reports to ./reports, for the pipelines in .gitlab-ci.yml and .github/workflows.
-part = $(subst /,-of-,$(PART))
+part = $(subst /,-of-,$(PART))$(PY:%=-python-%)
 files = $$(.venv/bin/python -m scripts.split $@ $(PART))
 MEASURED = COVERAGE_FILE=$(REPORTS)/.coverage.$@-$(part) $(PYTEST) --cov=k2alert --cov-report=
 TOLD = --junitxml $(REPORTS)/$@-$(part).xml
@@ -91,8 +91,14 @@ rules: setup ## the shipped rules, and their tests
 	.venv/bin/k2alert check --strict rules/*.yml
 	.venv/bin/k2alert test rules/tests
 
+audit: setup .venv-audit/.done ## bandit, the bill of materials in ./reports, and advisories against what is locked
+	@mkdir -p $(REPORTS)
+	.venv-audit/bin/bandit --quiet --configfile pyproject.toml --recursive k2alert
+	.venv/bin/python -m scripts.sbom > $(REPORTS)/sbom.cdx.json
+	.venv-audit/bin/python scripts/audit.py $(REPORTS)/sbom.cdx.json
+
 dist: setup ## wheel and sdist in ./dist, the same bytes from the same commit
-	rm -rf dist
+	rm -f dist/k2alert-*
 	SOURCE_DATE_EPOCH=1577836800 .venv/bin/hatchling build -d dist
 
 docs: setup ## write the generated pages of the docs, and the dashboard, anew
@@ -102,6 +108,8 @@ docs: setup ## write the generated pages of the docs, and the dashboard, anew
 	mv docs/checks.md.new docs/checks.md
 	.venv/bin/python -m scripts.commands_page > docs/commands.md.new
 	mv docs/commands.md.new docs/commands.md
+	.venv/bin/python -m scripts.licences_page > docs/licences.md.new
+	mv docs/licences.md.new docs/licences.md
 	.venv/bin/python -m scripts.dashboard > deploy/grafana/dashboards/k2alert.json.new
 	mv deploy/grafana/dashboards/k2alert.json.new deploy/grafana/dashboards/k2alert.json
 
@@ -149,3 +157,8 @@ clean: ## remove the environment and the caches
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@ .venv/.runtime
+
+.venv-audit/.done: requirements-audit.lock | .venv/bin/python
+	.venv/bin/python -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-audit.lock
+	@touch $@

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 
 from k2alert.model import HookEvent
 from k2alert.record import NotLeader, Store, open_store
+from k2alert.record.connection import Connection
 from k2alert.record.lease import Holding
+from k2alert.record.postgres import PostgresEngine
 from k2alert.record.postgres_lease import MOST_IDLE, PostgresLease, now_awake_or_asleep
 from k2alert.record.postgres_line import Server
 from tests.support.looks import at, finished_run
@@ -78,36 +81,83 @@ async def leads(lease: object) -> None:
 # ------------------------------------------------------------------------------------- what is known of it
 
 
-def test_a_reign_ends_by_itself() -> None:
-    now = [100.0]
-    holding = Holding(lambda: now[0])
-    assert holding.epoch == 0
-    holding.extend(7, 102.5)
-    assert holding.epoch == 7
-    now[0] = 102.5
-    assert holding.epoch == 0
-    assert holding.reign == 7
+class Watch:
+    """A clock in the test's hands, and what is known of a lease by it."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.holding = Holding(lambda: self.now)
+
+    async def begin(self, epoch: int) -> None:
+        self.holding.extend(epoch, self.now + 2.5)
+        await self.holding.changed()
+
+
+async def test_a_reign_is_in_force_once_it_was_told_and_ends_by_itself() -> None:
+    watch = Watch()
+    assert watch.holding.epoch == 0
+    watch.holding.extend(7, 102.5)
+    assert watch.holding.epoch == 0
+    await watch.holding.changed()
+    assert watch.holding.epoch == 7
+    watch.now = 102.5
+    assert watch.holding.epoch == 0
+    assert watch.holding.reign == 7
 
 
 async def test_whoever_waits_hears_that_a_reign_began_and_ended() -> None:
-    now = [100.0]
-    holding = Holding(lambda: now[0])
-    heard = asyncio.ensure_future(holding.changed())
+    watch = Watch()
+    heard = asyncio.ensure_future(watch.holding.changed())
     await asyncio.sleep(0)
-    holding.look()
-    await asyncio.sleep(0)
-    assert not heard.done()
-    holding.extend(1, 102.5)
-    await heard
-    heard = asyncio.ensure_future(holding.changed())
-    await asyncio.sleep(0)
-    holding.extend(1, 103.0)
+    watch.holding.look()
     await asyncio.sleep(0)
     assert not heard.done()
-    now[0] = 103.0
-    holding.look()
+    watch.holding.extend(1, 102.5)
     await heard
-    assert holding.epoch == 0
+    heard = asyncio.ensure_future(watch.holding.changed())
+    await asyncio.sleep(0)
+    watch.holding.extend(1, 103.0)
+    await asyncio.sleep(0)
+    assert not heard.done()
+    watch.now = 103.0
+    watch.holding.look()
+    await heard
+    assert watch.holding.epoch == 0
+
+
+async def test_a_reign_that_was_lost_and_won_while_nobody_looked_is_told_as_lost_first() -> None:
+    watch = Watch()
+    await watch.begin(1)
+    watch.now += 60
+    watch.holding.lose()
+    watch.holding.extend(3, watch.now + 2.5)
+    assert watch.holding.epoch == 0
+    await watch.holding.changed()
+    assert watch.holding.epoch == 0
+    await watch.holding.changed()
+    assert watch.holding.epoch == 3
+
+
+async def test_a_wait_that_is_broken_off_tells_nothing() -> None:
+    watch = Watch()
+    waiting = asyncio.ensure_future(watch.holding.changed())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await watch.begin(1)
+    assert watch.holding.epoch == 1
+
+
+async def test_a_reign_that_was_disowned_is_not_extended_by_what_was_on_its_way() -> None:
+    watch = Watch()
+    await watch.begin(1)
+    watch.holding.disown(1)
+    watch.holding.extend(1, 200.0)
+    await watch.holding.changed()
+    assert watch.holding.epoch == 0
+    assert watch.holding.reign == 0
+    await watch.begin(2)
+    assert watch.holding.epoch == 2
 
 
 # --------------------------------------------------------------------------------------------- one leads
@@ -184,9 +234,11 @@ async def test_a_late_epoch_writes_nothing_whatever_it_believes(
     with pytest.raises(NotLeader):
         await store.save([finished_run("1", 1)])
     assert await store.totals() == []
+    await leads(lease)
+    assert not lease.holds()
     idle[0] = 0.0
-    while lease.epoch != 3:
-        await leads(lease)
+    await leads(lease)
+    assert lease.epoch == 3
 
 
 async def test_an_ended_lease_of_ones_own_is_no_right_to_write(
@@ -199,12 +251,50 @@ async def test_an_ended_lease_of_ones_own_is_no_right_to_write(
     await say(postgres, url, "UPDATE leases SET expires_at = 1")
     with pytest.raises(NotLeader):
         await stores[0].save([finished_run("1", 1)])
+    await leads(lease)
     idle[0] = 0.0
-    async with asyncio.timeout(PATIENCE):
-        while await say(postgres, url, "SELECT expires_at FROM leases") == ["1"]:
-            await asyncio.sleep(0.05)
+    await leads(lease)
+    assert lease.epoch == 2
     await stores[0].save([finished_run("1", 1)])
-    assert lease.epoch == 1
+
+
+async def test_a_reign_that_was_disowned_by_mistake_is_given_back_and_another_begins(
+    stores: tuple[Store, Store], url: str
+) -> None:
+    lease = PostgresLease(Server(url), "one", at_work)
+    await leads(lease)
+    lease.disown(1)
+    await leads(lease)
+    assert not lease.holds()
+    await leads(lease)
+    assert lease.epoch == 2
+    await lease.release()
+
+
+async def test_what_waits_for_its_turn_is_not_done_in_a_later_reign(url: str, stores: tuple[Store, Store]) -> None:
+    engine = PostgresEngine(url)
+    lease = engine.campaign("one", at_work)
+    await leads(lease)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold_up(con: Connection) -> None:
+        begun.set()
+        go_on.wait(PATIENCE)
+
+    first = asyncio.ensure_future(engine.write(hold_up, by_all=True))
+    await asyncio.to_thread(begun.wait, PATIENCE)
+    late = asyncio.ensure_future(engine.write(hold_up))
+    await asyncio.sleep(0)
+    lease.disown(1)  # type: ignore[attr-defined]
+    await leads(lease)
+    await leads(lease)
+    assert lease.epoch == 2
+    go_on.set()
+    await first
+    with pytest.raises(NotLeader):
+        await late
+    assert lease.holds()
+    await engine.close()
 
 
 async def test_whose_event_loop_hangs_is_replaced(stores: tuple[Store, Store]) -> None:

@@ -5,6 +5,7 @@ How a lease is taken and kept is in `postgres_lease.py`; where a store has one p
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,11 +21,17 @@ _NONE = _Reign(0, 0.0)
 
 
 class Holding:
-    """What is known of the lease. A reign ends by itself, unless somebody extends it."""
+    """What is known of the lease. A reign ends by itself, unless somebody extends it.
+
+    A reign is in force only between two returns of `changed()`. So one that ended and another that began are never
+    taken for one by somebody who was stopped meanwhile: what was begun in the first is refused in the second.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self._lock = threading.Lock()
         self._reign = _NONE
+        self._disowned = 0
         self._told = 0
         self._listener: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
         self.leader = ""
@@ -36,23 +43,37 @@ class Holding:
 
     @property
     def epoch(self) -> int:
-        """The number of the present reign, 0 where there is none."""
+        """The number of the reign in force, 0 where there is none."""
+        return self._told if self._live() == self._told else 0
+
+    def _live(self) -> int:
         reign = self._reign
         return reign.epoch if self._clock() < reign.until else 0
 
     def extend(self, epoch: int, until: float) -> None:
         """This replica leads until then, by the clock."""
-        self._reign = _Reign(epoch, until)
+        with self._lock:
+            if epoch > self._disowned:
+                self._reign = _Reign(epoch, until)
         self.look()
 
     def lose(self) -> None:
         """This replica leads no more."""
-        self._reign = _NONE
+        with self._lock:
+            self._reign = _NONE
+        self.look()
+
+    def disown(self, epoch: int) -> None:
+        """This reign is over, whatever is still on its way to extend it."""
+        with self._lock:
+            self._disowned = max(self._disowned, epoch)
+            if self._reign.epoch <= self._disowned:
+                self._reign = _NONE
         self.look()
 
     def look(self) -> None:
         """Wakes whoever waits for a change, if there was one. To be called again and again: a reign ends by itself."""
-        if self._listener is not None and self.epoch != self._told:
+        if self._listener is not None and self._live() != self._told:
             loop, event = self._listener
             try:
                 loop.call_soon_threadsafe(event.set)
@@ -60,13 +81,13 @@ class Holding:
                 self._listener = None
 
     async def changed(self) -> None:
-        """Returns when the epoch is another than when this last returned."""
+        """Returns when the reign in force is over; the next time when another is there, which is in force from then."""
         event = asyncio.Event()
         self._listener = (asyncio.get_running_loop(), event)
-        while self.epoch == self._told:
+        while (live := self._live()) == self._told:
             await event.wait()
             event.clear()
-        self._told = self.epoch
+        self._told = 0 if self._told else live
 
 
 class SoleLease:
@@ -79,8 +100,8 @@ class SoleLease:
 
     @property
     def epoch(self) -> int:
-        """See `Lease`."""
-        return self._holding.epoch
+        """See `Lease`. It leads from the start, for there is nobody to wait for."""
+        return self._holding.reign
 
     @property
     def leader(self) -> str:

@@ -152,12 +152,16 @@ class PostgresEngine(PostgresOnlooker):
     ) -> T:
         """See `Engine`."""
 
+        lease = self._lease
+        epoch = (
+            lease.epoch if lease is not None else 0
+        )  # as of now: what waits for its turn may not be of a later reign
+
         def write() -> T:
-            lease = self._lease
             with telling(self._server):
                 con = self._writing.begin(_WRITE)
                 try:
-                    number = self._number(con, None if by_all else lease)
+                    number = self._number(con, None if by_all else lease, epoch)
                     done = work(self._writing.adapt(con), *args)
                     if lease is not None:
                         tell_others(self._writing.adapt(con), done, topic)
@@ -168,13 +172,13 @@ class PostgresEngine(PostgresOnlooker):
 
         return await self._writing.call(write)
 
-    def _number(self, con: asyncpg.Connection, lease: PostgresLease | None) -> str:
+    def _number(self, con: asyncpg.Connection, lease: PostgresLease | None, epoch: int) -> str:
         """In the writing thread: the transaction's number, where it may be done."""
         if lease is None:
             return str(self._writing.wait(con.fetchval("SELECT pg_current_xact_id()::text")))
-        epoch = lease.epoch
         number = epoch and self._writing.wait(con.fetchval(_CHECK, LEASE, lease.holder, epoch))
         if not number:
+            lease.disown(epoch)
             raise NotLeader(self._server.line("this replica does not lead"))
         return str(number)
 

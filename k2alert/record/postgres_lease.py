@@ -87,6 +87,10 @@ class PostgresLease:
         """See `Lease`."""
         return self._holding.epoch > 0
 
+    def disown(self, epoch: int) -> None:
+        """The database says that this reign is over; another one may begin."""
+        self._holding.disown(epoch)
+
     async def changed(self) -> None:
         """See `Lease`."""
         await self._holding.changed()
@@ -140,7 +144,7 @@ class PostgresLease:
             with suppress(asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError):
                 await self._once(con)
             self._told = None
-            await self._pause(RENEW_EVERY if self.holds() else TRY_EVERY)
+            await self._pause(RENEW_EVERY if self._holding.reign else TRY_EVERY)
         reign = self._holding.reign
         self._holding.lose()
         if reign:
@@ -163,7 +167,9 @@ class PostgresLease:
 
     async def _try(self, con: asyncpg.Connection) -> Any:
         row = await self._ask(con, "now_and_lease", _ms(TTL), LEASE)
-        if row is not None and row["held"]:
+        if row is not None and row["held"] and row["holder"] == self.holder:
+            await self._ask(con, "release_lease", LEASE, self.holder, row["epoch"])  # a reign that was disowned
+        elif row is not None and row["held"]:
             self._holding.leader = row["holder"].rpartition(" ")[0]
             return None
         self._holding.leader = ""

@@ -2,7 +2,7 @@
 
 -- name: now_and_lease
 -- Who holds the lease, if anybody does: an end further ahead than any lease lasts is one from before the clock was set.
-SELECT holder, expires_at BETWEEN clock.now AND clock.now + 2 * ? AS held
+SELECT holder, epoch, expires_at BETWEEN clock.now AND clock.now + 2 * ? AS held
 FROM leases, (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now) AS clock
 WHERE name = ?;
 

@@ -91,7 +91,11 @@ class Lease(Protocol):
         ...
 
     async def changed(self) -> None:
-        """Returns when the `epoch` is another than when this last returned (at first: than 0). For one task."""
+        """Returns when this replica leads; called again, when it does no more; and so on in turns, for one task.
+
+        A reign is in force from the return that tells of it. So one that was lost and won again while nobody looked is
+        told as lost first, and what was begun before is refused until then.
+        """
         ...
 
     async def release(self) -> None:

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 
-from k2alert.record import NotLeader, StoreError, open_store
+from k2alert.record import Lease, NotLeader, StoreError, open_store
 from k2alert.record.connection import Connection
 from k2alert.record.postgres import PostgresEngine
 from k2alert.record.statements import QUERIES
@@ -30,6 +30,12 @@ def stop_within(con: Connection) -> None:
     time.sleep(1)  # it takes a moment until every thread has stopped
 
 
+async def tell(lease: Lease) -> None:
+    while True:
+        await lease.changed()
+        say(f"leads {lease.epoch}" if lease.holds() else "follows")
+
+
 async def main(url: str, name: str, where: str = "") -> None:
     if where == "within":
         engine = PostgresEngine(url)
@@ -44,11 +50,9 @@ async def main(url: str, name: str, where: str = "") -> None:
     store = open_store(url)
     lease = store.campaign(name, lambda: 0.0)
     ended = asyncio.ensure_future(asyncio.to_thread(sys.stdin.read))
-    told, number = 0, 0
+    changes = asyncio.ensure_future(tell(lease))
+    number = 0
     while not ended.done():
-        if lease.epoch != told:
-            told = lease.epoch
-            say(f"leads {told}" if told else "follows")
         try:
             await store.save([finished_run(f"{name}{number}", 1 + number / 100)])
             say(f"saved {number}")
@@ -58,6 +62,7 @@ async def main(url: str, name: str, where: str = "") -> None:
         except StoreError as error:
             say(f"failed {type(error).__name__}")
         await asyncio.sleep(0.05)
+    changes.cancel()
     await lease.release()
     say("released")
     await store.close()

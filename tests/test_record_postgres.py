@@ -177,6 +177,19 @@ async def test_a_looker_on_sees_what_another_writes_and_changes_nothing(url: str
     await onlooker.close()
 
 
+async def test_a_role_that_may_only_select_may_look_on(postgres: PostgresServer, url: str) -> None:
+    store = open_store(url)
+    saved = await store.save([finished_run("1", 10)])
+    await store.close()
+    postgres.say("CREATE ROLE looker LOGIN PASSWORD 'looker'")
+    postgres.say("GRANT SELECT ON ALL TABLES IN SCHEMA public TO looker", name_of(url))
+    onlooker = look_into_store(url.replace("k2:correct%20horse", "looker:looker"))
+    assert [entry async for batch in onlooker.entries(Kind.RUN) for entry in batch] == news(saved)
+    await onlooker.close()
+    postgres.say("DROP OWNED BY looker", name_of(url))
+    postgres.say("DROP ROLE looker")
+
+
 def test_a_database_without_a_store_cannot_be_looked_into(url: str) -> None:
     with pytest.raises(StoreError, match="not a store of k2alert's"):
         look_into_store(url)

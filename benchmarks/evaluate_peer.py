@@ -11,15 +11,12 @@ the history's end.
 
 import argparse
 import json
-import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from http.client import HTTPConnection
 from itertools import accumulate
 from pathlib import Path
 from statistics import median
@@ -28,6 +25,7 @@ from urllib.parse import urlencode
 
 from evaluate import DAY_MS, DAYS, NOW, SUCCESS, make_entries
 from evaluate import measure as measure_k2alert
+from peer import Peer, free_port, running
 
 from k2alert.model import RESULTS, Entry
 from k2alert.times import to_ms
@@ -148,93 +146,46 @@ def make_blocks(history: History, folder: Path) -> int:
 # ----------------------------------------------------------------------------------------- a running Prometheus
 
 
-class Prometheus:
-    """A Prometheus that scrapes nothing, on a free port of loopback."""
-
-    def __init__(self, pid: int, port: int) -> None:
-        self._proc = Path("/proc", str(pid))
-        self._port = port
-
-    def is_ready(self) -> bool:
-        try:
-            return self._get("/-/ready")[0] == 200
-        except ConnectionRefusedError:
-            return False
-
-    def query(self, expression: str) -> dict[str, float]:
-        """An instant query at the history's end: each project's value."""
-        status, body = self._get("/api/v1/query?" + urlencode({"query": expression, "time": END_MS // 1000}))
-        if status != 200:
-            raise SystemExit(f"Prometheus answered {status}: {body[:300]!r}")
-        return {line["metric"]["project"]: float(line["value"][1]) for line in json.loads(body)["data"]["result"]}
-
-    def cpu(self) -> float:
-        """CPU milliseconds that it has used so far."""
-        fields = (self._proc / "stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
-
-    def memory(self) -> float:
-        """MiB resident, at the most so far."""
-        status = (self._proc / "status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-    def _get(self, path: str) -> tuple[int, bytes]:
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=300)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
+def query(peer: Peer, expression: str) -> dict[str, float]:
+    """An instant query at the history's end: each project's value."""
+    status, body = peer.request("GET", "/api/v1/query?" + urlencode({"query": expression, "time": END_MS // 1000}))
+    if status != 200:
+        raise SystemExit(f"Prometheus answered {status}: {body[:300]!r}")
+    return {line["metric"]["project"]: float(line["value"][1]) for line in json.loads(body)["data"]["result"]}
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[Prometheus]:
-    """Runs Prometheus over the folder's `data` until the block ends."""
+def serve(folder: Path) -> Iterator[Peer]:
+    """Runs a Prometheus that scrapes nothing over the folder's `data` until the block ends."""
     config, port = folder / "prometheus.yml", free_port()
     config.write_text("{}\n")
     command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}", "--log.level=error"]
     limits = ["--storage.tsdb.retention.time=15d", "--query.max-samples=500000000"]
-    with subprocess.Popen([*command, *limits, f"--web.listen-address=127.0.0.1:{port}"]) as process:
-        try:
-            peer = Prometheus(process.pid, port)
-            while not peer.is_ready():
-                if process.poll() is not None:
-                    raise SystemExit(f"Prometheus ended with {process.returncode}")
-                time.sleep(0.1)
-            yield peer
-        finally:
-            process.terminate()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    with running([*command, *limits, f"--web.listen-address=127.0.0.1:{port}"], port, "/-/ready") as peer:
+        yield peer
 
 
 # ------------------------------------------------------------------------------------------------- what it comes to
 
 
-def measure_prometheus(peer: Prometheus, rounds: int) -> Cost:
+def measure_prometheus(peer: Peer, rounds: int) -> Cost:
     for expression in RULES:
-        peer.query(expression)  # once cold, as k2alert's first round is not counted either
+        query(peer, expression)  # once cold, as k2alert's first round is not counted either
     before = peer.cpu()
     walls = [[time_query(peer, expression) for expression in RULES] for _ in range(rounds)]
     cpu = (peer.cpu() - before) / rounds
     return Cost(walls=tuple(median(of_rule) for of_rule in zip(*walls, strict=True)), cpu=cpu, memory=peer.memory())
 
 
-def time_query(peer: Prometheus, expression: str) -> float:
+def time_query(peer: Peer, expression: str) -> float:
     began = time.perf_counter()
-    peer.query(expression)
+    query(peer, expression)
     return (time.perf_counter() - began) * 1000
 
 
-def compare(peer: Prometheus, history: History) -> Errors:
+def compare(peer: Peer, history: History) -> Errors:
     """Prometheus's success rates and mean durations beside the true ones."""
-    rates, minutes = peer.query(RATE), peer.query(MINUTES)
+    rates, minutes = query(peer, RATE), query(peer, MINUTES)
     off_rates, off_minutes, low, missed, false = [], [], 0, 0, 0
     for number, entries in history.items():
         project, rows = f"k2/p{number}", [entry for entry in entries if entry.finished > END_MS - DAY_MS]

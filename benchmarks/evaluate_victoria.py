@@ -11,21 +11,20 @@ older samples.
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
 
 from evaluate import measure as measure_k2alert
-from evaluate_peer import END_MS, RULES, START_MS, History, free_port, make_history, make_series
+from evaluate_peer import END_MS, RULES, START_MS, History, make_history, make_series
+from peer import Peer, free_port, running
 
 PHASE_MS = 30_000
 AT_ONCE = 500  # series in one request
@@ -40,59 +39,6 @@ class Cost:
     wall: float  # of the longest chain that vmalert reports: its group's iteration
     cpu: float
     memory: float
-
-
-class Process:
-    """A started server, and what it has used."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int) -> None:
-        self._process = process
-        self._port = port
-        self._proc = Path("/proc", str(process.pid))
-
-    def wait_until_ready(self, path: str) -> None:
-        """Returns when the path is answered with 200."""
-        while True:
-            if self._process.poll() is not None:
-                raise SystemExit(f"{self._process.args} ended with {self._process.returncode}")
-            try:
-                if self.request("GET", path)[0] == 200:
-                    return
-            except ConnectionRefusedError:
-                time.sleep(0.1)
-
-    def request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-        """The status and the body of an answer."""
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=300)
-        try:
-            connection.request(method, path, body=body)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
-
-    def cpu(self) -> float:
-        """CPU milliseconds that it has used so far."""
-        fields = (self._proc / "stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
-
-    def memory(self) -> float:
-        """MiB resident, at the most so far."""
-        status = (self._proc / "status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-
-@contextmanager
-def running(command: list[str], port: int, ready: str) -> Iterator[Process]:
-    """Runs a server until the block ends."""
-    arguments = [*command, f"-httpListenAddr=127.0.0.1:{port}", "-loggerLevel=ERROR"]
-    with subprocess.Popen(arguments) as process:
-        try:
-            server = Process(process, port)
-            server.wait_until_ready(ready)
-            yield server
-        finally:
-            process.terminate()
 
 
 class Ear(BaseHTTPRequestHandler):
@@ -125,7 +71,7 @@ def hearing() -> Iterator[str]:
         server.server_close()
 
 
-def fill(store: Process, history: History, end_ms: int) -> int:
+def fill(store: Peer, history: History, end_ms: int) -> int:
     """Imports every series, as if the history ended then; returns how many samples they are."""
     times = [end_ms - (END_MS - START_MS) + PHASE_MS + 60_000 * sample for sample in range(HISTORY)]
     samples, lines = 0, []
@@ -143,7 +89,7 @@ def fill(store: Process, history: History, end_ms: int) -> int:
     return samples
 
 
-def send(store: Process, lines: list[str]) -> None:
+def send(store: Peer, lines: list[str]) -> None:
     """Imports these lines and forgets them."""
     if lines:
         status, body = store.request("POST", "/api/v1/import", "\n".join(lines).encode())
@@ -163,18 +109,13 @@ def write_rules(folder: Path, every: int) -> Path:
 def measure_victoria(folder: Path, history: History, rounds: int, every: int) -> tuple[Cost, int, int]:
     """The cost of a round; samples imported, and alerts that were active."""
     port = free_port()
-    store_command = ["victoria-metrics", f"-storageDataPath={folder / 'data'}", f"-retentionPeriod={HUNDRED_YEARS}"]
-    with running(store_command, port, "/health") as store:
+    here = ["victoria-metrics", f"-storageDataPath={folder / 'data'}", f"-retentionPeriod={HUNDRED_YEARS}"]
+    with running([*here, *listening(port)], port, "/health") as store:
         samples = fill(store, history, int(time.time() * 1000))
         idle = idle_cpu(store, every)
         url = f"http://127.0.0.1:{port}"
         rules = write_rules(folder, every)
-        with (
-            hearing() as ear,
-            running(
-                ["vmalert", f"-rule={rules}", f"-datasource.url={url}", f"-notifier.url={ear}"], free_port(), "/health"
-            ) as judge,
-        ):
+        with hearing() as ear, judging(rules, url, ear) as judge:
             wait_for_rounds(judge, 1)  # once cold, as k2alert's first round is not counted either
             before, began = store.cpu() + judge.cpu(), iterations(judge)
             wait_for_rounds(judge, began + rounds)
@@ -186,7 +127,7 @@ def measure_victoria(folder: Path, history: History, rounds: int, every: int) ->
             return Cost(wall=seconds * 1000, cpu=cpu, memory=store.memory() + judge.memory()), samples, int(active)
 
 
-def idle_cpu(store: Process, seconds: int) -> float:
+def idle_cpu(store: Peer, seconds: int) -> float:
     """CPU milliseconds that it uses by itself in that time; a first one passes before, in which it merges parts."""
     time.sleep(seconds)
     before = store.cpu()
@@ -194,23 +135,37 @@ def idle_cpu(store: Process, seconds: int) -> float:
     return store.cpu() - before
 
 
-def figures(judge: Process) -> list[str]:
+@contextmanager
+def judging(rules: Path, url: str, ear: str) -> Iterator[Peer]:
+    """A vmalert that judges these rules over that store."""
+    port = free_port()
+    command = ["vmalert", f"-rule={rules}", f"-datasource.url={url}", f"-notifier.url={ear}"]
+    with running([*command, *listening(port)], port, "/health") as judge:
+        yield judge
+
+
+def listening(port: int) -> list[str]:
+    """What both are told of how to talk."""
+    return [f"-httpListenAddr=127.0.0.1:{port}", "-loggerLevel=ERROR"]
+
+
+def figures(judge: Peer) -> list[str]:
     """The lines of vmalert's exposition."""
     return judge.request("GET", "/metrics")[1].decode().splitlines()
 
 
-def figure(judge: Process, name: str, label: str = "") -> float:
+def figure(judge: Peer, name: str, label: str = "") -> float:
     """One value of vmalert's exposition; 0 where it is not there yet."""
     found = (line for line in figures(judge) if line.startswith(name + "{") and label in line)
     return next((float(line.rpartition(" ")[2]) for line in found), 0.0)
 
 
-def iterations(judge: Process) -> int:
+def iterations(judge: Peer) -> int:
     """How many rounds vmalert has judged."""
     return int(figure(judge, "vmalert_iteration_total"))
 
 
-def wait_for_rounds(judge: Process, rounds: int) -> None:
+def wait_for_rounds(judge: Peer, rounds: int) -> None:
     """Returns when vmalert has judged so many."""
     while iterations(judge) < rounds:
         time.sleep(0.05)

@@ -1,11 +1,11 @@
 """ConfigMaps and Secrets as the kubelet mounts them: files are links through `..data`, which is replaced as one."""
 
 import asyncio
-import shutil
 import time
 from pathlib import Path
 
 from tests.support.daemon import PATIENCE, Clock, Running, daemon, until_seen
+from tests.support.kubelet import Volume
 
 MAIN = """
 sources: []
@@ -16,34 +16,6 @@ rule_files: ["{folder}/own/*.yml"]
 RULE = """alert_rules:
   - {{name: {name}, condition: success_rate < {limit}, period: 24h, severity: info, message: m}}
 """
-
-
-class Volume:
-    """A mounted ConfigMap."""
-
-    def __init__(self, folder: Path, **files: str) -> None:
-        self._folder, self._version = folder, 0
-        folder.mkdir()
-        self.update(**files)
-
-    def update(self, **files: str) -> None:
-        """As the kubelet does it: a new folder, a link to it moved over `..data`, and a link for each name."""
-        self._version += 1
-        old, new = self._folder / f"..{self._version - 1}", self._folder / f"..{self._version}"
-        new.mkdir()
-        for name, text in files.items():
-            (new / f"{name}.yml").write_text(text)
-        link = self._folder / "..data_tmp"
-        link.symlink_to(new.name)
-        link.replace(self._folder / "..data")
-        for name in files:
-            if not (self._folder / f"{name}.yml").is_symlink():
-                (self._folder / f"{name}.yml").symlink_to(f"..data/{name}.yml")
-        for path in self._folder.glob("*.yml"):
-            if path.stem not in files:
-                path.unlink()
-        if self._version > 1:
-            shutil.rmtree(old)
 
 
 async def rules(running: Running) -> dict[str, str]:
@@ -62,32 +34,32 @@ async def until_rules(running: Running, wanted: dict[str, str]) -> None:
 
 async def test_rules_follow_a_config_map_and_a_bad_one_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "k2alert.yml").write_text(MAIN.format(folder=tmp_path))
-    own = Volume(tmp_path / "own", one=RULE.format(name="one", limit=0.9))
+    own = Volume(tmp_path / "own", {"one.yml": RULE.format(name="one", limit=0.9)})
     async with daemon(tmp_path / "k2alert.yml", Clock()) as running:
         await until_rules(running, {"one": "success_rate < 0.9"})
 
-        own.update(one=RULE.format(name="one", limit=0.8))
+        own.update({"one.yml": RULE.format(name="one", limit=0.8)})
         await until_rules(running, {"one": "success_rate < 0.8"})
 
-        own.update(one=RULE.format(name="one", limit="0.8 0.9"))
+        own.update({"one.yml": RULE.format(name="one", limit="0.8 0.9")})
         await until_seen(running, "k2alert_config_last_reload_successful 0.0")
         assert await rules(running) == {"one": "success_rate < 0.8"}
 
-        own.update(two=RULE.format(name="two", limit=0.7))
+        own.update({"two.yml": RULE.format(name="two", limit=0.7)})
         await until_rules(running, {"two": "success_rate < 0.7"})
         await until_seen(running, "k2alert_config_last_reload_successful 1.0")
 
 
 async def test_the_main_file_and_a_token_follow_theirs(tmp_path: Path) -> None:
-    main = MAIN.format(folder=tmp_path) + f"web: {{admin_token: '${{file:{tmp_path}/secrets/token.yml}}'}}\n"
-    config = Volume(tmp_path / "config", k2alert=main)
-    secrets = Volume(tmp_path / "secrets", token="first-token")
+    main = MAIN.format(folder=tmp_path) + f"web: {{admin_token: '${{file:{tmp_path}/secrets/token}}'}}\n"
+    config = Volume(tmp_path / "config", {"k2alert.yml": main})
+    secrets = Volume(tmp_path / "secrets", {"token": "first-token"})
     async with daemon(tmp_path / "config" / "k2alert.yml", Clock()) as running:
-        secrets.update(token="second-token")
+        secrets.update({"token": "second-token"})
         await until_token(running, "second-token")
         assert await reload(running, "first-token") == 401
 
-        config.update(k2alert=f"{main}alert_rules:\n{RULE.format(name='three', limit=0.6).partition(chr(10))[2]}")
+        config.update({"k2alert.yml": main + RULE.format(name="three", limit=0.6)})
         await until_rules(running, {"three": "success_rate < 0.6"})
 
 

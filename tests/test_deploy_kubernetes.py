@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import jsonschema
 import kubernetes_validate
 import pytest
@@ -147,6 +148,14 @@ def test_two_replicas_are_never_both_away_at_once(ha: tuple[Manifest, ...]) -> N
     assert (spec["replicas"], spec["strategy"]["rollingUpdate"]["maxUnavailable"]) == (2, 0)
     assert only(ha, "PodDisruptionBudget")["spec"]["minAvailable"] == 1
     assert 5432 in [port["port"] for rule in only(ha, "NetworkPolicy")["spec"]["egress"] for port in rule["ports"]]
+
+
+def test_the_command_of_the_pods_is_one_that_there_is(manifests: tuple[Manifest, ...]) -> None:
+    (container,) = only(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
+    name, *words = container["args"]
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    command.make_context(name, [*words])  # an unknown option or value is an error
 
 
 def test_k2alert_takes_the_files_of_the_config_maps(manifests: tuple[Manifest, ...], tmp_path: Path) -> None:

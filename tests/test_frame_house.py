@@ -37,7 +37,7 @@ def parts() -> set[str]:
 
 def own_files() -> list[Path]:
     """What belongs to the project: no caches, no environment, nothing that a run leaves behind."""
-    folders = ("k2alert", "tests", "scripts", "rules", "docs", "benchmarks", ".ci")
+    folders = ("k2alert", "tests", "scripts", "rules", "docs", "benchmarks", "deploy", ".ci")
     found = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
     top = [path for path in ROOT.iterdir() if path.is_file() and path.suffix in (*TRACKED, "") and path.name != ".git"]
     return [path for path in found + top if "__pycache__" not in path.parts]

@@ -21,18 +21,31 @@ NEEDED = ("buildah", "debootstrap", "unshare", "nsenter", "setpriv")
 MISSING = [name for name in NEEDED if shutil.which(name) is None] + ["root"] * (os.geteuid() != 0)
 """What is not here of what all this needs."""
 
-# What an engine does before the process begins. $1 is the root, $2 the volume's place, $3 the user, $4 the group,
-# $5 the configuration and $6 its place; the rest is the command.
+# What an engine does before the process begins. $1 is the root, $2 the user, $3 the group, $4 the number of mounts;
+# then each with what is mounted, where, and ro or rw; the rest is the command.
 _CONTAIN = """
-root=$1 volume=$2 uid=$3 gid=$4 config=$5 place=$6; shift 6
+root=$1 uid=$2 gid=$3 mounts=$4; shift 4
 mount --bind "$root" "$root"
-mount --bind "$volume" "$root/data"
-: >>"$root$place"; mount --bind "$config" "$root$place"
 mount --bind /dev "$root/dev"; mount -t proc proc "$root/proc"
-mount -o remount,bind,ro "$root"
+for ((i = 0; i < mounts; i++)); do
+    place=$root$2
+    if [ -d "$1" ]; then mkdir -p "$place"; else mkdir -p "${place%/*}"; : >>"$place"; fi
+    mount --bind "$1" "$place"; mount -o "remount,bind,$3" "$place"
+    shift 3
+done
 for shell in "$root"/usr/bin/{bash,dash}; do mount --bind /dev/null "$shell"; done
+mount -o remount,bind,ro "$root"
 exec setpriv --no-new-privs unshare --root "$root" --wd "$WORKDIR" --setgid "$gid" --setuid "$uid" -- "$@"
 """
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A file or folder of this machine, where the process sees it."""
+
+    source: Path
+    place: str
+    read_only: bool = True
 
 
 def buildah(folder: Path, *words: str) -> str:
@@ -103,24 +116,30 @@ class Container:
 
 @asynccontextmanager
 async def container(
-    image: Image, folder: Path, config: Path, *, environ: Mapping[str, str], log: Path
+    image: Image,
+    mounts: Sequence[Mount],
+    *,
+    log: Path,
+    environ: Mapping[str, str] | None = None,
+    args: Sequence[str] | None = None,
 ) -> AsyncIterator[Container]:
-    """The image's own command, as the image says, with a volume in `folder`."""
+    """The image's own command, or its entry point with other `args`; what may be written to is its user's."""
     uid, gid = image.config["User"].split(":")
-    os.chown(folder, int(uid), int(gid))
-    environ = {**image.environ, **environ}
-    places: Sequence[str] = (str(image.root), str(folder), uid, gid, str(config), environ["K2ALERT_CONFIG"])
+    environ = {**image.environ, **(environ or {})}
+    places = []
+    for mount in mounts:
+        if not mount.read_only:
+            os.chown(mount.source, int(uid), int(gid))
+        places += [str(mount.source), mount.place, "ro" if mount.read_only else "rw"]
+    command = (*image.config["Entrypoint"], *(image.config["Cmd"] if args is None else args))
+    path = environ["PATH"] + ":" + os.environ["PATH"]
     with log.open("wb") as errors:
         outer = await asyncio.create_subprocess_exec(
             *("unshare", "--mount", "--pid", "--fork", "--", "/bin/bash", "-euc", _CONTAIN, "contain"),
-            *(*places, *image.config["Entrypoint"], *image.config["Cmd"]),
+            *(str(image.root), uid, gid, str(len(mounts)), *places, *command),
             stdin=asyncio.subprocess.DEVNULL,
             stderr=errors,
-            env={
-                **environ,
-                "PATH": environ["PATH"] + ":" + os.environ["PATH"],
-                "WORKDIR": image.config["WorkingDir"],
-            },
+            env={**environ, "PATH": path, "WORKDIR": image.config["WorkingDir"]},
         )
     children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
     while not (found := children.read_text().split()):

@@ -4,9 +4,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -57,6 +58,47 @@ def rendered(folder: Path) -> tuple[Manifest, ...]:
 def only(manifests: tuple[Manifest, ...], kind: str, name: str = "k2alert") -> Manifest:
     (found,) = (one for one in manifests if (one["kind"], one["metadata"]["name"]) == (kind, name))
     return found
+
+
+@dataclass(frozen=True)
+class Pod:
+    """What a rendered Deployment runs: one container, and what is mounted."""
+
+    manifests: tuple[Manifest, ...]
+
+    @property
+    def _spec(self) -> Manifest:
+        spec: Manifest = only(self.manifests, "Deployment")["spec"]["template"]["spec"]
+        return spec
+
+    @property
+    def _container(self) -> Manifest:
+        (container,) = self._spec["containers"]
+        return cast(Manifest, container)
+
+    @property
+    def args(self) -> list[str]:
+        return list(self._container["args"])
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {one["name"]: one["value"] for one in self._container["env"]}
+
+    @property
+    def volumes(self) -> list[str]:
+        return [one["name"] for one in self._spec["volumes"]]
+
+    @property
+    def mounts(self) -> list[tuple[str, str, bool]]:
+        """Each volume, where it is, and whether it is only read."""
+        return [(one["name"], one["mountPath"], one.get("readOnly", False)) for one in self._container["volumeMounts"]]
+
+    def probe(self, name: str) -> str:
+        """The path that a probe asks."""
+        return str(self._container[name]["httpGet"]["path"])
+
+    def config_map(self, name: str) -> dict[str, str]:
+        return dict(only(self.manifests, "ConfigMap", name)["data"])
 
 
 def faults(workload: Manifest) -> list[str]:

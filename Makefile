@@ -20,7 +20,7 @@ COMPILE = $(COMPILE_GROUP) --all-extras pyproject.toml
 MAKEFLAGS += --no-print-directory
 
 .PHONY: help install demo test check unit integration e2e flaky coverage performance audit dist setup fmt lint \
-	types imports rules docs soak fuzz gallery bench image lock clean
+	types imports rules docs site soak fuzz gallery bench image lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -113,6 +113,9 @@ docs: setup ## write the generated pages of the docs, and the dashboard, anew
 	.venv/bin/python -m scripts.dashboard > deploy/grafana/dashboards/k2alert.json.new
 	mv deploy/grafana/dashboards/k2alert.json.new deploy/grafana/dashboards/k2alert.json
 
+site: setup ## the docs as HTML in ./site; a link that leads nowhere fails it
+	.venv/bin/python -m scripts.site site
+
 gallery: setup ## every kind of message as files in ./gallery, and pictures of them and of every page, to look at
 	.venv/bin/python -m tests.support.gallery gallery screenshots
 	.venv/bin/python -m tests.support.page_gallery gallery
@@ -138,7 +141,7 @@ lock: ## choose the versions of all dependencies anew (needs uv)
 	$(COMPILE_GROUP) --group pyproject.toml:audit -o requirements-audit.lock
 
 clean: ## remove the environment and the caches
-	rm -rf .venv .venv-audit dist reports .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-audit dist reports site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	@scripts/venv $(PYTHON)

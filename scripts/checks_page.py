@@ -30,7 +30,7 @@ def page() -> str:
         kind = "error" if code.error else "warning" if name in IGNORABLE else "warning, can't be ignored"
         sections.append(
             f"## `{name}`\n\n{code.means} *({kind})*\n\n```yaml\n{code.example}\n```\n\nInstead: `{code.fix}`\n"
-            if "\n" not in code.fix and ":" in code.fix.split(" ")[0]
+            if "\n" not in code.fix and (":" in code.fix.split(" ")[0] or code.fix.startswith("#"))
             else f"## `{name}`\n\n{code.means} *({kind})*\n\n```yaml\n{code.example}\n```\n\n{code.fix}\n"
         )
     return "\n".join([_HEAD, *sections])

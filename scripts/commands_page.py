@@ -19,7 +19,7 @@ where what they need (a file, the store, a running daemon) is not there. Nothing
 | `K2ALERT_CONFIG` | the main file, where `--config` is not given; then `./k2alert.yml` |
 | `K2ALERT_LISTEN` | the address the daemon listens on, before `web.listen` |
 | `K2ALERT_URL` | the running daemon that commands talk to, where `--url` is not given |
-| `K2ALERT_TOKEN` | that daemon's `web.admin_token` or `web.read_token`, where `--token-file` is not given |
+| `K2ALERT_TOKEN` | for `backtest --history`: that daemon's `web.read_token`, where `--token-file` is not given |
 
 """
 
@@ -30,7 +30,8 @@ def page() -> str:
 
 
 def _sections() -> Iterator[str]:
-    with click.Context(main, info_name="k2alert", terminal_width=100) as root:
+    settings = {**main.context_settings, "terminal_width": 100}
+    with click.Context(main, info_name="k2alert", **settings) as root:
         for name in main.list_commands(root):
             yield f"## `k2alert {name}`\n"
             yield from _helps(main.get_command(root, name), root, name)

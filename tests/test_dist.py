@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.test_frame_readme import README, blocks
+from tests.support.pages import fenced
+from tests.test_frame_readme import README
 
 ROOT = Path(__file__).parents[1]
 RULES = sorted(path.name for path in (ROOT / "rules").glob("*.yml"))
@@ -124,9 +125,9 @@ def test_the_rules_that_come_with_it_are_beside_it_and_pass(installed: Path, tmp
 
 
 def test_the_configuration_of_the_readme_is_read(installed: Path, tmp_path: Path) -> None:
-    data = yaml.safe_load(blocks(README, "yaml")[0])
+    data = yaml.safe_load(fenced(README, "yaml")[0])
     assert data["rule_files"] == ["rules/ci.yml"]
-    (tmp_path / "k2alert.yml").write_text(blocks(README, "yaml")[0])
+    (tmp_path / "k2alert.yml").write_text(fenced(README, "yaml")[0])
     shutil.copytree(installed.parent / "share/k2alert/rules", tmp_path / "rules")
     checked = run(installed / "k2alert", "check", tmp_path / "k2alert.yml", **outside(tmp_path))
     assert checked.returncode == 0, checked.stdout

@@ -13,8 +13,8 @@ import pytest
 
 from k2alert.times import parse_instant
 from tests.support.daemon import PATIENCE
+from tests.support.scraping import Prometheus, prometheus
 from tests.test_expose_server import serving
-from tests.test_prometheus_scrape import Prometheus, prometheus
 
 RULES = """
 groups:

@@ -1,8 +1,10 @@
 """What watches k2alert from Prometheus: the rules hold in promtool, name only what there is, and are explained."""
 
+import asyncio
 import re
 import shutil
 import subprocess
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from k2alert.expose.selfmetrics import REASONS, SelfMetrics
+from tests.support.pages import fenced
+from tests.support.scraping import Prometheus, a_filled_daemon, prometheus
 
 ROOT = Path(__file__).parents[1]
 HERE = ROOT / "deploy" / "prometheus"
@@ -19,6 +23,9 @@ RULES = HERE / "k2alert-rules.yml"
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed here")
+
+
+needs_prometheus = pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed here")
 
 
 def alerts() -> list[dict[str, Any]]:
@@ -71,6 +78,31 @@ def test_rules_ask_only_for_series_and_labels_that_a_daemon_has() -> None:
             assert set(re.split(r",\s*", labels)) <= set().union(*(there[name] for name, _ in asked)), alert["alert"]
 
 
+@needs_prometheus
+async def test_a_real_prometheus_finds_every_series_of_the_rules_and_judges_each_of_them(tmp_path: Path) -> None:
+    async with (
+        a_filled_daemon(tmp_path, limits=True) as running,
+        prometheus(tmp_path, running.port, f'"{RULES}"') as scraper,
+    ):
+        await scraper.until_scraped(time.time())
+        names = {name for alert in alerts() for name in re.findall(r"\b(k2alert_\w+|up)\{", alert["expr"])}
+        assert len(names) > 15
+        assert {name for name in names if not await scraper.query(name)} == set()
+        judged = await until_judged_by(scraper)
+    assert {rule["name"]: rule["health"] for rule in judged} == {alert["alert"]: "ok" for alert in alerts()}
+    assert {rule["name"] for rule in judged if rule["state"] == "firing"} == {"K2AlertWatchdog"}
+
+
+async def until_judged_by(scraper: Prometheus) -> list[dict[str, Any]]:
+    """The rules, once each has been judged."""
+    while True:
+        async with scraper.session.get(f"{scraper.url}/api/v1/rules") as answer:
+            rules = [rule for group in (await answer.json())["data"]["groups"] for rule in group["rules"]]
+        if rules and all(rule["health"] != "unknown" for rule in rules):
+            return rules
+        await asyncio.sleep(0.1)
+
+
 def everything_said() -> str:
     """The daemon's own series once everything has happened."""
     own = SelfMetrics("1")
@@ -90,3 +122,13 @@ def test_each_alert_says_what_to_do() -> None:
     for alert in alerts():
         assert alert["annotations"].keys() == {"summary", "description", "runbook"}
         assert alert["annotations"]["runbook"] == f"runbooks.md#{alert['alert'].lower()}"
+
+
+@needs_promtool
+def test_the_runbooks_own_command_makes_addresses_of_the_places(tmp_path: Path) -> None:
+    (command,) = fenced((ROOT / "docs" / "runbooks.md").read_text(), "sh")
+    subprocess.run(["sh", "-ec", command.replace("> ", f"> {tmp_path}/")], check=True, cwd=ROOT)
+    made = tmp_path / "k2alert-rules.yml"
+    promtool("check", "rules", str(made))
+    urls = re.findall(r"runbook_url: https://docs\.example\.com/(\S+)", made.read_text())
+    assert urls == [alert["annotations"]["runbook"] for alert in alerts()]

@@ -103,7 +103,10 @@ class Prometheus:
     async def _scrapes(self) -> list[dict[str, Any]]:
         try:
             return await self.query('timestamp(up{job="k2alert"} == 1)')
-        except aiohttp.ClientConnectionError:  # it is only starting
+        except (
+            aiohttp.ClientConnectionError,
+            aiohttp.ContentTypeError,
+        ):  # only starting: 503 in text
             return []
 
 
@@ -113,7 +116,7 @@ async def prometheus(folder: Path, target: int, rule_files: str = "") -> AsyncIt
     config = folder / "prometheus.yml"
     config.write_text(
         f"""
-global: {{scrape_interval: 500ms}}
+global: {{scrape_interval: 500ms, evaluation_interval: 500ms}}
 rule_files: [{rule_files}]
 scrape_configs:
   - {{job_name: k2alert, static_configs: [{{targets: ["127.0.0.1:{target}"]}}]}}

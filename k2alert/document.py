@@ -8,7 +8,7 @@ size, depth and what aliases expand to are bounded, so no file can hold the read
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -100,6 +100,10 @@ class Document:
             return _inside_literal(node, offset)
         column = None if "\n" in node.written else _written_offset(node, offset)
         return node.place if column is None else node.place._replace(column=node.place.column + column)
+
+    def renamed(self, path: DocumentPath, key: str) -> "Document":
+        """The same with the key that the path ends in called `key`, or left out where that is ""; every place stays."""
+        return Document(self.file, _renamed(self._root, path, key))
 
     def _walk(self, path: DocumentPath) -> list[_Node]:
         """The nodes along the path, the root first, as far as they exist."""
@@ -262,6 +266,18 @@ def _child(node: _Node, part: str | int) -> _Node | None:
         child: _Node = node.value[part]
         return child
     return None
+
+
+def _renamed(node: _Node, path: DocumentPath, key: str) -> _Node:
+    part, *rest = path
+    if rest:
+        child = _renamed(node.value[part], tuple(rest), key)
+        if isinstance(part, int):
+            return replace(node, value=(*node.value[:part], child, *node.value[part + 1 :]))
+        return replace(node, value={**node.value, part: child})
+    names = {name: key if name == part else name for name in node.value if key or name != part}
+    value = {new: node.value[name] for name, new in names.items()}
+    return replace(node, value=value, keys={new: node.keys[name] for name, new in names.items()})
 
 
 def _written_offset(node: _Node, offset: int) -> int | None:

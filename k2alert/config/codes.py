@@ -124,6 +124,11 @@ CODES: Mapping[str, Code] = MappingProxyType(
             'private_key: "not a key"',
             'private_key: "${file:/run/secrets/app.pem}"',
         ),
+        "deprecated": Code(
+            "A key has another name now, or does nothing any more; the release that knows it no longer is named.",
+            "some_key: 5m  # of which it is said: is called other_key since 0.3, and will be unknown in 0.5",
+            "The new name that the message says.",
+        ),
         "ignore": Code(
             "A comment ignores a code that there is not.",
             "# k2alert: ignore precent",

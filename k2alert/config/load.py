@@ -4,13 +4,14 @@
 person wrote. What was read is returned too, by digest, for `watch` to tell when to read again.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from glob import has_magic
 from pathlib import Path
 from typing import Any
 
+from k2alert.config.deprecated import DEPRECATED, Deprecated, brought_up
 from k2alert.config.expand import Expansion, expand
 from k2alert.config.ignore import ignored_in
 from k2alert.config.intervals import read_intervals
@@ -77,9 +78,15 @@ class LoadedRules:
     rule_count: int = 0  # rules with a name, the wrong ones too
 
 
-def load(main: Path, *, environ: Mapping[str, str], metrics: Mapping[str, Metric]) -> Loaded:
+def load(
+    main: Path,
+    *,
+    environ: Mapping[str, str],
+    metrics: Mapping[str, Metric],
+    deprecated: Sequence[Deprecated] = DEPRECATED,
+) -> Loaded:
     """Read the main file and every rule file it names, against the catalogue of metrics."""
-    desk = _Desk(metrics)
+    desk = _Desk(metrics, deprecated)
     document = desk.open(main)
     config = _read_main(desk, main, document, environ) if document is not None else None
     usable = None if desk.report.failed else config
@@ -113,6 +120,7 @@ class _Desk:
     """Where files are laid out: what was read, and what was wrong with it."""
 
     metrics: Mapping[str, Metric]
+    deprecated: Sequence[Deprecated] = DEPRECATED
     report: Report = field(default_factory=Report)
     watched: dict[Path, str] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)  # of main and rule files: the digests, by name
@@ -132,6 +140,9 @@ class _Desk:
         if document is not None and not isinstance(document.data, dict | None):
             self.report.add(document.place(()), "the file must be a mapping, such as `alert_rules: […]`")
             return None
+        if document is not None:
+            document, problems = brought_up(document, self.deprecated)
+            self.report.extend(problems)
         return document
 
     @property

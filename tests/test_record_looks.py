@@ -13,6 +13,7 @@ from k2alert.model import RESULTS, Entry, Kind, OpenEntry, Outcome, PipelineRun,
 from k2alert.record import Store, open_store
 from k2alert.times import to_ms
 from tests.support.looks import at, job, ms, run
+from tests.support.postgres import PostgresServer
 
 # ------------------------------------------------------------------------------- the rules, read plainly
 
@@ -163,22 +164,37 @@ async def compare(store: Store, follower: Follower, model: dict[str, RunModel]) 
     assert sum(kind is Kind.JOB for kind, _ in follower.opens) == sum(len(known.open_jobs) for known in model.values())
 
 
+some_batches = st.lists(st.lists(looks(), min_size=1, max_size=3), min_size=1, max_size=8)
+
+
+async def check_sequence(url: str, batches: list[list[PipelineRun]]) -> None:
+    store = open_store(url)
+    follower = Follower()
+    model: dict[str, RunModel] = {}
+    for batch in batches:
+        follower.follow(await store.save(batch))
+        for look in batch:
+            look_at(model, look)
+        last = {look.id: look for look in batch}
+        assert await store.save([last[look.id] for look in batch[-1:]]) == Saved()
+    await compare(store, follower, model)
+    assert sum(total.runs for total in await store.totals()) == sum(len(known.attempts) for known in model.values())
+    await store.close()
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(looks(), min_size=1, max_size=3), min_size=1, max_size=8))
+@given(some_batches)
 async def test_any_sequence_of_looks_ends_where_the_rules_say(batches: list[list[PipelineRun]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        store = open_store(f"sqlite:///{folder}/k2alert.db")
-        follower = Follower()
-        model: dict[str, RunModel] = {}
-        for batch in batches:
-            follower.follow(await store.save(batch))
-            for look in batch:
-                look_at(model, look)
-            last = {look.id: look for look in batch}
-            assert await store.save([last[look.id] for look in batch[-1:]]) == Saved()
-        await compare(store, follower, model)
-        assert sum(total.runs for total in await store.totals()) == sum(len(known.attempts) for known in model.values())
-        await store.close()
+        await check_sequence(f"sqlite:///{folder}/k2alert.db", batches)
+
+
+@settings(max_examples=15, deadline=None)
+@given(some_batches)
+async def test_any_sequence_of_looks_ends_there_in_postgresql_too(
+    postgres: PostgresServer, batches: list[list[PipelineRun]]
+) -> None:
+    await check_sequence(postgres.make_database(), batches)
 
 
 @settings(max_examples=25, deadline=None)

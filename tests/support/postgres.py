@@ -7,20 +7,19 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
 __all__ = ["PostgresServer", "binaries"]
 
 PASSWORD = "correct horse"  # of a server that ends with the test
-_SETTINGS = {
+_HASTY = {
     "fsync": "off",  # nothing here outlives the machine
     "full_page_writes": "off",
     "max_connections": "60",
     "shared_buffers": "32MB",
     "max_wal_size": "256MB",
-    "listen_addresses": "127.0.0.1",
 }
 
 
@@ -36,7 +35,8 @@ def binaries() -> Path | None:
 class PostgresServer:
     """A server with a superuser `k2` and as many databases as are asked for."""
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, settings: Mapping[str, str] = _HASTY) -> None:
+        self._settings = {"listen_addresses": "127.0.0.1", **settings}
         self._programs = programs
         self._folder = Path(tempfile.mkdtemp(prefix="k2pg"))  # short: a socket's path may have 107 bytes
         self._names = count(1)
@@ -53,6 +53,11 @@ class PostgresServer:
         self.start()
 
     @property
+    def pid(self) -> int | None:
+        """The process that began all others of the server, None while it does not run."""
+        return None if self._process is None else self._process.pid
+
+    @property
     def _data(self) -> Path:
         return self._folder / "data"
 
@@ -60,7 +65,7 @@ class PostgresServer:
         """Starts it unless it runs, and waits until it answers."""
         if self._process is not None:
             return
-        settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        settings = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         log = (self._folder / "log").open("ab")
         with log:
             self._process = subprocess.Popen(

@@ -6,6 +6,7 @@ board from the store, misses nothing and counts nothing twice.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from k2alert.recall import fill_board, make_board
 from k2alert.record.store import Store, StoreError, Topic
 
 __all__ = ["Memory", "Setting"]
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,7 @@ class Memory:
         board = make_board(config, self._metrics)
         async with self._store.frozen() as moment:
             seen = await moment.last_change()
-            rows = await fill_board(board, moment)
+            rows = await fill_board(board, moment, _tell_progress)
         self.setting, self._seen = Setting(config=config, board=board), seen
         self.facts_came.set()
         return rows
@@ -137,6 +140,10 @@ class Memory:
         if stored - kept:
             async with self._lock:
                 self._take(await self._store.forget_projects(sorted(stored - kept)))
+
+
+def _tell_progress(rows: int) -> None:
+    _LOG.info("reading the history", extra={"rows": rows})
 
 
 @contextmanager

@@ -1,13 +1,17 @@
 """What memory takes from the store: the board that rules measure on, filled, and what is behind a value."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 from k2alert.config.model import Config
+from k2alert.garbage import paused
 from k2alert.measure.board import Board
-from k2alert.model import EvidenceRefs, Kind, Known, Metric, OpenChange, Rule, Saved, Selection
+from k2alert.model import EntryRow, EvidenceRefs, Kind, Known, Metric, OpenChange, Rule, Saved, Selection
 from k2alert.record.store import Reader
 
-__all__ = ["behind", "export_selection", "fill_board", "make_board"]
+__all__ = ["behind", "export_selection", "fill_board", "make_board", "settle"]
+
+_PAGE = 200_000  # rows sorted into series at a time, in some 60 MB: of thousands of projects each has some
 
 
 def make_board(config: Config, metrics: Mapping[str, Metric]) -> Board:
@@ -23,7 +27,12 @@ async def fill_board(board: Board, store: Reader, on_progress: Callable[[int], N
 
     Nothing may be recorded meanwhile: whoever calls holds the saves back.
     """
-    board.add_streams(await store.streams())
+    with paused():
+        return await _fill_all(board, store, on_progress)
+
+
+async def _fill_all(board: Board, store: Reader, on_progress: Callable[[int], None]) -> int:
+    await asyncio.to_thread(board.add_streams, await store.streams())
     opens = await store.opens()
     board.apply(Saved(opens=[OpenChange(kind, entry.key, entry) for kind, entry in opens]))
     rows = 0
@@ -38,17 +47,37 @@ async def fill_board(board: Board, store: Reader, on_progress: Callable[[int], N
 
 
 async def _fill(board: Board, store: Reader, kind: Kind) -> AsyncIterator[int]:
-    """Reads the rows of one kind, and says of each batch how many they were."""
+    """Reads the rows of one kind, and says of each batch how many they were.
+
+    The board takes them in another thread, as nobody else looks at it yet, so that others are answered meanwhile.
+    """
     if kind.of_runs:
-        async for entries in store.entries(kind):
-            board.load(kind, entries, more=True)
-            yield len(entries)
+        async for rows in _pages(store.rows(kind)):
+            await asyncio.to_thread(board.load_rows, kind, rows, more=True)
+            yield len(rows)
         board.load(kind, ())
     else:
         async for facts in store.facts(kind):
-            board.load_facts(kind, facts, more=True)
+            await asyncio.to_thread(board.load_facts, kind, facts, more=True)
             yield len(facts)
         board.load_facts(kind, ())
+
+
+async def _pages(batches: AsyncIterator[list[EntryRow]]) -> AsyncIterator[list[EntryRow]]:
+    rows: list[EntryRow] = []
+    async for batch in batches:
+        rows += batch
+        if len(rows) >= _PAGE:
+            yield rows
+            rows = []
+    if rows:
+        yield rows
+
+
+async def settle(board: Board) -> None:
+    """Works out what takes long of a history that was loaded, and lets others work in between."""
+    for _ in board.settle():
+        await asyncio.sleep(0)
 
 
 async def behind(store: Reader, refs: Iterable[EvidenceRefs]) -> Known:

@@ -48,6 +48,7 @@ from k2alert.notify.push import PushState, pushes, remembered
 from k2alert.notify.route import integrations_of
 from k2alert.notify.unreached import Who, able, changed_settings, forsaken, last_words
 from k2alert.pushes import Pushes
+from k2alert.recall import settle
 from k2alert.record.store import NotLeader, Store, StoreError
 from k2alert.showing import count, draw
 from k2alert.silences import Silences
@@ -203,6 +204,7 @@ class Rounds:
 
     async def _round(self) -> None:
         await self._desks.save()
+        await settle(self._setting.board)
         setting, now, began = self._setting, self._time.now(), self._time.monotonic()
         if self._judged_at is not None and timedelta(0) < self._judged_at - now <= _CLOCK_SET_BACK:
             return  # to judge the past again would end what fires; it is only a moment until it is now again
@@ -222,6 +224,7 @@ class Rounds:
         await self._tidy(setting)
 
     async def _look_on(self) -> None:
+        await settle(self._setting.board)
         now, began = self._time.now(), self._time.monotonic()
         scene = self._scene(self._setting, now)
         made = await self._plan(scene, self._setting, now)

@@ -11,6 +11,7 @@ from k2alert.labels import Labels, parse_matcher
 from k2alert.measure.board import Board
 from k2alert.measure.change_points import find_steps
 from k2alert.measure.courses import Course
+from k2alert.measure.narrow import Refs
 from k2alert.model import (
     RESULTS,
     BenchmarkEntry,
@@ -227,3 +228,29 @@ def test_measurements_say_the_same_in_whatever_batches_they_are_loaded() -> None
         for name in ("parse", "print"):
             labels = OF_PROJECT.merged({"benchmark": name})
             assert [regressions(board, EACH, labels, at).value for at in (24, 25, 99)] == [0, 1, 1]
+
+
+def test_steps_that_were_worked_out_beforehand_are_those_that_are_worked_out_when_asked() -> None:
+    runs = tuple(run(day, 60 if day < 40 else 90) for day in range(5000))
+    asked, settled = made([], ALL, runs=runs), made([], ALL, runs=runs)
+
+    pauses = len(list(settled.settle()))
+
+    assert pauses > 2  # so long a course is not worked out in one go
+    assert list(settled.settle()) == []
+    assert regressions(settled, at=60) == regressions(asked, at=60)
+    assert regressions(settled, at=60).value == 1
+
+
+@pytest.mark.parametrize("late", [0, 3, 4990])
+def test_a_course_that_was_worked_out_bit_by_bit_takes_what_comes_late(late: int) -> None:
+    values = [100.0 + (number * 7919 % 13) + 40 * (number > 3000) for number in range(5000)]
+    kept = [number for number in range(5000) if number != late]
+    course, plain = Course(Kind.BENCHMARK, lower_is_better=True), Course(Kind.BENCHMARK, lower_is_better=True)
+    course.extend(kept, Refs.of(kept), [values[number] for number in kept])
+    while course.read_on(700):
+        pass
+    course.insert(late, late, values[late])
+    for number in range(5000):
+        plain.insert(number, number, values[number])
+    assert course.worsenings(-1, 5000) == plain.worsenings(-1, 5000) != []

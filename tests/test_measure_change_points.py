@@ -95,3 +95,31 @@ def test_a_long_series_keeps_only_what_a_split_can_reach() -> None:
     for value in noisy(1, 5000):
         series.add(value)
     assert len(series._logs) <= 60
+
+
+@pytest.mark.parametrize("sigma", [0, 0.001, 0.03, 0.2, 0.6])
+@given(
+    seed=st.integers(0, 10**6),
+    changes=st.lists(st.tuples(st.integers(1, 60), st.sampled_from([0.5, 0.9, 0.97, 1.0, 1.04, 1.2, 3])), max_size=8),
+    odd=st.lists(
+        st.tuples(st.integers(0, 400), st.sampled_from([0.0, -1.0, float("nan"), float("inf"), 9e5])), max_size=5
+    ),
+    cut=st.integers(0, 400),
+)
+def test_many_at_once_are_as_one_after_the_other(
+    sigma: float, seed: int, changes: list[tuple[int, float]], odd: list[tuple[int, float]], cut: int
+) -> None:
+    level, values = 100.0, noisy(seed, 120, sigma=sigma)
+    for count, factor in changes:
+        level *= factor
+        values += noisy(seed + count, count, sigma=sigma, level=level)
+    for place, value in odd:
+        values[place % len(values)] = value
+    slow, fast = Series(), Series()
+
+    for value in values:
+        slow.add(value)
+    fast.extend(values[:cut])
+    fast.extend(values[cut:])
+
+    assert fast == slow

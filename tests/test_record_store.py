@@ -216,6 +216,13 @@ async def test_entries_come_in_order_of_end_from_a_time_on(store: Store) -> None
     assert await entries_of(store, since_ms=ms(40)) == everything[-2:]
 
 
+async def test_plain_rows_are_the_same_entries(store: Store) -> None:
+    await store.save([finished_run(str(number), end) for number, end in enumerate((50, 10, 30))])
+    for kind in (Kind.RUN, Kind.JOB):
+        rows = [row async for batch in store.rows(kind) for row in batch]
+        assert [tuple(row) for row in rows] == [tuple(entry) for entry in await entries_of(store, kind)]
+
+
 async def test_a_long_read_sees_one_moment_and_holds_up_no_write(store: Store) -> None:
     await store.save([finished_run(str(number), number / 100) for number in range(12_000)])
     seen = 0

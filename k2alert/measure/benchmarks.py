@@ -10,11 +10,13 @@ Measurements are compared within one branch, job and processor. Where a whole re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import compress
 from types import MappingProxyType
 from typing import NamedTuple
 
 from k2alert.labels import Labels, matches_all
 from k2alert.measure.courses import Course, Worsening
+from k2alert.measure.pages import Times
 from k2alert.model import (
     RESULTS,
     BenchmarkEntry,
@@ -34,6 +36,7 @@ __all__ = [
     "Benchmarks",
     "Point",
     "find_evidence",
+    "model_of_runs",
     "point_of",
     "time_of_run",
     "time_of_tests",
@@ -41,6 +44,7 @@ __all__ = [
 
 _MANY = 5
 _SHARE = 0.8
+_AT_A_TIME = 2000  # points whose steps are worked out in one go: some ten milliseconds
 _TOGETHER = 10  # points of a benchmark within which steps are one event
 _SUCCESS = RESULTS.index(Result.SUCCESS)
 _NO_DATA = Measured(None, 0)
@@ -77,12 +81,19 @@ def point_of(entry: BenchmarkEntry) -> Point:
     )
 
 
+def model_of_runs(stream: int, labels: Mapping[str, str]) -> Point | None:
+    """What the lengths of a stream's runs have in common, where they are to be compared: on the default branch."""
+    if labels.get("ref_type") != RefType.DEFAULT.value:
+        return None
+    return Point(Kind.RUN, stream, f"pipeline:{labels.get('workflow', '')}", "", True, 0, 0, 0)
+
+
 def time_of_run(entry: Entry, labels: Mapping[str, str]) -> Point | None:
     """How long a run took, where it is one to compare with others: a success on the default branch."""
-    if entry.result != _SUCCESS or not entry.duration or labels.get("ref_type") != RefType.DEFAULT.value:
+    if entry.result != _SUCCESS or entry.duration is None or entry.duration <= 0:
         return None
-    name = f"pipeline:{labels.get('workflow', '')}"
-    return Point(Kind.RUN, entry.stream, name, "", True, entry.finished, entry.ref, entry.duration)
+    model = model_of_runs(entry.stream, labels)
+    return model and model._replace(finished=entry.finished, ref=entry.ref, value=entry.duration)
 
 
 def time_of_tests(entry: ReportEntry, labels: Mapping[str, str]) -> Point | None:
@@ -119,16 +130,32 @@ class Benchmarks:
     _groups: dict[int, _Group | None] = field(default_factory=dict)
     _by_labels: defaultdict[Labels, dict[_Key, Course]] = field(default_factory=lambda: defaultdict(dict))
     _by_lane: defaultdict[_Lane, list[Course]] = field(default_factory=lambda: defaultdict(list))
+    _unread: set[Course] = field(default_factory=set)
     _newest: dict[_Lane, int] = field(default_factory=dict)  # when its last measurement finished
     _machine: defaultdict[_Lane, dict[Worsening, bool]] = field(default_factory=lambda: defaultdict(dict))
 
     def load(self, points: Iterable[Point]) -> None:
-        """Many measurements; in their order is fastest.
+        """Many measurements; in their order is fastest. Their steps wait for `settle`, or for who asks."""
+        self._unread.update(course for point in points if (course := self.insert(point)) is not None)
 
-        Their steps are worked out at once, batch by batch: the first round would stand still over months of them.
-        """
-        for course in {course for point in points if (course := self.insert(point)) is not None}:
-            course.read_on()
+    def load_times(self, model: Point, times: Times) -> None:
+        """The same for runs of one course, which differ from the model in when, which and how long."""
+        if self.selection.without:
+            counting = bytes(map(self.selection.counts, times.finished))
+            lengths = list(compress(times.lengths, counting))
+            times = Times(list(compress(times.finished, counting)), times.refs.only(counting), lengths)
+        course = self._course(model._replace(finished=times.finished[0])) if times.finished else None
+        if course is not None:
+            course.extend(times.finished, times.refs, times.lengths)
+            self._unread.add(course)
+
+    def settle(self) -> Iterator[None]:
+        """Works out the steps of what was loaded, a little at a time: months of it would hold the first round up."""
+        while self._unread:
+            course = self._unread.pop()
+            while course.read_on(_AT_A_TIME):
+                yield
+            yield
 
     def insert(self, point: Point) -> Course | None:
         """One more measurement, if it counts; then its course."""

@@ -9,7 +9,8 @@ applied to it row by row.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from operator import attrgetter
+from typing import Final
 
 from k2alert.labels import Labels, matches_all
 from k2alert.measure.catalogue import METRICS
@@ -17,12 +18,14 @@ from k2alert.measure.changes import Changes, Mark
 from k2alert.measure.evidence import find_evidence
 from k2alert.measure.fact_board import FactBoard
 from k2alert.measure.formulas import FORMULAS, NO_DATA
+from k2alert.measure.pages import Page
 from k2alert.measure.series import Series
 from k2alert.measure.timeline import NEVER, row_of
 from k2alert.model import (
     RESULTS,
     Entry,
     EntryChange,
+    EntryRow,
     Event,
     EvidenceRefs,
     FactEntry,
@@ -45,12 +48,13 @@ Route = tuple[Series | None, ...]
 
 _RESULT_LABELS = (*(str(result) for result in RESULTS), "")
 _OPEN = len(RESULTS)
+_FINISHED: Final = 3  # of an `EntryRow`
+_RESULT: Final = 5
 _KINDS = tuple(kind for kind in Kind if kind.of_runs)
 _NOWHERE: Route = (None,) * len(_RESULT_LABELS)
 _GROWING = frozenset(  # while there is anything to tell the age of
     name for name, metric in METRICS.items() if metric.needs is Needs.AGE or name.startswith("oldest_")
 )
-_PAGE = 100_000  # rows sorted into series at a time: enough to be fast, few enough not to be held twice
 
 
 class _Streams:
@@ -89,18 +93,31 @@ class _Table:
         self.nothing = Series(kind)
         self.changes = Changes(streams.mark)
 
-    def load(self, entries: Sequence[Entry]) -> None:
-        piles: defaultdict[Series, list[Entry]] = defaultdict(list)
-        routes = self._routes
-        counts = self._counts
-        for entry in entries if counts is None else (entry for entry in entries if counts(entry.finished)):
-            stream = entry[0]
-            route = routes[stream] if stream in routes else self._route(stream)
-            series = route[entry[5]]
-            if series is not None:
-                piles[series].append(entry)
-        for series, pile in piles.items():
-            series.extend(pile, self._streams.lanes)
+    def load(self, page: Page) -> None:
+        whole: defaultdict[Series, list[int]] = defaultdict(list)  # the streams whose rows all belong there
+        picked: defaultdict[Series, list[EntryRow]] = defaultdict(list)  # other rows
+        for stream, rows in page.lasting.items():
+            route = self._routes.get(stream) or self._route(stream)
+            first = route[0]
+            if self._counts is None and route.count(first) == len(route):
+                if first is not None:
+                    whole[first].append(stream)
+                continue
+            for row in rows:
+                series = route[row[_RESULT]]
+                if series is not None and self._takes(row[_FINISHED]):
+                    picked[series].append(row)
+        for series, streams in whole.items():
+            series.extend(page.pile(tuple(streams)))
+        for series, some in picked.items():
+            series.extend(page.take(iter(some)))
+        for row in page.past:
+            past = self._series_of(row[0], row[_RESULT])
+            if past is not None and self._takes(row[_FINISHED]):
+                past.insert(row_of(Entry._make(row), self._streams.lanes[row[0]]))
+
+    def _takes(self, finished: int) -> bool:
+        return self._counts is None or self._counts(finished)
 
     def apply(self, change: EntryChange) -> None:
         for entry, add in ((change.old, False), (change.new, True)):
@@ -196,19 +213,29 @@ class Board:
 
         `more`: another part follows; then nothing may be applied in between. Other selections stay as they are.
         """
+        self.load_rows(kind, sorted(entries, key=attrgetter("finished", "ref")), more=more)
+
+    def load_rows(self, kind: Kind, rows: Sequence[EntryRow], *, more: bool = False) -> None:
+        """The same for plain rows by (finished, ref). Until it is filled a board may be so in another thread."""
         fresh = self._fresh[kind]
-        for page in _pages(entries):
-            for table in fresh.values():
-                table.load(page)
-            if kind is Kind.RUN:
-                self._facts.load_runs(page)
-                self._note_scheduled(page)
+        page = Page(rows, self._streams.lanes)
+        for table in fresh.values():
+            table.load(page)
+        if kind is Kind.RUN:
+            self._facts.load_runs(page)
+            self._note_scheduled(row for row in page.past if row[0] in self._streams.scheduled)
+            for stream in page.lasting.keys() & self._streams.scheduled:
+                self._note_scheduled(page.lasting[stream])
         if not more:
             for table in fresh.values():
                 for entry in self._opens[kind].values():
                     table.apply_open(None, entry)
             self._tables[kind].update(fresh)
             self._fresh[kind] = {}
+
+    def settle(self) -> Iterator[None]:
+        """Works out what takes long of the history that was loaded, bit by bit: steps of benchmarks."""
+        return self._facts.settle()
 
     @property
     def wants_tests(self) -> bool:
@@ -345,12 +372,12 @@ class Board:
                 if entry is not None:
                     note(self._streams.labels[entry.stream], entry.created, f"open {entry.key}")
 
-    def _note_scheduled(self, entries: Iterable[Entry]) -> None:
+    def _note_scheduled(self, rows: Iterable[EntryRow]) -> None:
         """Which runs a schedule started: whether one is overdue depends on them, whatever rules select."""
         scheduled = self._streams.scheduled
-        for entry in entries:
-            if entry.stream in scheduled:
-                self._facts.runs.add(self._streams.labels[entry.stream], entry.created, str(entry.ref))
+        for stream, ref, created, *_ in rows:
+            if stream in scheduled:
+                self._facts.runs.add(self._streams.labels[stream], created, str(ref))
 
     def _note_change(self, change: EntryChange) -> None:
         old = change.old
@@ -359,9 +386,3 @@ class Board:
         if change.kind is Kind.RUN:
             self._facts.apply_run(change)
             self._note_scheduled(() if change.new is None else (change.new,))
-
-
-def _pages(entries: Iterable[Entry]) -> Iterator[Sequence[Entry]]:
-    left = iter(entries)
-    while page := list(islice(left, _PAGE)):
-        yield page

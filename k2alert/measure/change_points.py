@@ -21,9 +21,10 @@ them, and `_SEPARATION`, which trades what is missed for what is told in vain.
 """
 
 from array import array
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from math import exp, isfinite, log, sqrt
+from math import ceil, exp, inf, isfinite, log, sqrt
 from statistics import median
 
 __all__ = ["Series", "Step", "find_steps"]
@@ -40,6 +41,10 @@ _LONG = 15
 _SEPARATION = 0.85
 _FLOOR = 0.01  # the least noise that is believed in: counters and cached results have none
 _MEDIAN_ERROR, _MAD_SIGMA = 1.2533, 1.4826
+_WORTH_SCREENING = 100  # values that come at once
+_MOST_SCREENED = 500  # points held for it, so that they are seldom moved
+_LEAST = log(1 + _EFFECT)
+_ROUNDING = 1e-9  # so far apart may be what is the same on paper
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +83,34 @@ class Series:
 
     def add(self, value: float) -> Step | None:
         """One more measurement, and the step that it confirms."""
-        index = self._known
-        self._known += 1
-        if not (isfinite(value) and value > 0):
-            return None
-        self._logs.append(log(value))
-        self._indexes.append(index)
+        known = len(self.steps)
+        self.extend((value,))
+        return self.steps[-1] if len(self.steps) > known else None
+
+    def extend(self, values: Sequence[float]) -> None:
+        """More measurements, one after the other."""
+        screen = _Screen(self._logs) if len(values) > _WORTH_SCREENING else None
+        for value in values:
+            self._known += 1
+            if not (isfinite(value) and value > 0):
+                continue
+            self._logs.append(log(value))
+            self._indexes.append(self._known - 1)
+            if screen is not None and not screen.may_split(self._logs[-1]):
+                self._forget(len(self._logs) - _REACH - _LATEST)
+            elif self._split() and screen is not None:
+                screen = _Screen(self._logs)
+
+    def _split(self) -> bool:
+        """Whether the last value has confirmed a step."""
         split = _best_split(self._logs)
         if split is None:
             self._forget(len(self._logs) - _REACH - _LATEST)
-            return None
+            return False
         before, after = self._logs[max(0, split - _REACH) : split], self._logs[split:]
-        step = Step(self._indexes[split], index, exp(median(before)), exp(median(after)))
+        self.steps.append(Step(self._indexes[split], self._known - 1, exp(median(before)), exp(median(after))))
         self._forget(split)
-        self.steps.append(step)
-        return step
+        return True
 
     def copy(self) -> "Series":
         """Another one that knows the same."""
@@ -109,11 +127,73 @@ class Series:
             del self._logs[:count], self._indexes[:count]
 
 
+class _Screen:
+    """Tells most splits that cannot be from those that have to be looked at, in a fifth of the time.
+
+    Of the five tests it takes what is cheap of the second and the fifth. A level that rises must pass `_EFFECT`, and
+    its median must lie so far above the one before that the middle between the two is above `_SEPARATION` of the points
+    before: so each split has two bounds, known from the points before alone; a median after it between them is no step.
+    And the median of six points or more is never outside of the medians of all three in a row among them: of each three
+    two are on the inner side, which is more than half of all.
+    """
+
+    __slots__ = ("_downs", "_logs", "_recent", "_thirds", "_ups")
+
+    def __init__(self, logs: Sequence[float]) -> None:
+        self._logs: list[float] = []
+        self._thirds: list[float] = []  # the median of each point and the two before it
+        self._recent: list[float] = []  # the last `_REACH` points, least first
+        self._ups: list[float] = []  # by split, what a median after it that is higher must be above
+        self._downs: list[float] = []
+        for point in logs:
+            self._take(point)
+
+    def may_split(self, point: float) -> bool:
+        """Takes one more point, and says whether there may be a split now."""
+        self._take(point)
+        count = len(self._logs)
+        first, last = max(_BEFORE, count - _LATEST), count - _AFTER + 1
+        if first >= last:
+            return False
+        thirds = self._thirds[max(2, count - _LATEST + 2) :]
+        if max(thirds) <= min(self._ups[first:last]) and min(thirds) >= max(self._downs[first:last]):
+            return False
+        return any(self._is_outside(count - size) for size in _SIZES if count - size >= _BEFORE)
+
+    def _is_outside(self, split: int) -> bool:
+        after = median(self._logs[split:])
+        return after > self._ups[split] or after < self._downs[split]
+
+    def _take(self, point: float) -> None:
+        """The bounds of the split before the point come from what was there before it."""
+        up, down = self._bounds()
+        self._ups.append(up)
+        self._downs.append(down)
+        if len(self._recent) == _REACH:
+            del self._recent[bisect_left(self._recent, self._logs[-_REACH])]
+        insort(self._recent, point)
+        self._logs.append(point)
+        last = sorted(self._logs[-3:])
+        self._thirds.append(last[len(last) // 2])  # those of fewer than three are never asked for
+        if len(self._logs) > _MOST_SCREENED:
+            for held in (self._logs, self._thirds, self._ups, self._downs):
+                del held[: len(held) - _REACH - _LATEST]
+
+    def _bounds(self) -> tuple[float, float]:
+        count = len(self._recent)
+        if count < _BEFORE:
+            return inf, -inf
+        recent, most = self._recent, ceil(_SEPARATION * count)
+        middle = recent[count // 2] if count == _REACH else median(recent)
+        up = max(2 * recent[most - 1] - middle, middle + _LEAST)
+        down = min(2 * recent[count - most] - middle, middle - _LEAST)
+        return up - _ROUNDING, down + _ROUNDING
+
+
 def find_steps(values: Iterable[float]) -> tuple[Step, ...]:
     """Every step of a whole series."""
     series = Series()
-    for value in values:
-        series.add(value)
+    series.extend(list(values))
     return tuple(series.steps)
 
 
@@ -134,7 +214,7 @@ def _score(before: Sequence[float], after: Sequence[float]) -> float:
     """How much of the spread a step here explains; 0 where it is none, by the tests of the module's docstring."""
     middles = median(before), median(after)
     moved = middles[1] - middles[0]
-    if abs(moved) < log(1 + _EFFECT):
+    if abs(moved) < _LEAST:
         return 0.0
     noise = _noise(before, middles[0], after, middles[1])
     error = _MEDIAN_ERROR * noise * sqrt(1 / len(before) + 1 / len(after))

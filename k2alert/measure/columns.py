@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from k2alert.model import RESULTS, Result
+from k2alert.model import RESULTS, UNKNOWN, Result
 
 __all__ = [
     "ALL_DURATIONS",
@@ -27,9 +27,6 @@ __all__ = [
     "code_of",
 ]
 
-UNKNOWN = -1
-"""Stands for a length that the forge does not say; any length below zero is taken as one."""
-
 _ALLOWED = 8  # results take the three bits below
 _RETRY = 16
 _CODES = 32
@@ -37,7 +34,7 @@ _CODES = 32
 Field = Literal["duration", "queued"]
 
 
-def code_of(result: int, allowed: bool, retry: bool) -> int:
+def code_of(result: int, allowed: int, retry: int) -> int:
     """The byte that stands for a row: an index in `RESULTS` and two flags."""
     return result | allowed * _ALLOWED | retry * _RETRY
 

@@ -4,7 +4,7 @@ Steps are worked out once, point by point, as `change_points` does. What comes l
 after it are worked out again; what retention takes from the beginning changes none.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -58,6 +58,17 @@ class Course:
         self._values.insert(index, value)
         self._forget_from(index)
 
+    def extend(self, times: Sequence[int], refs: Refs, values: Sequence[float]) -> None:
+        """Many measurements, by (finished, ref)."""
+        if self._times and times[0] <= self._times[len(self._times) - 1]:
+            for place, finished in enumerate(times):
+                self.insert(finished, refs[place], values[place])
+            return
+        self._times.extend(times)
+        self._refs.extend(refs)
+        self._values.extend(values)
+        self._worse = None
+
     def remove(self, finished: int, ref: int) -> None:
         """Takes a measurement out; what is not there is no matter."""
         index = self._place(finished, ref)
@@ -86,13 +97,16 @@ class Course:
             self._worse = [found for found in map(self._worsening, self._series.steps) if found is not None]
         return [step for step in self._worse if since < step.confirmed <= at]
 
-    def read_on(self) -> None:
-        """Works out the steps as far as they are not."""
-        for value in self._values.items[self._read :]:
-            self._series.add(value)
-            self._read += 1
-            if self._read % _MARK_EVERY == 0:
-                self._marks = [*self._marks[-1:], (self._read, self._series.copy())]
+    def read_on(self, most: int | None = None) -> bool:
+        """Works out the steps as far as they are not, of at most so many points; whether some are left."""
+        count = len(self._values)
+        end = count if most is None else min(count, self._read + most)
+        for stop in sorted({*_marks_between(self._read, end), end} - {self._read}):
+            self._series.extend(self._values.items[self._read : stop])
+            self._read = stop
+            if stop % _MARK_EVERY == 0:
+                self._marks = [*self._marks[-1:], (stop, self._series.copy())]
+        return end < count
 
     def _place(self, finished: int, ref: int) -> int:
         low = self._times.place(finished)
@@ -122,3 +136,9 @@ class Course:
             return None
         before = self._refs[max(0, step.at - 1)]
         return Worsening(self._times[step.confirmed], self._times[step.at], 100 * worse, self._refs[step.at], before)
+
+
+def _marks_between(read: int, end: int) -> range:
+    """Where the series is kept as it was: the last two of those places, for no more are held."""
+    last = end - end % _MARK_EVERY
+    return range(max(read // _MARK_EVERY * _MARK_EVERY + _MARK_EVERY, last - _MARK_EVERY), last + 1, _MARK_EVERY)

@@ -6,7 +6,7 @@ selection speaks of them keeps its ledgers without them, and asks for a set of t
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from k2alert.labels import Labels, matches_all
 from k2alert.measure.benchmarks import (
@@ -14,6 +14,7 @@ from k2alert.measure.benchmarks import (
     Benchmarks,
     Point,
     find_evidence,
+    model_of_runs,
     point_of,
     time_of_run,
     time_of_tests,
@@ -23,6 +24,7 @@ from k2alert.measure.coverage import COVERAGE_EVIDENCE, COVERAGE_FORMULAS
 from k2alert.measure.dora import DEPLOYMENT_EVIDENCE, DEPLOYMENT_FORMULAS
 from k2alert.measure.executions import TEST_EVIDENCE, TEST_FORMULAS, Chosen, Executions
 from k2alert.measure.ledger import Ledger, Place, StreamInfo
+from k2alert.measure.pages import Page
 from k2alert.measure.schedules import SCHEDULE_FORMULAS, Branch, ScheduledRuns, Schedules
 from k2alert.measure.timeline import NEVER
 from k2alert.model import (
@@ -223,12 +225,23 @@ class FactBoard:
                 self._schedules[self._branch_of(change.old)].pop(change.old.ref, None)
             self._take_schedules([] if change.new is None else [change.new])
 
-    def load_runs(self, entries: Iterable[Entry]) -> None:
+    def load_runs(self, page: Page) -> None:
         """Time the runs of the store, for benchmarks that are new; before the facts of benchmarks are loaded."""
         if self._fresh_benchmarks:
-            points = [point for entry in entries if (point := self._time_of(entry)) is not None]
+            for stream in page.lasting:
+                model = model_of_runs(stream, self._streams.labels[stream])
+                times = page.timed(stream) if model is not None else None
+                for courses in self._fresh_benchmarks.values():
+                    if model is not None and times is not None:
+                        courses.load_times(model, times)
+            past = [point for row in page.past if (point := self._time_of(Entry._make(row))) is not None]
             for courses in self._fresh_benchmarks.values():
-                courses.load(points)
+                courses.load(past)
+
+    def settle(self) -> Iterator[None]:
+        """See `Board.settle`."""
+        for courses in self._benchmarks.values():
+            yield from courses.settle()
 
     def apply_run(self, change: EntryChange) -> None:
         """Take over what a save changed of a run."""

@@ -7,12 +7,14 @@ fit. Nothing is rounded, whatever the numbers are.
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 
 __all__ = ["Floats", "Numbers", "Refs", "Repeated", "extended", "inserted", "narrow"]
 
 _WIDER = {"B": "H", "H": "I", "I": "Q", "i": "q"}
 _SPAN = (1 << 32) - 2  # how far apart numbers of 4 bytes may lie
 _LOW_BITS = 16
+_WHOLE = 1 << 24  # up to here every whole number is one of 4 bytes with a point
 _LOW = (1 << _LOW_BITS) - 1
 
 
@@ -32,6 +34,9 @@ def inserted(items: "array[int]", index: int, number: int) -> "array[int]":
 
 def extended(items: "array[int]", numbers: Sequence[int]) -> "array[int]":
     """The same array with numbers appended, or a wider one."""
+    if isinstance(numbers, array) and numbers.typecode == items.typecode:
+        items.extend(numbers)  # in one go
+        return items
     try:
         more = array(items.typecode, numbers)
     except OverflowError:
@@ -116,15 +121,22 @@ class Floats:
     def extend(self, values: Sequence[float]) -> None:
         """Appends some."""
         self._make_room(values)
-        self.items.extend(values)
+        self.items.extend(array(self.items.typecode, values))
 
     def remove(self, index: int) -> None:
         """Takes one out."""
         del self.items[index]
 
     def _make_room(self, values: Sequence[float]) -> None:
-        if self.items.typecode == "f" and array("f", values).tolist() != list(values):
+        if self.items.typecode == "f" and not _are_short(values):
             self.items = array("d", self.items)
+
+
+def _are_short(values: Sequence[float]) -> bool:
+    """Whether each takes 4 bytes as it is."""
+    if isinstance(values, array) and values.typecode == "i":  # lengths, many at once
+        return not values or (min(values) >= -_WHOLE and max(values) <= _WHOLE)
+    return array("f", values).tolist() == list(values)
 
 
 class Refs:
@@ -135,6 +147,21 @@ class Refs:
     def __init__(self) -> None:
         self._runs = array("I")
         self._places = array("B")
+
+    @classmethod
+    def of(cls, refs: Sequence[int]) -> "Refs":
+        """These numbers."""
+        made = cls()
+        made._runs = extended(made._runs, [ref >> _LOW_BITS for ref in refs])
+        made._places = extended(made._places, [ref & _LOW for ref in refs])
+        return made
+
+    def only(self, marks: bytes) -> "Refs":
+        """Those that are marked with a one."""
+        made = Refs()
+        made._runs = array(self._runs.typecode, compress(self._runs, marks))
+        made._places = array(self._places.typecode, compress(self._places, marks))
+        return made
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -151,10 +178,11 @@ class Refs:
         self._runs = inserted(self._runs, index, ref >> _LOW_BITS)
         self._places = inserted(self._places, index, ref & _LOW)
 
-    def extend(self, refs: Sequence[int]) -> None:
+    def extend(self, refs: "Sequence[int] | Refs") -> None:
         """Appends some."""
-        self._runs = extended(self._runs, [ref >> _LOW_BITS for ref in refs])
-        self._places = extended(self._places, [ref & _LOW for ref in refs])
+        other = refs if isinstance(refs, Refs) else Refs.of(refs)
+        self._runs = extended(self._runs, other._runs)
+        self._places = extended(self._places, other._places)
 
     def remove(self, index: int) -> None:
         """Takes one out."""
@@ -187,7 +215,10 @@ class Repeated:
 
     def extend(self, numbers: Sequence[int]) -> None:
         """Appends some."""
-        self.items = extended(self.items, [self._code(number) for number in numbers])
+        if numbers and numbers.count(numbers[0]) == len(numbers):
+            self.items = extended(self.items, [self._code(numbers[0])] * len(numbers))
+        else:
+            self.items = extended(self.items, [self._code(number) for number in numbers])
 
     def remove(self, index: int) -> None:
         """Takes one out."""

@@ -7,7 +7,7 @@ now costs two binary searches, and asking about the past gives what was true the
 
 from array import array
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from datetime import timedelta
 from heapq import merge
 from itertools import chain
@@ -18,8 +18,8 @@ from k2alert.labels import Labels
 from k2alert.measure.columns import DECIDED, Column, Lengths
 from k2alert.measure.narrow import inserted, narrow
 from k2alert.measure.streaks import Lanes, Streak
-from k2alert.measure.timeline import NEVER, Row, Span, Timeline, row_of
-from k2alert.model import Entry, Kind, OpenEntry, RunState, Window
+from k2alert.measure.timeline import NEVER, Pile, Row, Span, Timeline
+from k2alert.model import Kind, OpenEntry, RunState, Window
 
 __all__ = ["Series"]
 
@@ -77,24 +77,16 @@ class Series:
             self._lanes = None
         self._forget()
 
-    def extend(self, entries: list[Entry], lanes: Mapping[int, int]) -> None:
-        """Take many entries in, of any order; fast where they finished after all that is here.
-
-        `lanes` gives the lane of each stream.
-        """
-        entries.sort(key=_ORDER)
-        lasting = [entry for entry in entries if entry.superseded is None]
-        if lasting and self._follows(lasting[0]):
-            self.line.extend(lasting, [lanes[entry.stream] for entry in lasting])
-            entries = [entry for entry in entries if entry.superseded is not None]
-        self._lanes = None
-        self._forget()
-        for entry in entries:
-            self.insert(row_of(entry, lanes[entry.stream]))
-
-    def _follows(self, entry: Entry) -> bool:
+    def extend(self, pile: Pile) -> None:
+        """Take many rows in; fast where they finished after all that is here."""
         line = self.line
-        return not line or (line.finished[-1], line.refs[-1]) < (entry.finished, entry.ref)
+        self._lanes = None
+        if line and (line.finished[-1], line.refs[-1]) >= (pile.finished[0], pile.refs[0]):
+            for row in pile.rows():
+                self.insert(row)
+        else:
+            line.extend(pile)
+            self._forget()
 
     def _forget(self) -> None:
         self._memory.clear()

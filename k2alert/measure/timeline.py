@@ -12,18 +12,14 @@ lengths 4 bytes each, the store's number of it 5, its code and its lane 1 each.
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import compress
-from operator import sub
 from typing import NamedTuple
 
 from k2alert.measure.columns import UNKNOWN, Column, Field, Lengths, code_of
 from k2alert.measure.narrow import Numbers, Refs, Repeated
 from k2alert.measure.tallies import Marks, Sums
-from k2alert.model import Entry
+from k2alert.model import NEVER, Entry
 
-__all__ = ["NEVER", "Row", "Span", "Timeline", "row_of"]
-
-NEVER = 2**63 - 1
-"""When a row is superseded that is not: the last millisecond of a signed 64-bit clock."""
+__all__ = ["NEVER", "Pile", "Row", "Span", "Timeline", "row_of"]
 
 
 class Row(NamedTuple):
@@ -66,6 +62,34 @@ def row_of(entry: Entry, lane: int) -> Row:
         lane,
         NEVER if entry.superseded is None else entry.superseded,
     )
+
+
+class Pile(NamedTuple):
+    """Rows that nothing supersedes, by (finished, ref), column by column, on their way to timelines."""
+
+    finished: Sequence[int]
+    refs: Refs
+    codes: bytes
+    durations: Sequence[int]
+    queued: Sequence[int]
+    ages: Sequence[int]
+    lanes: Sequence[int]
+
+    def rows(self) -> Iterator[Row]:
+        """The same, row by row."""
+        return (
+            Row(
+                finished,
+                self.refs[place],
+                self.codes[place],
+                self.durations[place],
+                self.queued[place],
+                finished - self.ages[place],
+                self.lanes[place],
+                NEVER,
+            )
+            for place, finished in enumerate(self.finished)
+        )
 
 
 class Timeline:
@@ -153,19 +177,17 @@ class Timeline:
         self._cut(index)
         return index
 
-    def extend(self, entries: Sequence[Entry], lanes: Sequence[int]) -> None:
-        """Append entries, already in order and after all that is here, column by column."""
-        _, refs, created, finished, _, results, durations, queues, allowed, retries = zip(*entries, strict=True)
-        ages = list(map(sub, finished, created))
+    def extend(self, pile: Pile) -> None:
+        """Append rows that all come after what is here."""
         self._cut(len(self))
-        self.finished.extend(finished)
-        self.refs.extend(refs)
-        self.codes.extend(map(code_of, results, allowed, retries))
-        self.durations.extend([UNKNOWN if length is None else length for length in durations])
-        self.queues.extend([UNKNOWN if length is None else length for length in queues])
-        self.lanes.extend(lanes)
-        self._ages.extend(ages)
-        self.skew = max(self.skew, -min(ages))
+        self.finished.extend(pile.finished)
+        self.refs.extend(pile.refs)
+        self.codes.extend(pile.codes)
+        self.durations.extend(pile.durations)
+        self.queues.extend(pile.queued)
+        self.lanes.extend(pile.lanes)
+        self._ages.extend(pile.ages)
+        self.skew = max(self.skew, -min(pile.ages))
 
     def tally(self, column: Column) -> Marks | Sums:
         """What a column adds up to over any stretch of rows."""

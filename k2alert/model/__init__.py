@@ -22,9 +22,12 @@ from k2alert.model.entries import (
     ScheduleEntry,
 )
 from k2alert.model.facts import (
+    NEVER,
     RESULTS,
+    UNKNOWN,
     Entry,
     EntryChange,
+    EntryRow,
     Event,
     JobRun,
     Kind,
@@ -93,9 +96,11 @@ from k2alert.model.tellings import Telling, TellingOutcome, TellingQuery, ToldAl
 
 __all__ = [
     "FAILING_ALERT",
+    "NEVER",
     "NOWHERE",
     "RESULTS",
     "STALE_ALERT",
+    "UNKNOWN",
     "Alert",
     "AlertGroup",
     "AlertState",
@@ -114,6 +119,7 @@ __all__ = [
     "EndReason",
     "Entry",
     "EntryChange",
+    "EntryRow",
     "Event",
     "Evidence",
     "EvidenceRefs",

@@ -8,9 +8,12 @@ from typing import NamedTuple
 from k2alert.labels import Labels
 
 __all__ = [
+    "NEVER",
     "RESULTS",
+    "UNKNOWN",
     "Entry",
     "EntryChange",
+    "EntryRow",
     "Event",
     "JobRun",
     "Kind",
@@ -261,6 +264,17 @@ class Entry(NamedTuple):
     queued: int | None
     allowed: bool  # a job whose failure is allowed
     retry: bool  # not the first attempt
+
+
+NEVER = 2**63 - 1
+"""When an entry is superseded that is not: the last millisecond of a signed 64-bit clock."""
+
+UNKNOWN = -1
+"""Stands for a length that the forge does not say; any length below zero is taken as one."""
+
+
+EntryRow = tuple[int, int, int, int, int | None, int, int | None, int | None, int, int]
+"""The fields of an `Entry` as a database gives them, flags as 0 or 1: a million a second are read."""
 
 
 class OpenEntry(NamedTuple):

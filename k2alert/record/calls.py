@@ -12,6 +12,7 @@ from k2alert.model import (
     Alert,
     DeploymentEvidence,
     Entry,
+    EntryRow,
     Fact,
     FactChange,
     FactEntry,
@@ -44,7 +45,7 @@ from k2alert.record.fact_reading import (
     read_tests,
 )
 from k2alert.record.facts import save_facts
-from k2alert.record.reading import read_entries, read_known_runs, read_opens, read_streams
+from k2alert.record.reading import read_entries, read_known_runs, read_opens, read_rows, read_streams
 from k2alert.record.rows import clean
 from k2alert.record.saving import save_runs
 from k2alert.record.statements import QUERIES
@@ -84,6 +85,10 @@ class EngineReader:
     def entries(self, kind: Kind, since_ms: int = 0) -> AsyncIterator[list[Entry]]:
         """See `Store`."""
         return self._engine.load(read_entries, kind, since_ms)
+
+    def rows(self, kind: Kind) -> AsyncIterator[list[EntryRow]]:
+        """See `Store`."""
+        return self._engine.load(read_rows, kind)
 
     def facts(self, kind: Kind, since_ms: int = 0) -> AsyncIterator[list[FactEntry]]:
         """See `Store`."""

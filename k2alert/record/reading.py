@@ -5,13 +5,13 @@ In: a connection that reads. Out: streams, entries, open things, known runs.
 
 from collections.abc import Iterator
 
-from k2alert.model import Entry, Kind, KnownRun, OpenEntry, Stream
+from k2alert.model import Entry, EntryRow, Kind, KnownRun, OpenEntry, Stream
 from k2alert.record.connection import Connection
 from k2alert.record.rows import STATES, StreamKey, unpack_id
 from k2alert.record.statements import QUERIES
 from k2alert.times import from_ms
 
-__all__ = ["BATCH", "read_entries", "read_known_runs", "read_opens", "read_streams"]
+__all__ = ["BATCH", "read_entries", "read_known_runs", "read_opens", "read_rows", "read_streams"]
 
 BATCH = 10_000
 """Entries in one batch: about 20 ms to read, so other reads come in between."""
@@ -33,6 +33,13 @@ def read_entries(con: Connection, kind: Kind, since_ms: int) -> Iterator[list[En
             Entry(stream, ref, created, finished, superseded, result, duration, queued, allowed == 1, retry == 1)
             for stream, ref, created, finished, superseded, result, duration, queued, allowed, retry in rows
         ]
+
+
+def read_rows(con: Connection, kind: Kind) -> Iterator[list[EntryRow]]:
+    """All of them as they are stored."""
+    cursor = con.execute(QUERIES[f"{kind.value}_entries"], (0,))
+    while rows := cursor.fetchmany(BATCH):
+        yield rows
 
 
 def read_opens(con: Connection) -> list[tuple[Kind, OpenEntry]]:

@@ -15,6 +15,7 @@ from k2alert.model import (
     Alert,
     DeploymentEvidence,
     Entry,
+    EntryRow,
     Fact,
     FactEntry,
     HookEvent,
@@ -112,6 +113,10 @@ class Reader(Protocol):
 
     def entries(self, kind: Kind, since_ms: int = 0) -> AsyncIterator[list[Entry]]:
         """All entries finished at or after `since_ms`, in (finished, ref) order, in batches, as of one moment."""
+        ...
+
+    def rows(self, kind: Kind) -> AsyncIterator[list[EntryRow]]:
+        """All entries as plain rows."""
         ...
 
     def facts(self, kind: Kind, since_ms: int = 0) -> AsyncIterator[list[FactEntry]]:

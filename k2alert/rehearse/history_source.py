@@ -17,6 +17,7 @@ from k2alert.model import (
     Alert,
     DeploymentEvidence,
     Entry,
+    EntryRow,
     FactEntry,
     Kind,
     KnownRun,
@@ -99,6 +100,10 @@ class History:
     async def entries(self, kind: Kind, since_ms: int = 0) -> AsyncIterator[list[Entry]]:
         """See `Reader`."""
         yield sorted((row for row in self._entries[kind] if row.finished >= since_ms), key=_by_end)
+
+    async def rows(self, kind: Kind) -> AsyncIterator[list[EntryRow]]:
+        """See `Reader`."""
+        yield [*sorted(self._entries[kind], key=_by_end)]
 
     async def facts(self, kind: Kind, since_ms: int = 0) -> AsyncIterator[list[FactEntry]]:
         """See `Reader`."""

@@ -9,25 +9,31 @@ all projects, alerts moved, notifications planned. Every value is compared with 
 
 import argparse
 import gc
+import itertools
 import os
 import platform
 import random
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 from k2alert.config.load import load
 from k2alert.config.model import Config
-from k2alert.cycle import Plan, Scene, plan
+from k2alert.cycle import Plan, Scene, plan, planning
+from k2alert.kept import Kept
 from k2alert.labels import Labels
+from k2alert.measure.board import Board
 from k2alert.measure.catalogue import METRICS
-from k2alert.model import RESULTS, Entry, Kind, Project, Result, Stream
+from k2alert.model import RESULTS, Entry, EntryChange, Kind, Project, Result, Saved, Stream
+from k2alert.pauses import at_once
 from k2alert.recall import make_board
 from k2alert.times import to_ms
 from k2alert.universe import make_universe
@@ -35,6 +41,7 @@ from k2alert.universe import make_universe
 NOW = datetime(2026, 1, 8, tzinfo=UTC)
 DAYS, RUNS_A_DAY = 7, 200
 DAY_MS = 86_400_000
+ROUND = timedelta(seconds=30)
 SUCCESS = RESULTS.index(Result.SUCCESS)
 
 CONFIG = """
@@ -138,32 +145,111 @@ def check(made: Plan, entries: list[Entry]) -> int:
     return compared
 
 
-def measure(projects: int, rounds: int) -> tuple[float, float, float, int]:
-    """Median CPU and wall milliseconds of a round in the steady state, MiB the history took, values compared."""
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """What rounds of each kind took: median CPU and wall milliseconds. `memory`: MiB that the history took.
+
+    `first`: the first round of a process, which works out every running sum. `whole`: every label set judged and every
+    alert looked at, as `plan` does. `later`: what a daemon does 30 s after the round before, in which `came` runs
+    finished and about as many left each window. `idle`: the same when nothing came or left. `compared` values were held
+    against brute force, and each later round against a whole one.
+    """
+
+    first: tuple[float, float]
+    whole: tuple[float, float]
+    later: tuple[float, float]
+    idle: tuple[float, float]
+    came: float
+    memory: float
+    compared: int
+
+
+def measure(projects: int, rounds: int) -> Costs:
+    """The rounds of each kind over a history of this many projects."""
     with TemporaryDirectory() as folder:
         main = Path(folder, "k2alert.yml")
         main.write_text(CONFIG)
         Path(folder, "rules.yml").write_text(RULES)
         loaded = load(main, environ={}, metrics=METRICS)
     assert loaded.config is not None, loaded.problems
-    entries = make_entries(projects)
+    entries = [entry for entry in make_entries(projects) if entry.finished <= to_ms(NOW)]
     before = rss()
     scene = make_scene(loaded.config, projects, entries)
     memory = rss() - before
-    made = plan(scene, now=NOW)
+    board = scene.measures
+    assert isinstance(board, Board)
+    kept = Kept(loaded.config.rules, METRICS, board)
+    first, made = timed(partial(later_plan, scene, kept, NOW))
     compared = check(made, entries)
+    arrivals = Arrivals(projects, first_ref=len(entries))
     del entries
     gc.collect()
     gc.freeze()
-    scene = Scene(**{name: getattr(scene, name) for name in scene.__dataclass_fields__} | {"alerts": made.step.alerts})
-    times = [one_round(scene) for _ in range(rounds)]
-    return median(cpu for cpu, _ in times), median(wall for _, wall in times), memory, compared
+    scene = replace(scene, alerts=made.step.alerts)
+    whole = [timed(partial(plan, scene, now=NOW))[0] for _ in range(rounds)]
+    idle = [timed(partial(later_plan, scene, kept, NOW))[0] for _ in range(rounds)]
+    later = []
+    for number in range(1, rounds + 1):
+        now = NOW + number * ROUND
+        board.apply(Saved(entries=[EntryChange(Kind.RUN, None, entry) for entry in arrivals.until(now)]))
+        took, made = timed(partial(later_plan, scene, kept, now))
+        whole_plan = plan(scene, now=now)
+        assert (made.findings, made.step) == (whole_plan.findings, whole_plan.step)
+        scene = replace(scene, alerts=made.step.alerts)
+        later.append(took)
+    return Costs(
+        first=first,
+        whole=middle(whole),
+        later=middle(later),
+        idle=middle(idle),
+        came=arrivals.count / rounds,
+        memory=memory,
+        compared=compared,
+    )
 
 
-def one_round(scene: Scene) -> tuple[float, float]:
+class Arrivals:
+    """Runs that finish after the history's end, as often as in it."""
+
+    def __init__(self, projects: int, first_ref: int) -> None:
+        self._chance = random.Random(2)
+        self._projects = projects
+        self._until = NOW
+        self._refs = itertools.count(first_ref)
+        self.count = 0
+
+    def until(self, now: datetime) -> list[Entry]:
+        """Those that finished since the last call."""
+        share = RUNS_A_DAY * ((now - self._until) / timedelta(days=1))
+        found = []
+        for project in range(self._projects):
+            if self._chance.random() < share:
+                finished = self._chance.randrange(to_ms(self._until) + 1, to_ms(now) + 1)
+                duration = int(self._chance.lognormvariate(6.5, 0.6) * 1000)
+                result = RESULTS.index(Result.FAILURE if self._chance.random() < 0.06 else Result.SUCCESS)
+                created = finished - duration
+                found.append(
+                    Entry(project, next(self._refs), created, finished, None, result, duration, 5000, False, False)
+                )
+        self._until = now
+        self.count += len(found)
+        return found
+
+
+def later_plan(scene: Scene, kept: Kept, now: datetime) -> Plan:
+    """What a daemon's round does."""
+    return at_once(planning(scene, kept, now=now))
+
+
+def timed(work: Callable[[], Plan]) -> tuple[tuple[float, float], Plan]:
+    """CPU and wall milliseconds, and what it came to."""
     cpu, wall = time.process_time(), time.perf_counter()
-    plan(scene, now=NOW)
-    return (time.process_time() - cpu) * 1000, (time.perf_counter() - wall) * 1000
+    made = work()
+    return ((time.process_time() - cpu) * 1000, (time.perf_counter() - wall) * 1000), made
+
+
+def middle(times: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    return median(cpu for cpu, _ in times), median(wall for _, wall in times)
 
 
 def rss() -> float:
@@ -178,12 +264,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores, {sys.platform}")
-    print(f"{'projects':>9} {'runs':>10} {'CPU ms':>8} {'wall ms':>8} {'MiB':>7} {'B/run':>6} {'values compared':>16}")
+    print("CPU ms (wall), medians but for the first")
+    print(f"{'projects':>9} {'runs':>10} {'30 s later':>13} {'nothing came':>13} {'whole':>13} {'first':>15}", end="")
+    print(f" {'came':>6} {'MiB':>7} {'B/run':>6} {'values compared':>16}")
     for projects in options.projects:
-        cpu, wall, memory, compared = measure(projects, options.rounds)
+        cost = measure(projects, options.rounds)
         runs = projects * DAYS * RUNS_A_DAY
-        each = memory * 2**20 / runs
-        print(f"{projects:>9,} {runs:>10,} {cpu:>8.1f} {wall:>8.1f} {memory:>7.1f} {each:>6.0f} {compared:>16,}")
+        each = cost.memory * 2**20 / runs
+        kinds = (cost.later, cost.idle, cost.whole, cost.first)
+        columns = " ".join(f"{f'{cpu:,.1f} ({wall:,.1f})':>13}" for cpu, wall in kinds)
+        print(f"{projects:>9,} {runs:>10,} {columns}   {cost.came:>6.0f} ", end="")
+        print(f"{cost.memory:>7.1f} {each:>6.0f} {cost.compared:>16,}")
 
 
 if __name__ == "__main__":

@@ -176,7 +176,8 @@ def report(projects: int, rounds: int, every: int) -> None:
     with TemporaryDirectory(prefix="k2alert-bench-") as name:
         history = make_history(projects)
         cost, samples, active = measure_victoria(Path(name), history, rounds, every)
-    cpu, wall, _, compared = measure_k2alert(projects, 20)
+    own = measure_k2alert(projects, 20)
+    (cpu, wall), compared = own.later, own.compared
     print(f"\n{projects:,} projects, {samples:,} samples, {active:,} alerts firing at vmalert")
     print(f"  k2alert                   {wall:>9,.1f} ms wall  {cpu:>9,.1f} ms CPU   {compared:,} values, all exact")
     print(f"  VictoriaMetrics + vmalert {cost.wall:>9,.1f} ms wall  {cost.cpu:>9,.1f} ms CPU   {cost.memory:,.0f} MiB")

@@ -54,6 +54,7 @@ __all__ = [
     "BUILT_IN",
     "Plan",
     "Scene",
+    "concerning",
     "due_now",
     "hushes_of",
     "judge_one",
@@ -180,18 +181,36 @@ def _moving(alerts: Mapping[AlertId, Alert], kept: Kept, changed: set[tuple[int,
 
 def due_now(scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -> tuple[Due, ...]:
     """What the receivers are due to hear of these alerts."""
-    by_key = {alert.key: alert for alert in alerts.values()}
+    by_key = concerning(alerts, scene.log)
     route, receivers = scene.config.route, scene.config.receivers
-    hushed = hushes_of(scene, alerts, now=now)
+    hushed = hushes(by_key, scene.silences, scene.config.inhibitions, now=now)
     return (
         *due(alerts=by_key, log=scene.log, route=route, receivers=receivers, now=now, hushed=hushed, address=address),
         *digests_due(alerts=by_key, log=scene.log, route=route, receivers=receivers, now=now, hushed=hushed),
     )
 
 
+def concerning(alerts: Mapping[AlertId, Alert], log: Iterable[LogEntry]) -> dict[str, Alert]:
+    """The alerts that somebody may have to hear of, by `Alert.key`: all but the inactive ones of which nobody was told.
+
+    An inactive alert says nothing, unless somebody was last told that it fires. Most alerts are inactive.
+    """
+    found = {alert.key: alert for alert in alerts.values() if alert.state is not AlertState.INACTIVE}
+    told = {
+        key
+        for entry in log
+        if not entry.closed
+        for key, state in entry.told.items()
+        if state is AlertState.FIRING and key not in found
+    }
+    if told:  # rarely: it has gone on, or is gone
+        found |= {alert.key: alert for alert in alerts.values() if alert.key in told}
+    return found
+
+
 def hushes_of(scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -> dict[str, Hush]:
     """Which of these alerts are silenced or inhibited, by `Alert.key`."""
-    by_key = {alert.key: alert for alert in alerts.values()}
+    by_key = concerning(alerts, ())
     return hushes(by_key, scene.silences, scene.config.inhibitions, now=now)
 
 

@@ -18,7 +18,7 @@ import aiohttp
 from k2alert.alert.lifecycle import AlertId, forget
 from k2alert.collect.http import Time
 from k2alert.config.model import Config
-from k2alert.cycle import Plan, Scene, due_now, planning
+from k2alert.cycle import Plan, Scene, concerning, due_now, planning
 from k2alert.desks import Desks
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.view import Snapshot
@@ -368,9 +368,10 @@ class Rounds:
         alerts, log = self._by_key(), self._desks.log
         heard = finished(alerts=alerts, log=log, receivers=receivers)
         heard -= awaited_by_digests(alerts=alerts, log=log, route=route, receivers=receivers)
+        if not heard:
+            return
         back, gone = forget(self._memory.alerts, lambda alert: alert.key in heard)
-        if back or gone:
-            await self._store.save_alerts(back, dropped=[alert.key for alert in gone])
+        await self._store.save_alerts(back, dropped=[alert.key for alert in gone])
         for alert in back:
             self._memory.alerts[alert.rule, alert.identity] = alert
         for alert in gone:
@@ -390,7 +391,7 @@ class Rounds:
         )
 
     def _by_key(self) -> dict[str, Alert]:
-        return {alert.key: alert for alert in self._memory.alerts.values()}
+        return concerning(self._memory.alerts, self._desks.log)
 
     # --------------------------------------------------------------------------------------- publish
 

@@ -34,8 +34,8 @@ test: setup ## all tests; as root on Debian also installs the servers they speak
 	@scripts/servers
 	$(PYTEST) $(ARGS)
 
-check: setup ## all that CI checks: format, lint, types, imports, rules; then the tests, none skipped
-	@$(MAKE) lint types imports rules
+check: setup ## all that CI checks: format, lint, types, imports, rules, audit; then the tests, none skipped
+	@$(MAKE) lint types imports rules audit
 	@scripts/servers
 	K2ALERT_NO_SKIP=1 $(PYTEST)
 
@@ -62,8 +62,8 @@ flaky: setup ## the unit tests three times in random order, and a gate on those 
 	$(call GATE,flaky $(REPORTS)/try-*.xml)
 
 coverage: setup ## what `make unit` and `make integration` covered, and a gate; PREVIOUS=87.5 or a report
-	.venv/bin/coverage combine --keep --data-file $(REPORTS)/.coverage $(REPORTS)/.coverage.*
-	.venv/bin/coverage xml --data-file $(REPORTS)/.coverage -o $(REPORTS)/coverage.xml
+	.venv/bin/coverage combine --keep --data-file $(REPORTS)/covered $(REPORTS)/.coverage.*
+	.venv/bin/coverage xml --data-file $(REPORTS)/covered -o $(REPORTS)/coverage.xml
 	$(call GATE,coverage $(REPORTS)/coverage.xml --previous "$(PREVIOUS)")
 
 performance: setup ## what the main chores cost, and a gate against benchmarks/baseline.json

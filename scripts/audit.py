@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+_WITHIN = 120  # seconds for all packages together
+
 LOCKS = ("requirements.lock", "requirements-build.lock")
 
 IGNORED: dict[str, str] = {}
@@ -43,7 +45,10 @@ def ask() -> tuple[str, str]:
     """What pip-audit prints about everything that is locked for running and building."""
     locks = [word for lock in LOCKS for word in ("-r", lock)]
     command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "--format", "json", *locks]
-    ended = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 - words of ours
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=_WITHIN)  # noqa: S603 - words of ours
+    except subprocess.TimeoutExpired:
+        return "", f"no answer within {_WITHIN} s"
     return ended.stdout, ended.stderr
 
 

@@ -23,7 +23,10 @@ DURATIONS = TESTS / "durations.json"
 
 SUITES = {
     # The product as somebody gets it, beside real Prometheus, browsers and the like; the slowest.
-    "e2e": ["test_demo_*", "test_dist*", "test_image*", "test_page_browser*", "test_prometheus_*", "test_soak_*"],
+    "e2e": [
+        *("test_demo_*", "test_deploy_*", "test_dist*", "test_image*", "test_migration*", "test_page_browser*"),
+        *("test_prometheus_*", "test_quickstart*", "test_soak_*"),
+    ],
     # Parts that speak HTTP, SMTP or SQL with a stand-in or a server.
     "integration": [
         "test_api_*",

@@ -16,6 +16,7 @@ from tests.support.page_gallery import FLAGS, SIZES, Scene, empty_scene, rich_sc
 from tests.test_expose_server import A_FLAKY_TEST, serving
 
 CHROMIUM = shutil.which("chromium")
+BETWEEN = (680, 769, 1000)  # tablets, and windows beside others
 HOSTILE = '<img src=x onerror=document.title="ran">\u202e'
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -120,8 +121,11 @@ async def _faults(browser: Browser, scene: Scene, size: tuple[int, int], scheme:
         await page.goto(scene.url + path)
         seen = await Axe().run(page)
         said = seen.generate_report() if seen.violations_count else ""
-        if not await page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
-            said += "wider than the screen"
+        for other in (width, *BETWEEN):
+            await page.set_viewport_size({"width": other, "height": height})
+            if not await page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
+                said += f"wider than a screen of {other}"
+        await page.set_viewport_size({"width": width, "height": height})
         found[name] = said + ("a script ran" if await page.title() == "ran" else "")
     await context.close()
     return found

@@ -16,14 +16,19 @@ from urllib.parse import quote
 
 from playwright.async_api import Browser, async_playwright
 
+from k2alert.model import NameOfTest, TestCase, TestReport
+from k2alert.record import open_store
 from k2alert.rehearse.gitlab_standin import StandinGitLab, StandinPipeline
 from k2alert.rehearse.history import make_history
 from k2alert.rehearse.loopback import serve_web
 from k2alert.rehearse.shapes import PROJECTS
 from k2alert.times import iso
 from tests.support.daemon import Clock, Running, daemon
+from tests.support.looks import T0, finished_run
+from tests.support.reported import execution
 from tests.support.slack import TOKEN, stand_in_slack
 
+MINUTE = timedelta(minutes=1)
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 SIZES = ((390, 844), (1400, 900))
@@ -85,6 +90,17 @@ alert_rules:
 """
 
 
+FLAKY = {  # on how many days ago
+    NameOfTest("checkout.e2e.test_payment", "pays by card [3-D Secure]"): (1, 2, 4, 5, 9),
+    NameOfTest("checkout.e2e.test_basket", "keeps two tabs apart"): (3, 6),
+    NameOfTest("checkout.e2e.test_login", "comes back to the page it came from"): (
+        12,
+    ),  # on how many days ago: recovered
+    NameOfTest(HOSTILE, HOSTILE): (2,),
+    NameOfTest(DEEP, LONG[:250]): (1,),
+}
+
+
 @dataclass(frozen=True)
 class Scene:
     """A running daemon, and where its pages are: a name of each, and its address from the top."""
@@ -109,6 +125,7 @@ async def rich_scene(folder: Path) -> AsyncIterator[Scene]:
         config = folder / "k2alert.yml"
         places = {"gitlab": first, "other": second, "slack": slack.api_url, "rules": rules, "folder": folder}
         config.write_text(CONFIG.format(**places, projects=names, token=TOKEN))
+        await _flaky(folder, clock.now())
         async with daemon(config, clock) as running:
             await _key_of(running, alertname="main_is_red", source="subsidiary")
             other.token = "another"
@@ -148,6 +165,28 @@ def _reds(forge: StandinGitLab, path: str, now: datetime, refs: Iterable[str], *
         title = HOSTILE if ref == HOSTILE else "Round vouchers down, not up"
         run = {"id": number + place, "status": "failed", "ref": ref, "title": title, "sha": f"{place:x}" * 40}
         forge.put(path, StandinPipeline(**run, **times, finished_at=finished))  # type: ignore[arg-type]
+
+
+async def _flaky(folder: Path, now: datetime) -> None:
+    """Two weeks of test reports, as a daemon before this one has read them."""
+    names = [NameOfTest(f"checkout.basket.test_{number}", "adds up") for number in range(60)]
+    store = open_store(f"sqlite:///{folder}/k2alert.db")
+    for day in range(1, 15):
+        ended = now - timedelta(days=day)
+        commit = finished_run(f"flaky-{day}", (ended - T0) / MINUTE, project="shop/checkout", sha=f"{day:x}" * 40)
+        await store.save([commit])
+        broken = [name for name, days in FLAKY.items() if day in days]
+        for attempt, failed in enumerate((broken, []), start=1):
+            passed = tuple(name for name in (*names, *FLAKY) if name not in failed)
+            cases = tuple(TestCase(suite=suite, test=test, message="AssertionError") for suite, test in failed)
+            by = execution(
+                commit.id, ended + attempt * MINUTE, job="test_e2e", attempt=attempt, project="shop/checkout"
+            )
+            total = len(passed) + len(cases)
+            await store.save_facts(
+                [TestReport(by=by, total=total, failed=len(cases), named=True, cases=cases, passed=passed)]
+            )
+    await store.close()
 
 
 async def _silence(running: Running, now: datetime) -> None:

@@ -110,6 +110,10 @@ docs: setup ## write the generated pages of the docs, and the dashboard, anew
 	mv docs/commands.md.new docs/commands.md
 	.venv/bin/python -m scripts.licences_page > docs/licences.md.new
 	mv docs/licences.md.new docs/licences.md
+	.venv/bin/python -m scripts.settings_page > docs/settings.md.new
+	mv docs/settings.md.new docs/settings.md
+	.venv/bin/python -m scripts.logs_page > docs/logs.md.new
+	mv docs/logs.md.new docs/logs.md
 	.venv/bin/python -m scripts.dashboard > deploy/grafana/dashboards/k2alert.json.new
 	mv deploy/grafana/dashboards/k2alert.json.new deploy/grafana/dashboards/k2alert.json
 

@@ -29,18 +29,18 @@ class Settings(BaseModel):
 class AppSettings(Settings):
     """A GitHub App that k2alert authenticates as."""
 
-    id: int | str
-    private_key: SecretStr
-    installation_id: int
+    id: int | str = Field(description="The App's number, or its client ID.")
+    private_key: SecretStr = Field(description="Its key, in PEM.")
+    installation_id: int = Field(description="The number of its installation for the owner of the repositories.")
 
 
 class ReportSettings(Settings):
     """Which report files to read from job artifacts (globs)."""
 
-    jobs: tuple[str, ...] = ()
-    junit: tuple[str, ...] = ()
-    coverage: tuple[str, ...] = ()
-    benchmarks: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = Field(default=(), description="Names of jobs (GitHub: of artifacts); default: all.")
+    junit: tuple[str, ...] = Field(default=(), description="Paths in the archive: reports of tests.")
+    coverage: tuple[str, ...] = Field(default=(), description="Paths in the archive: reports of coverage.")
+    benchmarks: tuple[str, ...] = Field(default=(), description="Paths in the archive: results of benchmarks.")
 
 
 class SourceSettings(Settings):

@@ -5,13 +5,18 @@ references (`$NAME`) instead, the schema allows any text with a `$` in it.
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Literal
+
+from pydantic.json_schema import GenerateJsonSchema
 
 from k2alert.config.expand import UNTOUCHED
 from k2alert.config.receivers import INTEGRATIONS
 from k2alert.config.settings import MainFile, RuleFile
+from k2alert.labels import Matcher
+from k2alert.times import format_duration
 
-__all__ = ["DIALECT", "json_schema"]
+__all__ = ["DIALECT", "json_schema", "written"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = {"type": "string", "pattern": r"\$", "description": "A reference: $NAME, ${NAME} or ${file:/path}."}
@@ -23,7 +28,7 @@ _INTEGRATION_OWNERS = ("NotificationSettings", "ReceiverSettings")
 def json_schema(kind: Literal["main", "rules"]) -> dict[str, Any]:
     """The schema of the main file, or of a file of rules."""
     model = MainFile if kind == "main" else RuleFile
-    schema = model.model_json_schema(ref_template="#/$defs/{model}")
+    schema = model.model_json_schema(ref_template="#/$defs/{model}", schema_generator=_AsWritten)
     if kind == "main":
         _add_integrations(schema["$defs"])
         _allow_references(schema)
@@ -32,10 +37,26 @@ def json_schema(kind: Literal["main", "rules"]) -> dict[str, Any]:
     return {"$schema": DIALECT, **schema, "title": "k2alert.yml" if kind == "main" else "a rule file of k2alert"}
 
 
+class _AsWritten(GenerateJsonSchema):
+    """Shows defaults as people write them: `35d`, where pydantic would say `P35D`."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return super().encode_default(written(dft))
+
+
+def written(default: Any) -> Any:
+    """A default as it would stand in a file."""
+    if isinstance(default, timedelta):
+        return format_duration(default)
+    if isinstance(default, tuple):
+        return [written(one) for one in default]
+    return str(default) if isinstance(default, Matcher) else default
+
+
 def _add_integrations(definitions: dict[str, Any]) -> None:
     """Say what each integration holds; none of it is required, for `notifications` may give the rest."""
     for kind, model in INTEGRATIONS.items():
-        settings = model.model_json_schema(ref_template="#/$defs/{model}")
+        settings = model.model_json_schema(ref_template="#/$defs/{model}", schema_generator=_AsWritten)
         definitions.update(settings.pop("$defs", {}))
         settings.pop("required", None)
         definitions[kind] = {**settings, "title": kind}
@@ -43,7 +64,7 @@ def _add_integrations(definitions: dict[str, Any]) -> None:
         for owner in _INTEGRATION_OWNERS:
             definitions[owner]["properties"][kind] = {
                 "anyOf": [one, {"type": "array", "items": one}, {"type": "null"}],
-                "description": "One or a list.",
+                "description": definitions[owner]["properties"][kind]["description"],
             }
 
 

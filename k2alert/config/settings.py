@@ -132,11 +132,18 @@ class RouteSettings(Settings):
     receiver: str | None = Field(default=None, description="Who hears.")
     matchers: tuple[MatcherText, ...] = Field(default=(), description="Which alerts come here; default: all.")
     group_by: tuple[Annotated[str, Field(pattern=rf"{LABEL_NAME}|^\.\.\.$")], ...] | None = Field(
-        default=None, description='Labels that put alerts into one message; "..." for all.'
+        default=None,
+        description='Labels that put alerts into one message; "..." for all. On the root: alertname, source, project.',
     )
-    group_wait: Duration | None = Field(default=None, description="Wait this long for more before the first message.")
-    group_interval: PositiveDuration | None = Field(default=None, description="The time between two changes told.")
-    repeat_interval: PositiveDuration | None = Field(default=None, description="Say it again after this long.")
+    group_wait: Duration | None = Field(
+        default=None, description="Wait this long for more before the first message. On the root: 30s."
+    )
+    group_interval: PositiveDuration | None = Field(
+        default=None, description="The time between two changes told. On the root: 5m."
+    )
+    repeat_interval: PositiveDuration | None = Field(
+        default=None, description="Say it again after this long. On the root: 4h."
+    )
     mute_time_intervals: tuple[str, ...] | None = Field(
         default=None, description="Say nothing in these time intervals."
     )
@@ -153,9 +160,9 @@ class RouteSettings(Settings):
 class InhibitRule(Settings):
     """While the source fires, alerts of the target with equal labels say nothing."""
 
-    source_matchers: tuple[MatcherText, ...]
-    target_matchers: tuple[MatcherText, ...]
-    equal: tuple[LabelName, ...] = ()
+    source_matchers: tuple[MatcherText, ...] = Field(description="Alerts that keep others quiet while they fire.")
+    target_matchers: tuple[MatcherText, ...] = Field(description="Alerts that are kept quiet.")
+    equal: tuple[LabelName, ...] = Field(default=(), description="Labels that must be the same on both.")
 
 
 # ---------------------------------------------------------------------------------------------- rules
@@ -250,20 +257,20 @@ class RuleFile(Settings):
 class ReceiverSettings(Settings):
     """Someone who hears, through any number of integrations; each is a mapping or a list of them."""
 
-    name: str = Field(min_length=1, max_length=100)
-    slack: Any = None
-    email: Any = None
-    webhook: Any = None
-    alertmanager: Any = None
+    name: str = Field(min_length=1, max_length=100, description="Unique; what routes call it.")
+    slack: Any = Field(default=None, description="Channels of Slack.")
+    email: Any = Field(default=None, description="Mail.")
+    webhook: Any = Field(default=None, description="JSON, posted as Alertmanager posts it.")
+    alertmanager: Any = Field(default=None, description="Pushed to Alertmanagers.")
 
 
 class NotificationSettings(Settings):
     """The short form of a receiver; beside `receivers`, the defaults of their integrations."""
 
-    slack: Any = None
-    email: Any = None
-    webhook: Any = None
-    alertmanager: Any = None
+    slack: Any = Field(default=None, description="Channels of Slack.")
+    email: Any = Field(default=None, description="Mail.")
+    webhook: Any = Field(default=None, description="JSON, posted as Alertmanager posts it.")
+    alertmanager: Any = Field(default=None, description="Pushed to Alertmanagers.")
 
 
 class MainFile(BasicSettings, RuleFile):

@@ -30,7 +30,9 @@ def _as_tuple(value: Any) -> Any:
 class Settings(PostSettings):
     """`alertmanager:` of a receiver (contract §1). A URL may hold a password, so none is ever shown."""
 
-    url: Annotated[tuple[SecretStr, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+    url: Annotated[tuple[SecretStr, ...], BeforeValidator(_as_tuple), Field(min_length=1)] = Field(
+        description="One or a list of Alertmanagers; may hold a user and a password."
+    )
 
 
 # ------------------------------------------------------------------------------------------ build

@@ -18,7 +18,7 @@ from email.utils import parseaddr
 from typing import Literal
 
 import aiosmtplib
-from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from k2alert.model import Delivery, Refused, Retry, Sent
 from k2alert.notify import joint
@@ -44,14 +44,16 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    smtp_server: str  # host or host:port
-    smtp_user: str | None = None
-    smtp_password: SecretStr | None = None
-    tls: Literal["starttls", "implicit", "none"] = "starttls"
-    ca_file: str | None = None
-    from_address: str
-    to_addresses: tuple[str, ...]
-    send_resolved: bool = True
+    smtp_server: str = Field(description="host or host:port")
+    smtp_user: str | None = Field(default=None, description="Who signs in; default: nobody.")
+    smtp_password: SecretStr | None = Field(default=None, description="What they sign in with.")
+    tls: Literal["starttls", "implicit", "none"] = Field(
+        default="starttls", description="Port 587 with starttls, 465 with implicit, 25 with none, where none is given."
+    )
+    ca_file: str | None = Field(default=None, description="Certificates to trust, in a PEM file.")
+    from_address: str = Field(description="Who the mail is from.")
+    to_addresses: tuple[str, ...] = Field(description="Whom it is to; may be templates of labels.")
+    send_resolved: bool = Field(default=True, description="Tell ends, too.")
 
     # What comes from the environment may be missing, and so empty, while a file is only checked.
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from k2alert.model import Delivery, Refused, Retry, Sent
 from k2alert.notify import joint
@@ -24,8 +24,8 @@ class PostSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    ca_file: str | None = None
-    send_resolved: bool = True
+    ca_file: str | None = Field(default=None, description="Certificates to trust, in a PEM file.")
+    send_resolved: bool = Field(default=True, description="Tell ends, too.")
 
     @property
     def edits(self) -> bool:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
@@ -37,11 +37,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    webhook_url: SecretStr | None = None
-    bot_token: SecretStr | None = None
-    channel: str | tuple[str, ...] = ()
-    api_url: str = ""  # of the Web API, for proxies; "" is https://slack.com/api/
-    send_resolved: bool = True
+    webhook_url: SecretStr | None = Field(default=None, description="An incoming webhook: each change is a message.")
+    bot_token: SecretStr | None = Field(default=None, description="With chat:write: an incident is one edited message.")
+    channel: str | tuple[str, ...] = Field(default=(), description="One or a list; may be templates of labels.")
+    api_url: str = Field(default="", description="The Web API, for proxies; default: https://slack.com/api/")
+    send_resolved: bool = Field(default=True, description="Tell ends, too.")
 
     @model_validator(mode="after")
     def _can_send(self) -> "Settings":

@@ -7,7 +7,7 @@ stands. The format: https://prometheus.io/docs/alerting/latest/configuration/#we
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from k2alert.model import Alert, Delivery, Sent
 from k2alert.notify.alert_json import annotations_of, generator_url, instant, starts_at
@@ -21,7 +21,7 @@ from k2alert.notify.posting import PostSettings, as_file, post_json
 class Settings(PostSettings):
     """`webhook:` of a receiver (contract §1). The URL may hold a password, so it is never shown."""
 
-    url: SecretStr
+    url: SecretStr = Field(description="Where to post; may hold a user and a password.")
 
 
 # ------------------------------------------------------------------------------------------ build

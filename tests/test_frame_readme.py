@@ -1,4 +1,4 @@
-"""What the README promises, tried: its configuration, its example message, its commands, its links."""
+"""What the README promises, tried: its configuration, its example message, its commands. Links: test_site.py."""
 
 import re
 import shutil
@@ -17,10 +17,9 @@ from k2alert.notify import slack
 from k2alert.notify.message import Item, compose
 from k2alert.telling import value_text
 from tests.support.notified import World, run
-from tests.support.pages import fenced
+from tests.support.pages import ROOT, fenced
 from tests.support.slack import all_blocks, texts_of
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
@@ -104,7 +103,7 @@ def test_the_example_is_what_slack_is_sent() -> None:
     assert seen == fenced(README, "text")[0].rstrip("\n")
 
 
-# --------------------------------------------------------------------------------- commands and links
+# --------------------------------------------------------------------------------- commands and pages
 
 
 def test_every_make_target_that_is_named_exists() -> None:
@@ -119,23 +118,6 @@ def test_every_command_that_is_named_exists() -> None:
     for page in PAGES:
         named = set(re.findall(r"`k2alert ([a-z]+)|\.venv/bin/k2alert ([a-z]+)", page.read_text()))
         assert {first or second for first, second in named} <= known, page.name
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
-        if target.startswith("https://"):
-            continue
-        path, _, anchor = target.partition("#")
-        linked = (page.parent / path).resolve() if path else page
-        assert linked.is_file(), f"{page.name}: {target}"
-        assert not anchor or anchor in anchors(linked), f"{page.name}: {target}"
-
-
-def anchors(page: Path) -> set[str]:
-    """What GitLab and GitHub call the headings."""
-    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_every_page_is_linked_from_the_readme() -> None:

@@ -21,8 +21,8 @@ from aiohttp.test_utils import TestServer
 from k2alert.rehearse.gitlab_standin import StandinGitLab, StandinPipeline
 from tests.support.daemon import PATIENCE
 from tests.support.github_standin import StandinAttempt, StandinGitHub, StandinRepository, StandinRun
+from tests.support.pages import ROOT, fenced
 
-ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "quickstart.md").read_text()
 PROJECT = "k2/app"
 MINUTE = timedelta(minutes=1)
@@ -30,7 +30,7 @@ MINUTE = timedelta(minutes=1)
 
 def blocks(language: str) -> list[str]:
     """The fenced blocks of the page."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return fenced(PAGE, language)
 
 
 def now() -> datetime:

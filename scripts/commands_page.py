@@ -11,8 +11,14 @@ _HEAD = """\
 
 <!-- Written by `make docs` from the commands themselves. -->
 
-What `--help` says of each. All of them exit with 0 when all is well, with 2 where they are used wrongly, and with 1
-where what they need (a file, the store, a running daemon) is not there. Nothing prints a trace for bad input.
+What `--help` says of each. Nothing prints a trace for bad input.
+
+| exit | means |
+|---|---|
+| 0 | all is well; of `run`: it was stopped by SIGTERM or SIGINT |
+| 1 | no: errors in files, a test or gate that fails, too many alerts, an unknown rule, a daemon that does not answer |
+| 2 | used wrongly: an option or argument that there is not; a file that `gate` cannot read, or a report not written |
+| 3 | of `check --strict`: warnings, and no errors |
 
 | variable | what |
 |---|---|

@@ -30,7 +30,7 @@ def page(metrics: Iterable[Metric] = METRICS.values()) -> str:
     known = list(metrics)
     collected = [metric for metric in known if metric.collected]
     later = [metric for metric in known if not metric.collected]
-    parts = [_HEAD, *_sections(collected, 2), *_functions(), _UNCOLLECTED, *_sections(later, 3)]
+    parts = [_HEAD, *_sections(collected, 2), *_functions(), *([_UNCOLLECTED, *_sections(later, 3)] if later else [])]
     return "\n".join(parts).rstrip("\n") + "\n"
 
 

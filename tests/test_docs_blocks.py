@@ -15,6 +15,8 @@ from markdown_it import MarkdownIt
 
 from k2alert.cli import main
 from k2alert.config.settings import MainFile
+from k2alert.expose.selfmetrics import SelfMetrics
+from k2alert.measure.catalogue import METRICS
 from tests.support.pages import ROOT
 
 MARKDOWN = MarkdownIt("commonmark")
@@ -30,7 +32,6 @@ class Block:
 
     page: str
     line: int
-    fenced: bool
     language: str
     text: str
 
@@ -38,12 +39,15 @@ class Block:
         return f"{self.page}:{self.line}"
 
 
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+
+
 def all_blocks() -> Iterator[Block]:
-    for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]:
+    for path in PAGES:
         for token in MARKDOWN.parse(path.read_text()):
             if token.type in ("fence", "code_block") and token.map:
-                fenced = token.type == "fence"
-                yield Block(path.name, token.map[0] + 1, fenced, token.info.strip(), token.content)
+                language = token.info.strip() if token.type == "fence" else "sh"
+                yield Block(path.name, token.map[0] + 1, language, token.content)
 
 
 BLOCKS = list(all_blocks())
@@ -55,7 +59,7 @@ COMMANDS = [(block, line) for block in BLOCKS if block.language == "sh" for line
 
 
 def test_every_block_says_what_it_is_written_in() -> None:
-    assert [str(block) for block in BLOCKS if not block.fenced or block.language not in LANGUAGES] == []
+    assert [str(block) for block in BLOCKS if block.language not in LANGUAGES] == []
 
 
 # --------------------------------------------------------------------------------------------- the files
@@ -107,21 +111,35 @@ def ours(line: str) -> list[str]:
     return words[1:] if called else []
 
 
+def unknown_of(words: list[str]) -> str:
+    """The first command or option of a call that there is not; "" where all are there."""
+    command: click.Command = main
+    context = click.Context(main)
+    for word in words:
+        known = {option for one in command.params for option in one.opts}
+        if word.startswith("--"):
+            if word.partition("=")[0] not in {*known, "--help"}:
+                return word
+        elif isinstance(command, click.Group):
+            below = command.get_command(context, word)
+            if below is None:
+                return word
+            command = below
+    return ""
+
+
 @pytest.mark.parametrize(
     ("block", "line"), [one for one in COMMANDS if re.match(r"(\.venv/bin/)?k2alert ", one[1])], ids=str
 )
 def test_every_command_and_option_is_there(block: Block, line: str) -> None:
-    command: click.Command = main
-    context = click.Context(main)
-    known: set[str] = set()
-    for word in ours(line):
-        if isinstance(command, click.Group):
-            below = command.get_command(context, word)
-            assert below is not None, f"{block}: no command {word}"
-            command = below
-            known = {option for one in command.params for option in one.opts}
-        elif word.startswith("--"):
-            assert word.partition("=")[0] in known, f"{block}: no option {word}"
+    assert not unknown_of(ours(line)), block
+
+
+def test_every_command_and_option_that_the_text_names_is_there() -> None:
+    named = [(page.name, call) for page in PAGES for call in re.findall(r"`k2alert ([^`]+)`", page.read_text())]
+    wrong = [(page, call) for page, call in named if unknown_of(re.findall(r"--[a-z-]+|\b[a-z]+\b", call))]
+    assert wrong == []
+    assert len(named) > 50
 
 
 def test_everything_of_the_project_that_a_command_names_is_there() -> None:
@@ -132,3 +150,26 @@ def test_everything_of_the_project_that_a_command_names_is_there() -> None:
     ]
     assert [f"{block}: {path}" for block, path in named if not list(ROOT.glob(path.rstrip("/.")))] == []
     assert len(named) > 5
+
+
+# ---------------------------------------------------------------------------------------- series and paths
+
+
+def test_every_series_that_the_docs_name_is_exposed() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "k2alert").rglob("*.py"))
+    known = set(re.findall(r"k2alert_[a-z_]+", source)) | {metric.gauge for metric in METRICS.values()}
+    known |= set(re.findall(r"k2alert_[a-z_]+", SelfMetrics("1").render("")[0].decode()))
+    for page in PAGES:
+        for name in re.findall(r"\bk2alert_[a-z_]+[a-z]\b(?![*/])", page.read_text()):
+            assert {name, re.sub(r"_(bucket|sum|count|total)$", "", name)} & known, f"{page.name}: {name}"
+
+
+def test_every_path_of_the_server_is_in_the_docs() -> None:
+    added = re.compile(r'add_(?:get|post|put|route)\((?:method, )?f?"([^"]+)"')
+    paths = {path for file in (ROOT / "k2alert" / "expose").glob("*.py") for path in added.findall(file.read_text())}
+    assert len(paths) > 20
+    said = "".join(page.read_text() for page in PAGES if page.name in ("operations.md", "routing.md", "collecting.md"))
+    shown = {
+        path for path in paths if not re.match(r"/style/|/sign-|/silences/expire", path)
+    }  # what pages ask by themselves
+    assert {path for path in shown if f"{path.partition('{')[0].rstrip('/') or '/'}" not in said} == set()

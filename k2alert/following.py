@@ -63,7 +63,7 @@ class Following:
         over = asyncio.Event()
         await run_together(
             {
-                "wait for the lease": lambda: _set_after(self._lease.changed, over),
+                "wait for the lease": lambda: _set_after(self._won, over),
                 "wait for the stop": lambda: _set_after(stop.wait, over),
                 "follow": self._follow,
                 "look on": lambda: repeat(
@@ -88,8 +88,11 @@ class Following:
             except _DOWN as error:
                 _LOG.warning("cannot lead yet: %s", error)
                 await self._time.sleep(_AGAIN.total_seconds())
-        await self._lease.changed()
         return False
+
+    async def _won(self) -> None:
+        while not self._lease.holds():
+            await self._lease.changed()
 
     async def _follow(self) -> None:
         while True:

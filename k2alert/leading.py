@@ -84,7 +84,7 @@ class Leading:
         self._lease = lease
         self._time = time
         self._began = 0.0
-        self._lost = False  # and `Lease.changed` has said so
+        self._epoch = 0
         self._judged = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -92,16 +92,14 @@ class Leading:
 
         Where it leads no more before that, everything is broken off at once, and memory must be filled anew.
         """
-        self._began, self._lost, self._judged = self._time.monotonic(), False, False
-        _LOG.info("this replica leads", extra={"epoch": self._lease.epoch})
+        self._began, self._epoch, self._judged = self._time.monotonic(), self._lease.epoch, False
+        _LOG.info("this replica leads", extra={"epoch": self._epoch})
         self._self_metrics.set_leader(True)
         self._inbox.look()  # others may have left some
         try:
             await self._run(stop)
         except NotLeader as error:
             await self._rounds.break_off()
-            if not self._lost:
-                await self._lease.changed()
             led = round(self._time.monotonic() - self._began, 3)
             _LOG.warning("this replica leads no more: %s", error, extra={"seconds": led})
         finally:
@@ -123,15 +121,15 @@ class Leading:
         )
 
     async def _hold(self) -> None:
-        await self._lease.changed()
-        self._lost = True
+        while self._lease.epoch == self._epoch:
+            await self._lease.changed()
         raise NotLeader("the lease is lost")
 
     async def _hear(self) -> None:
         """Webhooks and silences that others have kept."""
         while True:
             with suppress(StoreError):  # the rounds say so
-                await self._store.wait_for_change(5.0)
+                await self._store.wait_for_change(1.0)
                 await self._rounds.hear()
             self._inbox.look()
             await self._time.sleep(HEAR_EVERY.total_seconds())

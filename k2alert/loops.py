@@ -19,6 +19,8 @@ _SHARE = 10  # at most one part in so many of the time is spent on rounds that w
 _LONGEST_HOLD = 0.01  # seconds that work with pauses goes on before others may work
 
 _Result = TypeVar("_Result")
+_CANCELLED_WITHIN = 5.0  # seconds: whoever is cancelled may end what it is at
+
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -46,12 +48,19 @@ async def run_together(
         if stop.is_set() and last:
             await asyncio.wait(last, timeout=patience.total_seconds())
     finally:
-        for task in (*running.values(), stopping):
-            task.cancel()
+        await _end({*running.values(), stopping})
         ends = await asyncio.gather(*running.values(), stopping, return_exceptions=True)
     for end in ends:
         if isinstance(end, BaseException) and not isinstance(end, asyncio.CancelledError):
             raise end
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancels these, and again those that go on: before Python 3.12 `asyncio.wait_for` may swallow it."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=_CANCELLED_WITHIN)
 
 
 async def _named(name: str, task: Work, stop: asyncio.Event) -> None:
@@ -106,7 +115,8 @@ async def repeat(
 async def _wait_for(stop: asyncio.Event, seconds: float) -> None:
     """Sleeps, or wakes when `stop` is set."""
     try:
-        await asyncio.wait_for(stop.wait(), seconds or 1e-6)  # even no time at all lets other tasks work
+        async with asyncio.timeout(seconds or 1e-6):  # even no time at all lets other tasks work
+            await stop.wait()
     except TimeoutError:
         return
 

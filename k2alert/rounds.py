@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 import aiohttp
 
-from k2alert.alert.lifecycle import AlertId, forget
+from k2alert.alert.lifecycle import AlertId, described, forget
 from k2alert.collect.http import Time
 from k2alert.config.model import Config
 from k2alert.cycle import Plan, Scene, concerning, due_now, planning
@@ -228,6 +228,8 @@ class Rounds:
         now, began = self._time.now(), self._time.monotonic()
         scene = self._scene(self._setting, now)
         made = await self._plan(scene, self._setting, now)
+        if scene.alerts is self._memory.alerts:  # else they were read again meanwhile
+            self._memory.alerts = described(scene.alerts, made.step)
         await self._publish(scene, made, timedelta(seconds=self._time.monotonic() - began))
 
     async def _look(self) -> None:

@@ -14,7 +14,7 @@ from k2alert.labels import Labels
 from k2alert.model import Alert, AlertState, EndReason, Finding, NoDataPolicy, Rule, Transition, Truth
 from k2alert.pauses import Pausing, at_once
 
-__all__ = ["NO_DATA_LIMIT", "AlertId", "Step", "forget", "rests", "step", "step_some", "stepping"]
+__all__ = ["NO_DATA_LIMIT", "AlertId", "Step", "described", "forget", "rests", "step", "step_some", "stepping"]
 
 AlertId = tuple[str, Labels]
 """What an alert is: its rule's name and its identity."""
@@ -124,6 +124,15 @@ def _step_of(
         dropped=dropped,
         transitions=tuple(_edges(edges, now)),
     )
+
+
+def described(stored: Mapping[AlertId, Alert], step: Step) -> dict[AlertId, Alert]:
+    """Alerts as they are stored, with what is not stored each round: the values of a round that somebody else decides.
+
+    Those that this round would move stay as they are stored.
+    """
+    moved = {identity: (alert, step.alerts.get(identity)) for identity, alert in stored.items()}
+    return {identity: old if new is None or _is_material(old, new) else new for identity, (old, new) in moved.items()}
 
 
 def forget(alerts: Mapping[AlertId, Alert], heard: Callable[[Alert], bool]) -> tuple[list[Alert], list[Alert]]:

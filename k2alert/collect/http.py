@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlencode
@@ -36,6 +37,7 @@ __all__ = ["Client", "Limits", "Stats", "Time", "drive"]
 
 _TRIES = 3
 _MOST_REDIRECTS = 5
+_MOST_AHEAD = timedelta(hours=1)  # a clock that is wrong by more is noticed by people
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 64 * 1024
 
@@ -103,6 +105,8 @@ class Client:
         self._budget = budget or Budget()
         self._counts: Counter[tuple[str, str]] = Counter()
         self._remaining: int | None = None
+        self.ahead = timedelta(0)
+        """By how much our clock is ahead of the forge's, as its last answer was dated; at most an hour."""
         self._session: aiohttp.ClientSession | None = None
 
     def stats(self) -> Stats:
@@ -209,6 +213,7 @@ class Client:
         ) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
             self._note_limits(headers)
+            self._note_clock(headers)
             if response.status in _REDIRECTS and "location" in headers:
                 return _redirect(request, url, response.status, headers["location"])
             if response.status == HTTPStatus.NOT_MODIFIED and request.etag:
@@ -227,6 +232,11 @@ class Client:
         allowance = read_allowance(headers, now=self._time.now())
         if allowance is not None:
             self._budget.learn(allowance, self._time.monotonic())
+
+    def _note_clock(self, headers: Mapping[str, str]) -> None:
+        made = _instant(headers.get("date", ""))
+        if made is not None:
+            self.ahead = min(max(self._time.now() - made, timedelta(0)), _MOST_AHEAD)
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes | None:
         """The unpacked body; None where it is larger than it may be, which also cuts the connection."""
@@ -323,6 +333,15 @@ def _of_elsewhere(answer: Answer) -> Answer:
     if isinstance(answer, Failure) and answer.reason not in ("not_found", "body"):
         return Failure("server", f"the storage of downloads says {answer.detail}", answer.status)
     return answer
+
+
+def _instant(date: str) -> datetime | None:
+    """An HTTP date; None where it is none."""
+    try:
+        at = parsedate_to_datetime(date)
+    except (ValueError, OverflowError):
+        return None
+    return at if at.tzinfo is not None else None
 
 
 def _code(came: Answer | _Moved) -> str:

@@ -157,7 +157,7 @@ class Looker:
             self.projects[identity],
             replace(look, failure=failure),
             since=ask.since,
-            started=ask.now,
+            started=ask.now - source.client.ahead,  # what is new is dated by the forge's clock
             ended=self.time.now(),
         )
         await self.store.save_project(project)

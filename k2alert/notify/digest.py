@@ -12,7 +12,7 @@ from datetime import datetime
 from k2alert.labels import Labels
 from k2alert.model import Alert, AlertState, LogEntry
 from k2alert.notify.plan import TRIED_KEY, Due, Kind, Part
-from k2alert.notify.retrying import LONGEST_RETRY
+from k2alert.notify.retrying import is_put_off
 from k2alert.notify.route import Integration, Receiver, Route, routes_for
 from k2alert.notify.standing import DIGEST, fired_at, is_digest
 from k2alert.times import EPOCH, iso, parse_instant, to_ms
@@ -105,7 +105,7 @@ class _Desk:
         entry = self.entry
         if entry is None or self.route.digest is None:
             return False
-        if entry.retry_at is not None and now < entry.retry_at <= now + LONGEST_RETRY:
+        if is_put_off(entry, now):
             return False
         if TRIED_KEY in entry.handle:  # somebody may have heard it, others have not
             return True

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from k2alert.labels import Labels
 from k2alert.model import Alert, AlertState, LogEntry
-from k2alert.notify.retrying import LONGEST_RETRY
+from k2alert.notify.retrying import is_put_off
 from k2alert.notify.route import Integration, Receiver, Route
 from k2alert.notify.standing import Standing, fired_at, recovered, standings
 from k2alert.notify.unreached import heard
@@ -214,8 +214,7 @@ def _part(standing: Standing, now: datetime) -> Part | None:
 def _kind(standing: Standing, now: datetime) -> Kind | None:
     """What is due of the incident, if anything."""
     entry = standing.entry
-    waits = entry.retry_at is not None and now < entry.retry_at <= now + LONGEST_RETRY
-    if waits or _is_mute(standing, now):
+    if is_put_off(entry, now) or _is_mute(standing, now):
         return None
     if not entry.told:
         return _first(standing, now)
@@ -278,7 +277,7 @@ def _is_owed(entry: LogEntry) -> bool:
 def _not_before(entry: LogEntry, interval: timedelta, now: datetime) -> datetime:
     """When the next message may go: when a failed one may be tried again, or `interval` after the last."""
     if entry.retry_at is not None:
-        return entry.retry_at if entry.retry_at <= now + LONGEST_RETRY else now
+        return entry.retry_at if is_put_off(entry, now) else now
     return _past(entry.last_sent_at, now) + interval
 
 

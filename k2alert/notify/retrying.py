@@ -1,8 +1,10 @@
 """How long to wait after failures, and what their number says of how long they have gone on."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-__all__ = ["GIVE_UP_AFTER", "LATE", "LONGEST_RETRY", "backoff", "failing_for"]
+from k2alert.model import LogEntry
+
+__all__ = ["GIVE_UP_AFTER", "LATE", "LONGEST_RETRY", "backoff", "failing_for", "is_put_off"]
 
 FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(minutes=15)
@@ -23,6 +25,12 @@ def backoff(failures: int, chance: float = 1.0) -> timedelta:
     `chance`, from 0 to 1, takes up to a quarter off, so that what failed together is not tried together again.
     """
     return min(FIRST_WAIT * (1 << min(failures - 1, 20)), LONGEST_WAIT) * (0.75 + 0.25 * chance)
+
+
+def is_put_off(entry: LogEntry, now: datetime) -> bool:
+    """Whether its time to be tried again is yet to come, by a clock that was right as far as can be told."""
+    at, sent = entry.retry_at, entry.last_sent_at
+    return at is not None and now < at <= now + LONGEST_RETRY and (sent is None or sent <= now)
 
 
 def failing_for(failures: int) -> timedelta:

@@ -75,7 +75,8 @@ class Ear:
         if self._con is None or self._con.is_closed():
             await self._listen(seconds)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._heard.wait(), seconds)
+            async with asyncio.timeout(seconds):  # `wait_for` may swallow that we are cancelled, before Python 3.12
+                await self._heard.wait()
         self._heard.clear()
 
     async def _listen(self, seconds: float) -> None:
@@ -84,7 +85,8 @@ class Ear:
             return
         self._again_at = now + _CONNECT_AGAIN
         with suppress(StoreError, TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            con = await asyncio.wait_for(connect(self._server), max(seconds, _CONNECT_AGAIN))
+            async with asyncio.timeout(max(seconds, _CONNECT_AGAIN)):
+                con = await connect(self._server)
             con.add_termination_listener(lambda _: self._heard.set())
             await con.add_listener(_CHANNEL, lambda *_: self._heard.set())
             self._con = con

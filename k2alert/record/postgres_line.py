@@ -39,6 +39,8 @@ _LOST = (
     asyncpg.OperatorInterventionError,  # the server stops, or an administrator ended the session
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # the server became a standby; another may have become the primary
+    asyncpg.InterfaceError,  # the connection was closed between two statements
+    asyncpg.InternalClientError,  # the session was ended between two statements, and asyncpg had not read that yet
     ConnectionError,
     TimeoutError,
     OSError,

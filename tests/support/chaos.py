@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from difflib import unified_diff
 from pathlib import Path
 from statistics import median
 
@@ -103,10 +104,13 @@ class Chaos(Soak):
             while True:
                 leader, *others = [await show(session, await one.ready()) for one in self._standby_last()]
                 differ = [name for name in leader for other in others if other[name] != leader[name]]
-                if not differ:
+                if leader["/metrics"] and not differ:
                     return
                 assert time.monotonic() < deadline, "\n".join(
-                    f"{name}:\n{leader[name]}\n{other[name]}" for other in others for name in differ
+                    f"{name} {line}"
+                    for other in others
+                    for name in differ
+                    for line in unified_diff(leader[name], other[name], n=0, lineterm="")
                 )
                 await asyncio.sleep(0.1)
 

@@ -58,9 +58,9 @@ class Mortal:
         os.kill(self._process.pid, signal.SIGSTOP)
 
     def wake(self) -> None:
-        """Lets it go on where it was."""
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGCONT)
+        """Lets it go on where it was, if it lives."""
+        if self._process is not None and self._process.returncode is None:
+            os.kill(self._process.pid, signal.SIGCONT)
 
     async def stop(self) -> int:
         """Asks it to end; its exit code."""

@@ -81,7 +81,7 @@ class Door:
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self.hub.store, name)
-        if name in ("entries", "facts", "tests"):
+        if name in ("entries", "facts", "rows", "tests"):
             return call
 
         async def go(*args: Any, **named: Any) -> Any:

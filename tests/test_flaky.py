@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,20 +11,13 @@ from click.testing import CliRunner, Result
 
 from k2alert.cli.flaky import command as flaky
 from k2alert.flaky import FlakyAnswer, flaky_json, list_flaky, read_question
-from k2alert.record import Store, open_store
+from k2alert.record import Store
 from k2alert.times import iso
 from tests.support.looks import T0, run
 from tests.support.reported import execution, report
 
 DAY = timedelta(days=1)
 OPTIONS = ("period", "clean", "limit", "suspects")
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = open_store(f"sqlite:///{tmp_path}/k2alert.db")
-    yield opened
-    await opened.close()
 
 
 async def ran(
@@ -149,11 +142,11 @@ def test_a_wrong_question_is_refused(labels: list[tuple[str, str]], options: dic
         read_question(labels, options)
 
 
-async def test_the_command_prints_a_table_or_json(store: Store, tmp_path: Path) -> None:
+async def test_the_command_prints_a_table_or_json(store: Store, store_url: str, tmp_path: Path) -> None:
     await ran(store, 1, 0, "one")
     await ran(store, 2, 0.1, "", "one")
     config = tmp_path / "k2alert.yml"
-    config.write_text(f"store: sqlite:///{tmp_path}/k2alert.db\n")
+    config.write_text(f"store: {store_url}\n")
     asked_for = ["--period", "100y", "project=k2/app"]
 
     async def typed(*more: str) -> Result:

@@ -11,14 +11,16 @@ from tests.support.bench import MINUTE, T0, Bench
 from tests.support.explaining import FIRING, rule_text
 
 
-async def test_what_fires_has_the_value_before_and_the_owner_and_what_is_over_only_if_asked_for(tmp_path: Path) -> None:
+async def test_what_fires_has_the_value_before_and_the_owner_and_what_is_over_only_if_asked_for(
+    tmp_path: Path, store_url: str
+) -> None:
     rules = rule_text("failed_pipelines >= 1", period="10m")
     scene = Bench(tmp_path, rules, f"pay/api main {'-' * 3}{'+' * 7}{'-' * 2}{'+' * 8}").scene
     (rule,) = scene.config.rules
     labels = FIRING.labels.merged({"team": "payments"})
     fires = replace(FIRING, labels=labels)
     over = replace(fires, state=AlertState.ENDED, reason=EndReason.RECOVERED, fired_at=T0 - 15 * MINUTE, ended_at=T0)
-    store = open_store(f"sqlite:///{tmp_path}/k2alert.db")
+    store = open_store(store_url)
     try:
         now = T0 - MINUTE + timedelta(seconds=30)
         found = [

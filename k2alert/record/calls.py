@@ -200,10 +200,6 @@ class EngineStore(EngineReader):
         """See `Store`."""
         await self._writes.wait_for_change(seconds)
 
-    async def sweep_streams(self) -> None:
-        """See `Store`."""
-        await self._writes.sweep_streams()
-
     async def save(self, runs: Sequence[PipelineRun]) -> Saved:
         """See `Store`."""
         return await self._writes.write(save_runs, runs) if runs else Saved()

@@ -90,7 +90,3 @@ class Engine(ReadEngine, Protocol):
     async def wait_for_change(self, seconds: float) -> None:
         """See `Store`."""
         ...
-
-    async def sweep_streams(self) -> None:
-        """See `Store`."""
-        ...

@@ -30,13 +30,10 @@ from k2alert.model import (
 )
 from k2alert.record.store import Topic
 
-__all__ = ["ANEW", "VERSION", "decode_change", "encode_change"]
+__all__ = ["VERSION", "decode_change", "encode_change"]
 
 VERSION = 1
 """Of the form below; it grows with every change of it, or of the entries of `model`."""
-
-ANEW = 0
-"""The version of a change that only says: read everything anew."""
 
 Body = tuple[Saved, frozenset[Topic]]
 

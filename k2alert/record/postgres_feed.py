@@ -10,12 +10,12 @@ import asyncpg
 
 from k2alert.model import Saved
 from k2alert.record.connection import Connection
-from k2alert.record.feed import ANEW, VERSION, decode_change, encode_change
+from k2alert.record.feed import VERSION, decode_change, encode_change
 from k2alert.record.postgres_line import Server, connect
 from k2alert.record.statements import REPLICA_QUERIES
 from k2alert.record.store import Change, StoreError, Topic
 
-__all__ = ["Anew", "Ear", "read_changes", "tell_others"]
+__all__ = ["Ear", "read_changes", "tell_others"]
 
 _LOCK = 0x6B32_616C_0002  # beside the one of migrations
 _KEPT_MS = 10 * 60 * 1000  # more than any replica is behind that need not read everything anew
@@ -25,20 +25,14 @@ _CONNECT_AGAIN = 2.0
 _CHANNEL = "k2alert_changes"
 
 
-class Anew:
-    """What a write returns after which nobody can follow."""
-
-
 def tell_others(con: Connection, done: object, topic: Topic | None) -> None:
     """The last that a transaction does: appends what it changed, if it did."""
     topics = frozenset() if topic is None else frozenset((topic,))
     saved = done if isinstance(done, Saved) else Saved()
-    anew = isinstance(done, Anew)
-    if not (anew or topics or any(saved)):
+    if not (topics or any(saved)):
         return
-    body = "{}" if anew else encode_change(saved, topics)
     con.execute(REPLICA_QUERIES["lock_changes"], (_LOCK,))
-    (seq, _) = con.execute(REPLICA_QUERIES["add_change"], (ANEW if anew else VERSION, body)).fetchone()
+    (seq, _) = con.execute(REPLICA_QUERIES["add_change"], (VERSION, encode_change(saved, topics))).fetchone()
     if seq % _TRIM_EVERY == 0:
         con.execute(REPLICA_QUERIES["trim_changes"], (seq, _KEPT_MS))
 

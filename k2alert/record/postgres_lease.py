@@ -23,7 +23,7 @@ from k2alert.record.postgres_line import Server, connect
 from k2alert.record.statements import REPLICA_QUERIES
 from k2alert.record.store import StoreError
 
-__all__ = ["LEASE", "PostgresLease", "now_awake_or_asleep"]
+__all__ = ["LEASE", "TTL_MS", "PostgresLease", "now_awake_or_asleep"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ LEASE = "leader"
 
 TTL = 2.5
 """Seconds. A leader that is gone is replaced within these and one try."""
+
+TTL_MS = round(TTL * 1000)
 
 _DRIFT = 0.05  # two clocks that count the same seconds differ by less
 RENEW_EVERY = 0.8
@@ -156,7 +158,7 @@ class PostgresLease:
             return
         asked, reign = self._clock(), self._holding.reign
         if reign:
-            found = await self._ask(con, "renew_lease", _ms(TTL), LEASE, self.holder, reign)
+            found = await self._ask(con, "renew_lease", TTL_MS, LEASE, self.holder, reign)
             if found is None:
                 self._holding.lose()
                 _LOG.warning("another replica has taken the lead")
@@ -166,14 +168,14 @@ class PostgresLease:
             self._holding.extend(found[0], asked + TTL - _DRIFT)
 
     async def _try(self, con: asyncpg.Connection) -> Any:
-        row = await self._ask(con, "now_and_lease", _ms(TTL), LEASE)
+        row = await self._ask(con, "now_and_lease", TTL_MS, LEASE)
         if row is not None and row["held"] and row["holder"] == self.holder:
             await self._ask(con, "release_lease", LEASE, self.holder, row["epoch"])  # a reign that was disowned
         elif row is not None and row["held"]:
             self._holding.leader = row["holder"].rpartition(" ")[0]
             return None
         self._holding.leader = ""
-        return await self._ask(con, "take_lease", LEASE, _ms(TTL), self.holder, _ms(TTL))
+        return await self._ask(con, "take_lease", LEASE, TTL_MS, self.holder, TTL_MS)
 
     async def _ask(self, con: asyncpg.Connection, query: str, *args: Any) -> Any:
         return await con.fetchrow(query_for_postgres(REPLICA_QUERIES[query]), *args, timeout=_ANSWER_WITHIN)
@@ -191,7 +193,3 @@ class PostgresLease:
         if what != self._told:
             self._told = what
             _LOG.warning("the lease can't be tried for: %s", what)
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

@@ -33,9 +33,10 @@ FROM streams AS s JOIN origins AS g ON g.id = s.origin
 ORDER BY s.id;
 
 -- name: sweep_streams
--- Forgets label sets that no fact has any more. Only before anyone has read the streams.
+-- Forgets label sets that no fact has any more. The newest stays, so that no number is ever given twice: replicas may
+-- remember what is forgotten here.
 DELETE FROM streams
-WHERE id IN (
+WHERE id < (SELECT max(id) FROM streams) AND id IN (
     SELECT id FROM streams
     EXCEPT SELECT stream FROM runs EXCEPT SELECT stream FROM jobs EXCEPT SELECT stream FROM test_reports
     EXCEPT SELECT stream FROM coverage_reports EXCEPT SELECT stream FROM benchmark_reports

@@ -197,9 +197,6 @@ class SqliteEngine(SqliteOnlooker):
         """See `Store`."""
         await asyncio.sleep(seconds)
 
-    async def sweep_streams(self) -> None:
-        """See `Store`. Done at the start."""
-
     async def close(self) -> None:
         """See `Engine`. The writer closes last, for the last one to close checkpoints."""
         if self._closed:

@@ -229,13 +229,6 @@ class Store(Reader, Protocol):
         """Returns when somebody may have changed something since this was last called, at the latest after a time."""
         ...
 
-    async def sweep_streams(self) -> None:
-        """Forgets label sets that no fact has any more; SQLite does it at every start.
-
-        For the leader, before it has read the streams: replicas that follow are told to read everything anew.
-        """
-        ...
-
     async def save(self, runs: Sequence[PipelineRun]) -> Saved:
         """Records what looks at runs said; saying it again changes nothing (see `merge.py` for the rules)."""
         ...

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from k2alert.config.load import load, load_rules
+from k2alert.config.secrets import secrets_of
 from k2alert.config.watch import fingerprint
 from k2alert.labels import Labels, parse_matcher
 from k2alert.measure.catalogue import METRICS
@@ -182,6 +183,23 @@ def test_a_postgresql_store_is_taken_and_its_password_not_shown(tmp_path: Path) 
     assert loaded.config is not None
     assert loaded.config.store == "postgresql://k2:hunter22@db/k2"
     assert "hunter22" not in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    ("url", "secrets"),
+    [
+        pytest.param("postgresql://k2:hunter22@db/k2", {"hunter22"}, id="plain"),
+        pytest.param("postgresql://k2:p%40ss@db/k2", {"p%40ss", "p@ss"}, id="written as %XX"),
+        pytest.param("postgresql://k2:[hunter22@db/k2", {"[hunter22"}, id="not written as it should be"),
+        pytest.param("postgresql://db/k2?password=a&sslpassword=b", {"a", "b"}, id="behind the question mark"),
+        pytest.param("postgresql://k2@db/k2", set(), id="none"),
+    ],
+)
+def test_passwords_of_a_store_are_secrets(tmp_path: Path, url: str, secrets: set[str]) -> None:
+    loaded = load_text(tmp_path, f"store: {url!r}\n".replace("'", '"'))
+
+    assert loaded.config is not None
+    assert secrets_of(loaded.config) == secrets
 
 
 def test_a_gauge_over_a_time_that_is_not_kept_is_refused(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+import trustme
 
 from k2alert.model import Kind
 from k2alert.record import Store, StoreBusy, StoreError, look_into_store, open_store
@@ -16,7 +18,7 @@ from k2alert.record.postgres_line import Server
 from k2alert.record.statements import MIGRATIONS, QUERIES
 from tests.support.cutting import CuttingProxy
 from tests.support.looks import finished_run, run
-from tests.support.postgres import PASSWORD, PostgresServer
+from tests.support.postgres import PASSWORD, PostgresServer, binaries
 from tests.support.stores import entries_of, news
 
 
@@ -75,6 +77,8 @@ def test_a_password_is_hidden_however_it_is_written() -> None:
     server = Server("postgresql://k2:p%40ss w/rd@db:5432/k2?sslmode=require")
 
     assert server.name == "store postgresql://db:5432/k2"
+    hidden = Server("postgresql://db/k2?user=k2&password=a%20b&sslpassword=s3cret")
+    assert hidden.line("a%20b, a b, s3cret") == "store postgresql://db/k2: ***, ***, ***"
     assert server.line("no p%40ss w/rd and\nno p@ss w/rd") == "store postgresql://db:5432/k2: no *** and no ***"
 
 
@@ -86,6 +90,35 @@ def test_a_server_that_is_down_is_worth_waiting_for(postgres: PostgresServer) ->
 def test_a_server_that_must_be_encrypted_and_is_not_is_refused(postgres: PostgresServer, url: str) -> None:
     with pytest.raises(StoreError, match="SSL"):
         open_store(f"{url}?sslmode=require")
+
+
+async def test_the_servers_certificate_is_checked_where_that_is_asked_for(tmp_path: Path) -> None:
+    authority, other = trustme.CA(), trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    other.cert_pem.write_to_path(tmp_path / "other.pem")
+    programs = binaries()
+    if programs is None:
+        pytest.skip("there is no PostgreSQL server here")
+    server = PostgresServer(
+        programs,
+        {"ssl": "on", "ssl_cert_file": "server.pem", "ssl_key_file": "server.key"},
+        files={
+            "server.pem": b"".join(blob.bytes() for blob in certificate.cert_chain_pems),
+            "server.key": certificate.private_key_pem.bytes(),
+        },
+    )
+    try:
+        url = server.make_database().replace("127.0.0.1", "localhost")
+        engine = await asyncio.to_thread(PostgresEngine, f"{url}?sslmode=verify-full&sslrootcert={tmp_path / 'ca.pem'}")
+        asked = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+        assert await engine.read(lambda con: con.execute(asked).fetchone()[0]) is True
+        await engine.close()
+        with pytest.raises(StoreError, match="certificate") as caught:
+            await asyncio.to_thread(open_store, f"{url}?sslmode=verify-full&sslrootcert={tmp_path / 'other.pem'}")
+        assert not isinstance(caught.value, StoreBusy)
+    finally:
+        server.close()
 
 
 async def test_settings_of_the_url_are_passed_on(url: str) -> None:

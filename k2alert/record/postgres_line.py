@@ -7,6 +7,7 @@ lost is made anew by the next call; what failed is never done twice.
 
 import asyncio
 import json
+import re
 import ssl
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,9 @@ T = TypeVar("T")
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 60.0
 """How long one statement may take: nothing here needs a tenth of it, and a server that is cut off says nothing."""
+
+LOAD_SECONDS = 3600.0
+"""The same for what is read at length: the first rows of tens of millions come when all are sorted."""
 
 _OLDEST_SERVER = 13
 _CHUNK = 10_000  # rows of one fetch
@@ -51,6 +55,7 @@ _AGAIN = (
     asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,
 )
+_HIDDEN = re.compile(r"[?&](?:ssl)?password=([^&]*)")
 _BUGS = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, asyncpg.SyntaxOrAccessError)
 
 
@@ -65,8 +70,9 @@ class Server:
         self.settings = {"jit": "off"}  # costs more than it gives, for estimates of lists are rough
         if "application_name=" not in place:
             self.settings["application_name"] = "k2alert"
-        password = login.partition(":")[2]
-        self._secrets = sorted({password, unquote(password), quote(password, safe="")} - {""}, key=len, reverse=True)
+        passwords = [login.partition(":")[2], *_HIDDEN.findall(place)]
+        written = {form for word in passwords for form in (word, unquote(word), quote(word, safe=""))} - {""}
+        self._secrets = sorted(written, key=len, reverse=True)
 
     def line(self, error: object) -> str:
         """What went wrong as one line, without the password, and without the rows that PostgreSQL may quote."""
@@ -188,7 +194,7 @@ class PostgresConnection:
         if not self._lazy:
             return _Found(self._wait(self._con.fetch(sql, *args)))
         cursor = self._wait(self._cursor(sql, args))
-        return _Coming(lambda size: self._wait(cursor.fetch(size, timeout=CALL_SECONDS)))
+        return _Coming(lambda size: self._wait(cursor.fetch(size, timeout=LOAD_SECONDS)))
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """See `Connection`."""
@@ -197,7 +203,7 @@ class PostgresConnection:
             self._wait(self._con.executemany(query_for_postgres(sql), every))
 
     async def _cursor(self, sql: str, args: Sequence[Any]) -> Any:
-        return await self._con.cursor(sql, *args, timeout=CALL_SECONDS)
+        return await self._con.cursor(sql, *args, timeout=LOAD_SECONDS)
 
     def _wait(self, answer: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(answer)

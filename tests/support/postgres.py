@@ -35,7 +35,9 @@ def binaries() -> Path | None:
 class PostgresServer:
     """A server with a superuser `k2` and as many databases as are asked for."""
 
-    def __init__(self, programs: Path, settings: Mapping[str, str] = _HASTY) -> None:
+    def __init__(
+        self, programs: Path, settings: Mapping[str, str] = _HASTY, files: Mapping[str, bytes] | None = None
+    ) -> None:
         self._settings = {"listen_addresses": "127.0.0.1", **settings}
         self._programs = programs
         self._folder = Path(tempfile.mkdtemp(prefix="k2pg"))  # short: a socket's path may have 107 bytes
@@ -50,6 +52,11 @@ class PostgresServer:
             *("initdb", "--no-sync", "-D", self._data, "-U", "k2", "-A", "scram-sha-256"),
             *("--pwfile", self._folder / "password", "-E", "UTF8", "--locale=C.UTF-8"),
         )
+        for file, content in (files or {}).items():
+            (self._data / file).write_bytes(content)
+            (self._data / file).chmod(0o600)
+            if os.geteuid() == 0:
+                shutil.chown(self._data / file, "postgres", "postgres")
         self.start()
 
     @property

@@ -117,7 +117,8 @@ class PostgresLease:
         watch = asyncio.ensure_future(self._watch())
         while not self._released.is_set():
             try:
-                con = await asyncio.wait_for(connect(self._server, _SETTINGS), 2 * _ANSWER_WITHIN)
+                async with asyncio.timeout(2 * _ANSWER_WITHIN):
+                    con = await connect(self._server, _SETTINGS)
             except (StoreError, TimeoutError) as error:
                 self._tell(str(error) or self._server.line("does not answer"))
                 await self._pause(TRY_EVERY)

@@ -196,7 +196,7 @@ class PostgresEngine(PostgresOnlooker):
             self._writing.drop()
             for _ in range(_ASKS):
                 with suppress(StoreBusy):
-                    status = self._writing.ask("SELECT pg_xact_status($1::text::xid8)", number)
+                    status = self._fate_of(number)
                     if status == "committed":
                         return
                     if status != "in progress":
@@ -204,6 +204,13 @@ class PostgresEngine(PostgresOnlooker):
                 self._writing.wait(asyncio.sleep(_ASK_EVERY))
             lost = "the connection was lost, and it can't be asked whether the last write was done"
             raise StoreBusy(self._server.line(lost)) from error
+
+    def _fate_of(self, number: str) -> str:
+        """In the writing thread: what became of a transaction."""
+        try:
+            return str(self._writing.ask("SELECT pg_xact_status($1::text::xid8)", number))
+        except asyncpg.DataError:  # its number is yet to come: another server took over, and never heard of it
+            return "aborted"
 
     def campaign(self, name: str, idle: Callable[[], float]) -> Lease:
         """See `Store`."""

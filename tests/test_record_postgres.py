@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -41,10 +43,13 @@ async def engine(url: str) -> AsyncIterator[PostgresEngine]:
 # ---------------------------------------------------------------------------------------------- opening
 
 
-async def test_its_version_is_told_and_its_password_is_not(url: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_its_version_is_told_and_its_password_is_not(
+    postgres: PostgresServer, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO):
         await open_store(url).close()
-    assert f"/{name_of(url)} opened with PostgreSQL " in caplog.text
+    (version,) = postgres.say("SHOW server_version")
+    assert f"/{name_of(url)} opened with PostgreSQL {version.split()[0]}\n" in caplog.text
     assert PASSWORD not in caplog.text
     assert "correct" not in caplog.text
 
@@ -145,6 +150,17 @@ def test_a_role_that_may_not_create_tables_is_told_so(postgres: PostgresServer, 
     with pytest.raises(StoreError, match="permission denied for schema public"):
         open_store(url.replace("k2:correct%20horse", "guest:guest"))
     postgres.say("DROP ROLE guest")
+
+
+def test_the_library_is_asked_for_only_where_it_is_needed_and_named_where_it_is_missing() -> None:
+    code = (
+        "import sys; sys.modules['asyncpg'] = None\n"
+        "import k2alert.record as record\n"
+        "try: record.open_store('postgresql://k2:hunter22@db/k2')\n"
+        "except record.StoreError as error: print(error)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "a PostgreSQL store needs asyncpg, which comes with k2alert[postgres]\n"
 
 
 # ------------------------------------------------------------------------------------------- the schema

@@ -239,8 +239,8 @@ class PostgresEngine(PostgresOnlooker):
 def _open(server: Server, con: asyncpg.Connection, loop: asyncio.AbstractEventLoop) -> None:
     loop.run_until_complete(migrate(server, con))
     loop.run_until_complete(_sweep(con))
-    version = con.get_server_version()
-    _LOG.info("%s opened with PostgreSQL %d.%d", server.name, version.major, version.minor)
+    version = con.get_settings().server_version.partition(" ")[0]
+    _LOG.info("%s opened with PostgreSQL %s", server.name, version)
 
 
 async def _sweep(con: asyncpg.Connection) -> None:

@@ -16,13 +16,14 @@ import aiohttp
 import pytest
 import yaml
 
-from tests.support.container import MISSING, ROOT, Container, Image, Mount, build, container
+from tests.support.container import ROOT, Container, Image, Mount, build, container, missing
 from tests.support.daemon import PATIENCE, PROJECT, World, a_world, until
 from tests.support.kubelet import Volume
 from tests.support.kubernetes import Pod, rendered
 from tests.support.postgres import PostgresServer
 from tests.support.posts import Posts, taking_posts
 
+MISSING = missing()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 BUILD_TIME = 900  # seconds: a base, its wheels and two stages, on a busy machine
 

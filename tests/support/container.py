@@ -17,9 +17,18 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-NEEDED = ("buildah", "debootstrap", "unshare", "nsenter", "setpriv")
-MISSING = [name for name in NEEDED if shutil.which(name) is None] + ["root"] * (os.geteuid() != 0)
-"""What is not here of what all this needs."""
+NEEDED = ("buildah", "debootstrap", "apt-get", "unshare", "nsenter", "setpriv")
+
+
+def missing() -> list[str]:
+    """What is not here of what all this needs: programs, or rights that containers of CI seldom have."""
+    found = [name for name in NEEDED if shutil.which(name) is None]
+    try:
+        subprocess.run(("unshare", "--mount", "--net", "--pid", "--fork", "true"), check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        found.append("the right to make namespaces")
+    return found if os.geteuid() == 0 else [*found, "root"]
+
 
 # What an engine does before the process begins. $1 is the root, $2 the user, $3 the group, $4 the number of mounts;
 # then each with what is mounted, where, and ro or rw; the rest is the command.

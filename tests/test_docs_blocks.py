@@ -17,11 +17,12 @@ from k2alert.cli import main
 from k2alert.config.settings import MainFile
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.measure.catalogue import METRICS
-from tests.support.pages import ROOT
+from tests.support.pages import ROOT, files
 
 MARKDOWN = MarkdownIt("commonmark")
-LANGUAGES = {"yaml", "sh", "text", "ebnf", "sql"}
+LANGUAGES = {"yaml", "sh", "python", "text", "ebnf", "sql"}
 KEYS = {info.alias or name for name, info in MainFile.model_fields.items()}
+# Blocks of Python are run by the tests of their pages: tests/test_howto.py.
 # What other programs read is tried by those programs, in tests/test_migration.py and tests/test_deploy_prometheus.py.
 OF_OTHERS = ("# alertmanager.yml", "# ci.rules.yml", "scrape_configs:")
 
@@ -173,3 +174,14 @@ def test_every_path_of_the_server_is_in_the_docs() -> None:
         path for path in paths if not re.match(r"/style/|/sign-|/silences/expire", path)
     }  # what pages ask by themselves
     assert {path for path in shown if f"{path.partition('{')[0].rstrip('/') or '/'}" not in said} == set()
+
+
+def test_every_file_that_the_text_names_is_there() -> None:
+    folders = "k2alert|tests|scripts|deploy|benchmarks|rules"
+    named = [(page, path) for page in PAGES for path in re.findall(rf"`((?:{folders})/[\w./*-]+)`", page.read_text())]
+    shown = {file.name for page in PAGES for file in files(page.read_text())}  # what a page has its reader write
+    missing = [
+        f"{page.name}: {path}" for page, path in named if path not in shown and not list(ROOT.glob(path.rstrip("/.")))
+    ]
+    assert [one for one in missing if not one.endswith("/.env")] == []
+    assert len(named) > 30

@@ -1,12 +1,19 @@
 """The how-tos: each file that they show is written where it says, checked, and run."""
 
 import shlex
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from k2alert.cli import main
+from k2alert.measure import catalogue, formulas
+from k2alert.measure.columns import UNKNOWN, code_of
+from k2alert.measure.series import Series
+from k2alert.measure.timeline import NEVER, Row
+from k2alert.model import RESULTS, Kind, Measured, Needs, Result, Window
 from tests.support.pages import ROOT, fenced, files
 
 PAGE = (ROOT / "docs" / "howto.md").read_text()
@@ -46,3 +53,17 @@ def test_rules_and_their_tests_hold(folder: Path) -> None:
 
 def test_the_main_file_has_nothing_wrong(folder: Path) -> None:
     type_line("k2alert check --strict k2alert.yml")
+
+
+def test_the_metric_that_is_added_is_one() -> None:
+    written: dict[str, Any] = {}
+    (code,) = fenced(PAGE, "python")
+    exec(code, {**vars(catalogue), **vars(formulas)}, written)
+    name, gauge, unit, needs, _ = written["catalogue"]
+    assert [name] == list(written["formula"])
+    assert (gauge, unit.name, needs) == ("cancellation_ratio", "ratio", Needs.RATIO)
+    series = Series(Kind.RUN)
+    for place, result in enumerate([Result.SUCCESS, Result.CANCELLATION, Result.SUCCESS, Result.FAILURE]):
+        row = code_of(RESULTS.index(result), False, False)
+        series.insert(Row(place, place, row, UNKNOWN, UNKNOWN, created=0, lane=0, superseded=NEVER))
+    assert written["formula"][name](series, Window(timedelta(hours=1)), 10) == Measured(0.25, 4)

@@ -244,11 +244,18 @@ def _whole(page: Page, found: dict[str, Page]) -> str:
 <nav class="index" aria-label="All pages">{_linked(index, found, _menu(index), page.path)}</nav>
 <main>
 {aside}
-{_linked(page, found, page.body, page.path)}</main>
+{_accessible(_linked(page, found, page.body, page.path))}</main>
 </div>
 </body>
 </html>
 """
+
+
+def _accessible(body: str) -> str:
+    """What may be wider than the screen can be scrolled by the keyboard, and no column has an empty heading."""
+    body = body.replace("<pre>", '<pre tabindex="0">')
+    body = re.sub(r"<th([^>]*)></th>", r"<td\1></td>", body)
+    return body.replace("<table>", '<div class="wide" tabindex="0"><table>').replace("</table>", "</table></div>")
 
 
 def _menu(index: Page) -> str:

@@ -1,6 +1,7 @@
 """The docs as a site: what is wrong with a page is found, and the project's own pages have nothing wrong."""
 
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -8,8 +9,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import async_playwright
 
 from scripts.site import INDEX, ROOT, build, pages, problems, read
+from tests.support.page_gallery import FLAGS
+
+CHROMIUM = shutil.which("chromium")
 
 
 class Seen(HTMLParser):
@@ -81,6 +87,24 @@ def test_every_page_is_there_and_in_the_menu_of_every_page(site: Path) -> None:
         if page.startswith("docs/"):
             assert (site / page).with_suffix(".html").is_file()
             assert f'href="{Path(page).stem}.html"' in (site / "docs" / "glossary.html").read_text()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1400, "light")])
+async def test_pages_are_accessible_and_fit_the_screen_without_a_network(site: Path, width: int, scheme: str) -> None:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        context = await browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True, bypass_csp=True
+        )
+        page = await context.new_page()
+        for name in ("index", "docs/settings", "docs/operations", "docs/messages", "docs/benchmarks"):
+            await page.goto((site / f"{name}.html").as_uri())
+            seen = await Axe().run(page)
+            assert not seen.violations_count, f"{name}: {seen.generate_report()}"
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+        await browser.close()
 
 
 def test_no_anchor_stands_twice(site: Path) -> None:

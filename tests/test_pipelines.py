@@ -96,6 +96,16 @@ def test_a_job_needs_jobs_that_there_are_and_ends_in_time(path: Path) -> None:
         assert limited or job.keys() & {"timeout", "timeout-minutes"}, name
 
 
+def test_what_is_deployed_is_there() -> None:
+    said = load(ROOT / ".github/workflows/deploy.yml")[True]["workflow_call"]["inputs"]["overlay"][
+        "default"
+    ]  # on: true
+    assert load(GITLAB)["variables"]["OVERLAY"] == said
+    overlay = load(ROOT / said / "kustomization.yaml")
+    assert overlay["namespace"] == "k2alert"
+    assert [image["name"] for image in overlay["images"]] == ["k2alert"]
+
+
 @pytest.mark.parametrize("path", INCLUDED, ids=lambda path: path.name)
 def test_what_gitlab_forbids_beyond_its_schema(path: Path) -> None:
     for job in load(path).values():

@@ -114,7 +114,9 @@ def plan(scene: Scene, *, now: datetime) -> Plan:
 def planning(scene: Scene, kept: Kept, *, now: datetime) -> Pausing[Plan]:
     """The same as `plan`, of a scene on the kept board; judges and moves only what can have changed since."""
     changed, same_targets = yield from _judge_anew(scene, kept, now)
+    yield
     built_in = tuple(_built_in(scene, now))
+    yield
     findings = (*chain.from_iterable(rule.findings for rule in kept.rules), *built_in)
     moving = _moving(scene.alerts, kept, changed) if same_targets else None
     after = None if moving is None else step_some(scene.alerts, [*moving, *built_in], now=now)
@@ -122,6 +124,7 @@ def planning(scene: Scene, kept: Kept, *, now: datetime) -> Pausing[Plan]:
         after = yield from stepping(scene.alerts, findings, rules=_rules(scene, findings), now=now)
         moving = findings[: len(findings) - len(built_in)]
         kept.restless.clear()
+    yield
     for finding in moving or ():
         yield
         identity = (finding.rule.name, finding.identity)
@@ -144,6 +147,7 @@ def _judge_anew(scene: Scene, kept: Kept, now: datetime) -> Pausing[tuple[set[tu
     at = to_ms(now)
     mark = kept.begin(at)
     complete = _complete(scene, {rule.look_back for rule in scene.config.rules}, now)
+    yield
     todo: list[tuple[int, int]] = []
     same_targets = True
     for number, rule in enumerate(kept.rules):

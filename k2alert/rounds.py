@@ -54,7 +54,7 @@ from k2alert.showing import count, draw
 from k2alert.silences import Silences
 from k2alert.stale import by_our_clock
 from k2alert.telling import message_of
-from k2alert.universe import Universe, make_universe
+from k2alert.universe import Universe, make_universe, making_universe
 
 __all__ = ["Rounds", "Setting"]
 
@@ -115,7 +115,7 @@ class Rounds:
             store, alerts=self._by_key, config=lambda: self._setting.config, now=time.now, new_id=new_id
         )
         self._anew: frozenset[Who] = frozenset()  # those whose settings a reload changed, until their desk knows
-        self._universe: Universe | None = None
+        self._universe: tuple[Setting, Universe] | None = None
         self._kept: tuple[Setting, Kept] | None = None
         self._picture: _Picture  # made by the first round, before anything is due
         self._store_told = False
@@ -209,18 +209,21 @@ class Rounds:
         if self._judged_at is not None and timedelta(0) < self._judged_at - now <= _CLOCK_SET_BACK:
             return  # to judge the past again would end what fires; it is only a moment until it is now again
         self._judged_at = now
+        await self._meet_projects(setting)
         await self._resume(now)
         await self._forget(setting)  # before planning: whose end was heard is told of no more
         scene = self._scene(setting, now)
+        await asyncio.sleep(0)  # ten thousand projects take a while, here and there; others may work in between
         made = await self._plan(scene, setting, now)
         took = timedelta(seconds=self._time.monotonic() - began)
+        await asyncio.sleep(0)
         await self._keep(made)
         self._picture = _Picture(scene=scene, rules=_rules(made.findings) | _own_rules(setting.config))
         self._desks.begin_round()
         await self._publish(scene, made, took)  # before telling: who follows a message finds what it says
         await self._set_anew(setting)
         self._desks.begin(self._due())
-        await asyncio.sleep(0)  # with thousands due each of these takes a while; others may work in between
+        await asyncio.sleep(0)
         await self._tidy(setting)
 
     async def _look_on(self) -> None:
@@ -270,16 +273,30 @@ class Rounds:
             self._kept = setting, Kept(setting.config.rules, self._metrics, setting.board)
         return await unhurried(planning(scene, self._kept[1], now=now), monotonic=self._time.monotonic)
 
+    async def _meet_projects(self, setting: Setting) -> None:
+        """Works out what is judged where other projects are known than before; with many of them that takes a while."""
+        projects = self._projects()
+        if self._known_universe(setting, projects) is None:
+            made = making_universe(setting.config, projects)
+            self._universe = setting, await unhurried(made, monotonic=self._time.monotonic)
+
+    def _known_universe(self, setting: Setting, projects: Sequence[Project]) -> Universe | None:
+        if self._universe is None or self._universe[0] is not setting:
+            return None
+        known = tuple((project.source, project.path) for project in projects)
+        return self._universe[1] if self._universe[1].projects == known else None
+
     def _scene(self, setting: Setting, now: datetime) -> Scene:
         projects = [by_our_clock(project, now=now) for project in self._projects()]
-        known = tuple((project.source, project.path) for project in projects)
-        if self._universe is None or self._universe.projects != known:
-            self._universe = make_universe(setting.config, projects)
+        universe = self._known_universe(setting, projects)
+        if universe is None:
+            universe = make_universe(setting.config, projects)
+            self._universe = setting, universe
         return Scene(
             config=setting.config,
             metrics=self._metrics,
             measures=setting.board,
-            universe=self._universe,
+            universe=universe,
             projects=projects,
             alerts=self._memory.alerts,
             log=self._desks.log,

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from k2alert.config.model import Config
 from k2alert.labels import Labels, Matcher
 from k2alert.model import Project, Rule
+from k2alert.pauses import Pausing, at_once
 
-__all__ = ["ProjectId", "Target", "Universe", "alert_labels", "make_universe"]
+__all__ = ["ProjectId", "Target", "Universe", "alert_labels", "make_universe", "making_universe"]
 
 ProjectId = tuple[str, str]
 """A project's source and path."""
@@ -43,7 +44,15 @@ class Universe:
 
 def make_universe(config: Config, projects: Sequence[Project]) -> Universe:
     """The targets of the configuration's rules over these projects."""
-    known = {(project.source, project.path): _project_labels(config, project) for project in projects}
+    return at_once(making_universe(config, projects))
+
+
+def making_universe(config: Config, projects: Sequence[Project]) -> Pausing[Universe]:
+    """The same with pauses, for with ten thousand projects it takes a while."""
+    known: dict[ProjectId, Labels] = {}
+    for project in projects:
+        known[project.source, project.path] = _project_labels(config, project)
+        yield
     names = {"source", "project"} | {name for entry in config.project_labels for name in entry.labels}
     fixed: dict[str, tuple[Target, ...]] = {}
     members: dict[str, frozenset[ProjectId]] = {}
@@ -51,7 +60,8 @@ def make_universe(config: Config, projects: Sequence[Project]) -> Universe:
         seen = _members(rule, known, names)
         members[rule.name] = frozenset(seen)
         if set(rule.selection.by) <= names:
-            fixed[rule.name] = _targets(config, rule, {member: known[member] for member in seen})
+            fixed[rule.name] = yield from _targets(config, rule, {member: known[member] for member in seen})
+        yield
     return Universe(tuple(known), fixed, members)
 
 
@@ -78,9 +88,14 @@ def _members(rule: Rule, known: Mapping[ProjectId, Labels], names: set[str]) -> 
     return [member for member, labels in known.items() if all(matcher.matches(labels) for matcher in about_projects)]
 
 
-def _targets(config: Config, rule: Rule, known: Mapping[ProjectId, Labels]) -> tuple[Target, ...]:
+def _targets(config: Config, rule: Rule, known: Mapping[ProjectId, Labels]) -> Pausing[tuple[Target, ...]]:
     by = {"source", *rule.selection.by}
     found: dict[Labels, list[ProjectId]] = {}
     for member, labels in known.items():
         found.setdefault(labels.only(by), []).append(member)
-    return tuple(Target(identity, alert_labels(config, rule, identity), tuple(of)) for identity, of in found.items())
+        yield
+    targets = []
+    for identity, of in found.items():
+        targets.append(Target(identity, alert_labels(config, rule, identity), tuple(of)))
+        yield
+    return tuple(targets)

@@ -8,6 +8,7 @@ last alert; the log remembers it, so nothing here lasts longer than a call.
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 from k2alert.labels import Labels
 from k2alert.model import FAILING_ALERT, Alert, AlertState, EndReason, LogEntry
@@ -28,6 +29,8 @@ __all__ = [
 
 DIGEST = ":digest"
 """How the `group` of a digest's log entry ends; no alert group's does."""
+
+_ASKED_OFTEN = 100_000  # of every alert that fires, whenever it is planned who hears of it
 
 _Slot = tuple[str, str, str]  # receiver, integration, key of the alert group
 
@@ -219,7 +222,7 @@ def _stand(
 def _fresh_entry(slot: _Slot, place: _Place) -> LogEntry:
     receiver, integration, group = slot
     return LogEntry(
-        incident=_incident_id(group, next(iter(place.alerts.values()))),
+        incident=_incident_of(group, next(iter(place.alerts.values()))),
         group=group,
         group_labels=place.group_labels,
         receiver=receiver,
@@ -227,16 +230,31 @@ def _fresh_entry(slot: _Slot, place: _Place) -> LogEntry:
     )
 
 
-def _incident_id(group: str, first: Alert) -> str:
+def _incident_of(group: str, first: Alert) -> str:
     """The same in every process: the alert group, and the first life of an alert in this incident."""
-    return Labels({"group": group, "alert": first.key, "at": fired_at(first).isoformat()}).fingerprint
+    return _incident_id(group, first.key, fired_at(first))
+
+
+@lru_cache(maxsize=_ASKED_OFTEN)
+def _incident_id(group: str, alert: str, at: datetime) -> str:
+    return Labels({"group": group, "alert": alert, "at": at.isoformat()}).fingerprint
 
 
 def group_labels(route: Route, labels: Labels) -> Labels:
     """The labels that alerts of one alert group share on a route."""
-    return labels if "..." in route.group_by else labels.only(route.group_by)
+    return labels if "..." in route.group_by else _only(labels, route.group_by)
 
 
 def group_key(route: Route, labels: Labels) -> str:
     """Alertmanager's form: the route and the group labels."""
-    return f"{route.name}:{group_labels(route, labels)!r}"
+    return _named(route.name, group_labels(route, labels))
+
+
+@lru_cache(maxsize=_ASKED_OFTEN)
+def _only(labels: Labels, names: tuple[str, ...]) -> Labels:
+    return labels.only(names)
+
+
+@lru_cache(maxsize=_ASKED_OFTEN)
+def _named(route: str, labels: Labels) -> str:
+    return f"{route}:{labels!r}"

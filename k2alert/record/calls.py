@@ -3,6 +3,7 @@
 In: calls of `Store` on the event loop. Out: the same, whatever database is behind the engine.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -69,6 +70,8 @@ from k2alert.times import to_ms
 __all__ = ["EngineReader", "EngineStore"]
 
 T = TypeVar("T")
+_Item = TypeVar("_Item")
+_MANY = 1_000  # rows that are made in a few milliseconds
 Step = tuple[str, Sequence[Sequence[Any]]]  # a statement, and the rows to run it with
 
 
@@ -268,15 +271,15 @@ class EngineStore(EngineReader):
         """See `Store`."""
         steps: list[Step] = [
             ("drop_alert", [(key,) for key in dropped]),
-            ("put_alert", [alert_row(alert) for alert in alerts]),
-            ("add_transition", [transition_row(edge) for edge in transitions]),
+            ("put_alert", await _rows(alert_row, alerts)),
+            ("add_transition", await _rows(transition_row, transitions)),
         ]
         await self._writes.write(_run_all, steps, topic=Topic.ALERTS)
 
     async def save_log(self, entries: Sequence[LogEntry], *, tellings: Sequence[Telling] = ()) -> None:
         """See `Store`."""
         steps: list[Step] = [
-            ("put_notification", [log_row(entry) for entry in entries]),
+            ("put_notification", await _rows(log_row, entries)),
             ("add_telling", [telling_row(told) for told in tellings]),
         ]
         await self._writes.write(_run_all, steps, topic=Topic.LOG)
@@ -296,6 +299,13 @@ class EngineStore(EngineReader):
     async def ping(self) -> None:
         """See `Store`."""
         await self._writes.write(_touch, by_all=True)
+
+
+async def _rows(row: Callable[[_Item], Sequence[Any]], items: Sequence[_Item]) -> list[Sequence[Any]]:
+    """The rows of what is to be written; many are made beside the event loop, which they would hold."""
+    if len(items) <= _MANY:
+        return list(map(row, items))
+    return await asyncio.to_thread(lambda: list(map(row, items)))
 
 
 def _run_all(con: Connection, steps: Sequence[Step]) -> None:

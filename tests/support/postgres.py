@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 __all__ = ["PostgresServer", "binaries"]
 
 PASSWORD = "correct horse"  # of a server that ends with the test
+_MOST_DATABASES = 10  # of 8 MB each; no test has that many
 _HASTY = {
     "fsync": "off",  # nothing here outlives the machine
     "full_page_writes": "off",
@@ -42,6 +44,7 @@ class PostgresServer:
         self._programs = programs
         self._folder = Path(tempfile.mkdtemp(prefix="k2pg"))  # short: a socket's path may have 107 bytes
         self._names = count(1)
+        self._made: deque[str] = deque()
         self._process: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
         if os.geteuid() == 0:
@@ -106,9 +109,12 @@ class PostgresServer:
         return f"postgresql://k2:{password.replace(' ', '%20')}@127.0.0.1:{self.port}/{database}"
 
     def make_database(self) -> str:
-        """The URL of a new, empty database; its texts sort as people do, not as bytes."""
+        """The URL of a new, empty database; its texts sort as people do, not as bytes. Old ones go, to save room."""
         name = f"k2_{next(self._names)}"
         self.say(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'")
+        self._made.append(name)
+        while len(self._made) > _MOST_DATABASES:
+            self.say(f"DROP DATABASE {self._made.popleft()} WITH (FORCE)")
         return self.url(name)
 
     def say(self, sql: str, database: str = "postgres") -> list[str]:

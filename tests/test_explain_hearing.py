@@ -73,6 +73,12 @@ LISTENING = {
     "failing": Listening(
         FIRING, (told(**FAILED),), "failing", "failed 3 times: HTTP 500; tried again 2026-01-10T00:01:00Z"
     ),
+    "failing since now": Listening(
+        FIRING,
+        (told(**{**FAILED, "failures": 1}),),
+        "failing",
+        "failed once: HTTP 500; tried again 2026-01-10T00:01:00Z",
+    ),
     "given up": Listening(
         FIRING,
         (told(gave_up=True, error="channel_not_found"),),

@@ -173,7 +173,8 @@ def _failed(entry: LogEntry | None) -> Reason | None:
     if entry is not None and entry.gave_up:
         return Reason("gave_up", f"the last message was given up: {entry.error}")
     if entry is not None and entry.error and entry.retry_at is not None:
-        return Reason("failing", f"failed {entry.failures} times: {entry.error}; tried again {iso(entry.retry_at)}")
+        often = "once" if entry.failures == 1 else f"{entry.failures} times"
+        return Reason("failing", f"failed {often}: {entry.error}; tried again {iso(entry.retry_at)}")
     return None
 
 

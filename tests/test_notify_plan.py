@@ -38,6 +38,25 @@ def test_an_alert_is_told_after_group_wait_repeated_and_resolved_once() -> None:
     assert world.tick(24 * HOUR) == []
 
 
+@pytest.mark.parametrize(
+    ("back", "story"),
+    [
+        (2 * MINUTE, [(timedelta(), []), (2 * MINUTE + 4 * HOUR - SECOND, []), (SECOND, ["repeat"]), (SECOND, [])]),
+        (400 * 24 * HOUR, [(timedelta(), ["repeat"]), (4 * HOUR - SECOND, []), (SECOND, ["repeat"])]),
+    ],
+    ids=["a little", "far"],
+)
+def test_a_clock_set_back_repeats_nothing_unless_nobody_would_hear_for_long(
+    back: timedelta, story: list[tuple[timedelta, list[str]]]
+) -> None:
+    world = World()
+    world.fire()
+    assert world.tick(30 * SECOND) == ["firing"]
+    world.now -= back
+    for after, expected in story:
+        assert world.tick(after) == expected
+
+
 def test_alerts_of_one_alert_group_are_one_incident_that_changes() -> None:
     world = World(route=Route(name="root", receiver="team", group_by=("alertname",)))
     first = world.fire("a/1")

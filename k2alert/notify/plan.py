@@ -259,7 +259,7 @@ def _change(standing: Standing, route: Route, now: datetime) -> Kind | None:
         return Kind.CHANGED if now >= _not_before(entry, route.group_interval, now) else None
     if not standing.firing:
         return None
-    if now >= _past(entry.last_sent_at, now) + route.repeat_interval:
+    if now >= _repeat_at(entry, route, now):
         return Kind.REPEAT
     if entry.retry_at is None or not _is_owed(entry):
         return None
@@ -279,6 +279,12 @@ def _not_before(entry: LogEntry, interval: timedelta, now: datetime) -> datetime
     if entry.retry_at is not None:
         return entry.retry_at if is_put_off(entry, now) else now
     return _past(entry.last_sent_at, now) + interval
+
+
+def _repeat_at(entry: LogEntry, route: Route, now: datetime) -> datetime:
+    """When it is said again though nothing changed: a clock that is set back a little must not bring that about."""
+    last = entry.last_sent_at
+    return EPOCH if last is None or last > now + route.repeat_interval else last + route.repeat_interval
 
 
 def _past(at: datetime | None, now: datetime) -> datetime:

@@ -6,9 +6,10 @@ failed request with its trace, dies young. So what stays is left out for good, a
 an hour and not whenever many came.
 """
 
+import ctypes
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 __all__ = ["LOOK_EVERY", "leave_out", "look_through", "paused"]
@@ -22,10 +23,20 @@ _NEVER = 1_000_000  # times of those: old objects wait for `look_through`
 
 
 def leave_out() -> None:
-    """Leaves all that is held now out of every collection to come; what is young and in dead cycles goes first."""
+    """Leaves all that is held now out of every collection to come; what is young and in dead cycles goes first.
+
+    What was only needed on the way here goes back to the system.
+    """
     gc.collect(1)
     gc.freeze()
     gc.set_threshold(_YOUNG, _MIDDLE, _NEVER)
+    _give_back()
+
+
+def _give_back() -> None:
+    """The C library's heap keeps pages that nothing is in any more; glibc can be told not to, others do not say."""
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextmanager

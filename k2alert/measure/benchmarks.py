@@ -44,7 +44,7 @@ __all__ = [
 
 _MANY = 5
 _SHARE = 0.8
-_AT_A_TIME = 2000  # points whose steps are worked out in one go: some ten milliseconds
+_AT_A_TIME = 500  # points whose steps are worked out in one go: some milliseconds
 _TOGETHER = 10  # points of a benchmark within which steps are one event
 _SUCCESS = RESULTS.index(Result.SUCCESS)
 _NO_DATA = Measured(None, 0)

@@ -60,17 +60,15 @@ _GROWING = frozenset(  # while there is anything to tell the age of
 class _Streams:
     """What is known of each stream: its labels with its project's, and its lane."""
 
-    def __init__(self, project_labels: Callable[[Mapping[str, str]], Labels]) -> None:
-        self._project_labels = project_labels
+    def __init__(self) -> None:
         self.mark = Mark()
         self._lane_numbers: dict[tuple[str, ...], int] = {}
         self.labels: dict[int, Labels] = {}
         self.lanes: dict[int, int] = {}
         self.scheduled: set[int] = set()  # streams of runs that a schedule started
 
-    def add_stream(self, stream: Stream) -> None:
-        labels = stream.labels
-        self.labels[stream.id] = self._project_labels(labels).merged(labels)
+    def add_stream(self, stream: Stream, labels: Labels) -> None:
+        self.labels[stream.id] = labels
         if labels.get("event") == Event.SCHEDULE.value:
             self.scheduled.add(stream.id)
         lane = tuple(labels.get(name, "") for name in ("source", "project", "workflow", "branch"))
@@ -184,11 +182,12 @@ class Board:
     """
 
     def __init__(self, project_labels: Callable[[Mapping[str, str]], Labels]) -> None:
-        self._streams = _Streams(project_labels)
+        self._project_labels = project_labels
+        self._streams = _Streams()
         self._opens: dict[Kind, dict[str, OpenEntry]] = {kind: {} for kind in _KINDS}
         self._tables: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in _KINDS}
         self._fresh: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in _KINDS}
-        self._facts = FactBoard(project_labels, self._streams.mark)
+        self._facts = FactBoard(self._streams.mark)
 
     # ------------------------------------------------------------------------------------- what comes in
 
@@ -203,10 +202,11 @@ class Board:
     def add_streams(self, streams: Iterable[Stream]) -> None:
         """Learn the labels of streams; before any entry that uses them."""
         for stream in streams:
+            labels = self._project_labels(stream.labels).merged(stream.labels)
             if stream.kind.of_runs:
-                self._streams.add_stream(stream)
+                self._streams.add_stream(stream, labels)
             if stream.kind is not Kind.JOB:  # runs are timed as benchmarks, too
-                self._facts.add_stream(stream)
+                self._facts.add_stream(stream, labels)
 
     def load(self, kind: Kind, entries: Iterable[Entry], *, more: bool = False) -> None:
         """Fill the selections that are new since the last load with all entries of the store, by finishing time.

@@ -101,10 +101,11 @@ class Course:
         """Works out the steps as far as they are not, of at most so many points; whether some are left."""
         count = len(self._values)
         end = count if most is None else min(count, self._read + most)
-        for stop in sorted({*_marks_between(self._read, end), end} - {self._read}):
+        marks = _marks_between(self._read, end) if end == count else ()
+        for stop in sorted({*marks, end} - {self._read}):
             self._series.extend(self._values.items[self._read : stop])
             self._read = stop
-            if stop % _MARK_EVERY == 0:
+            if stop in marks:
                 self._marks = [*self._marks[-1:], (stop, self._series.copy())]
         return end < count
 

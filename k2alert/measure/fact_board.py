@@ -6,7 +6,7 @@ selection speaks of them keeps its ledgers without them, and asks for a set of t
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from k2alert.labels import Labels, matches_all
 from k2alert.measure.benchmarks import (
@@ -60,15 +60,15 @@ FACT_FORMULAS = frozenset(
 class _Streams:
     """What is known of each stream of facts."""
 
-    def __init__(self, project_labels: Callable[[Mapping[str, str]], Labels], mark: Mark) -> None:
-        self._project_labels = project_labels
+    def __init__(self, mark: Mark) -> None:
         self.mark = mark
         self.labels: dict[int, Labels] = {}
-        self.infos: dict[int, StreamInfo] = {}
+        self.infos: dict[int, StreamInfo] = {}  # of those that ledgers hold entries of
 
-    def add(self, stream: Stream) -> None:
-        self.labels[stream.id] = self._project_labels(stream.labels).merged(stream.labels)
-        self.infos[stream.id] = StreamInfo.of(stream.labels)
+    def add(self, stream: Stream, labels: Labels) -> None:
+        self.labels[stream.id] = labels
+        if not stream.kind.of_runs:
+            self.infos[stream.id] = StreamInfo.of(stream.labels)
 
 
 class _Table:
@@ -151,8 +151,8 @@ def _picks_branch(selection: Selection) -> bool:
 class FactBoard:
     """The facts behind every selection asked for. See `Board`, of which it is a part."""
 
-    def __init__(self, project_labels: Callable[[Mapping[str, str]], Labels], mark: Mark) -> None:
-        self._streams = _Streams(project_labels, mark)
+    def __init__(self, mark: Mark) -> None:
+        self._streams = _Streams(mark)
         self._tables: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in _TABLED}
         self._fresh: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in self._tables}
         self._benchmarks: dict[Selection, Benchmarks] = {}
@@ -187,9 +187,9 @@ class FactBoard:
         tables = (*self._tables[Kind.TEST].values(), *self._fresh[Kind.TEST].values())
         return any(table.picks_tests for table in tables)
 
-    def add_stream(self, stream: Stream) -> None:
-        """Learn the labels of a stream."""
-        self._streams.add(stream)
+    def add_stream(self, stream: Stream, labels: Labels) -> None:
+        """Learn the labels of a stream, those of its project included."""
+        self._streams.add(stream, labels)
 
     def name_tests(self, tests: Iterable[NamedTest]) -> None:
         """Learn what numbers of tests stand for."""

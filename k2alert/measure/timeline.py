@@ -5,7 +5,7 @@ binary searches; what a column adds up to over the stretch is the difference of 
 whole numbers, so nothing drifts however often rows come and go, and they are filled in when they are asked for:
 a row that comes late only cuts them back to its place.
 
-A row takes some 20 bytes: its finish less a base that the series shares, its age (from creation to finish) and its two
+A row takes 23 bytes: its finish less a base that the series shares, its age (from creation to finish) and its two
 lengths 4 bytes each, the store's number of it 5, its code and its lane 1 each.
 """
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2alert.alert.lifecycle import AlertId, Step, forget, step
+from k2alert.alert.lifecycle import AlertId, Step, described, forget, step
 from k2alert.labels import Labels
 from k2alert.model import (
     Alert,
@@ -176,6 +176,19 @@ def test_a_round_that_changes_nothing_writes_nothing() -> None:
     steps = live(make_rule(), "FFTT")
 
     assert [len(made.changed) for made in steps] == [1, 0, 1, 0]
+
+
+def test_who_only_looks_on_sees_the_values_of_now_and_the_alerts_as_they_are_stored() -> None:
+    rule = make_rule()
+    stored = dict(live(rule, "T")[-1].alerts)
+    now = {"value": 0.25, "samples": 7}
+    still = step(stored, [finding(rule, "T")._replace(**now)], rules={rule.name: rule}, now=T0 + MINUTE)
+    over = step(stored, [finding(rule, "F")._replace(**now)], rules={rule.name: rule}, now=T0 + MINUTE)
+
+    (shown,) = described(stored, still).values()
+    assert (shown.state, shown.fired_at, shown.value, shown.samples) == (AlertState.FIRING, T0, 0.25, 7)
+    assert described(stored, over) == stored
+    assert described(stored, step({}, [], rules={}, now=T0)) == stored
 
 
 def test_the_value_is_the_last_one_that_was_data() -> None:

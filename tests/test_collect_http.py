@@ -465,3 +465,26 @@ async def test_a_cancelled_flow_is_closed() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert closed.is_set()
+
+
+@pytest.mark.parametrize(
+    ("dated", "ahead"),
+    [
+        ("Mon, 05 Jan 2026 11:53:00 GMT", timedelta(minutes=7)),
+        ("Mon, 05 Jan 2026 12:03:00 GMT", timedelta(0)),
+        ("Sun, 04 Jan 2026 12:00:00 GMT", timedelta(hours=1)),
+        ("yesterday", timedelta(minutes=2)),
+    ],
+    ids=["ahead", "behind", "far too far", "no date"],
+)
+async def test_how_far_our_clock_is_ahead_of_the_forges_is_known_from_its_last_answer(
+    make_client: MakeClient, dated: str, ahead: timedelta
+) -> None:
+    before = answer({}, headers={"Date": "Mon, 05 Jan 2026 11:58:00 GMT"})
+    async with FaultyServer(answer({}, headers={"Date": dated})) as server:
+        server.faults.append(before)
+        client = make_client(server.url)
+        await client.ask(Request("/a"))
+        assert client.ahead == timedelta(minutes=2)
+        await client.ask(Request("/b"))
+        assert client.ahead == ahead

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from k2alert.labels import Labels, parse_matcher
-from k2alert.model import AlertState, EndReason, Refused, Retry, Sent
+from k2alert.model import AlertState, EndReason, LogEntry, Refused, Retry, Sent
 from k2alert.notify.plan import Due
-from k2alert.notify.retrying import backoff
+from k2alert.notify.retrying import backoff, is_put_off
 from k2alert.notify.route import Receiver, Route
 from tests.support.notified import HOUR, MINUTE, SECOND, T0, Told, World, alert, ended, receivers
 
@@ -555,3 +555,21 @@ def test_a_storm_over_many_channels_is_a_list_in_each_and_each_is_edited() -> No
     for one in list(world.alerts.values()):
         world.end(one)
     assert sorted(world.tick(10 * MINUTE)) == ["list of 2", *["list of 3"] * 999]
+
+
+@pytest.mark.parametrize(
+    ("retry_in", "sent_ago", "waits"),
+    [
+        (10 * SECOND, MINUTE, True),
+        (-10 * SECOND, MINUTE, False),
+        (48 * HOUR, MINUTE, False),
+        (7 * MINUTE, -7 * MINUTE, False),
+    ],
+    ids=["to come", "over", "further away than any", "tried by a clock that was ahead"],
+)
+def test_nobody_waits_for_a_time_that_a_wrong_clock_has_set(
+    retry_in: timedelta, sent_ago: timedelta, waits: bool
+) -> None:
+    entry = LogEntry(incident="i", group="g", group_labels=Labels({}), receiver="team", integration="told[0]")
+    entry = replace(entry, retry_at=T0 + retry_in, last_sent_at=T0 - sent_ago)
+    assert is_put_off(entry, T0) is waits

@@ -22,6 +22,7 @@ _KEPT_MS = 10 * 60 * 1000  # more than any replica is behind that need not read 
 _TRIM_EVERY = 50
 _MOST = 100  # changes read at once; those of a backfill are a megabyte each
 _CONNECT_AGAIN = 2.0
+_LOST = (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _CHANNEL = "k2alert_changes"
 
 
@@ -78,7 +79,7 @@ class Ear:
         if now < self._again_at:
             return
         self._again_at = now + _CONNECT_AGAIN
-        with suppress(StoreError, TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(StoreError, *_LOST):
             async with asyncio.timeout(max(seconds, _CONNECT_AGAIN)):
                 con = await connect(self._server)
             con.add_termination_listener(lambda _: self._heard.set())

@@ -45,6 +45,13 @@ MOST_IDLE = 2.0
 _ANSWER_WITHIN = 1.0  # another try comes before the lease ends
 _SETTINGS = {"lock_timeout": "800", "idle_in_transaction_session_timeout": "2000", "statement_timeout": "1000"}
 _FREED = "k2alert_lease"
+_LOST = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the session was ended between two statements, and asyncpg had not read that yet
+    OSError,
+    TimeoutError,
+)
 
 
 def now_awake_or_asleep() -> float:
@@ -119,13 +126,13 @@ class PostgresLease:
             try:
                 async with asyncio.timeout(2 * _ANSWER_WITHIN):
                     con = await connect(self._server, _SETTINGS)
-            except (StoreError, TimeoutError) as error:
+            except (StoreError, *_LOST) as error:
                 self._tell(str(error) or self._server.line("does not answer"))
                 await self._pause(TRY_EVERY)
                 continue
             try:
                 await self._use(con)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except _LOST as error:
                 self._tell(self._server.line(error))
                 await self._pause(TRY_EVERY / 2)
             finally:

@@ -209,8 +209,8 @@ def test_a_files_defaults_stand_wherever_nothing_else_is_said(tmp_path: Path) ->
 def test_the_example_in_the_docs_passes(tmp_path: Path) -> None:
     found = re.findall(r"```yaml\n(.*?)```", Path("docs/rehearse.md").read_text(), re.DOTALL)
     (example,) = [block for block in found if "defaults:" in block]
-    rules = RULES.replace("name: red", "name: main_is_red").replace("name: missed", "name: schedule_missed")
-    result = run_tests(tmp_path, f"rule_files: [rules.yml]\nevaluation_interval: 1m\n{example}", rules=rules)
+    example = example.replace("[../*.yml]", f"[{Path('rules').absolute()}/*.yml]")
+    result = run_tests(tmp_path, f"evaluation_interval: 1m\n{example}", rules=RULES)
     assert result.output.splitlines()[-1] == "2 tests, 0 failed", result.output
 
 

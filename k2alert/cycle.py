@@ -44,7 +44,7 @@ from k2alert.notify.hush import hushes
 from k2alert.notify.plan import Due, due
 from k2alert.notify.push import PushState
 from k2alert.notify.unreached import Who
-from k2alert.pauses import Pausing
+from k2alert.pauses import Pausing, at_once
 from k2alert.stale import current_ones, needed, stale_findings
 from k2alert.times import to_ms
 from k2alert.undelivered import undelivered_findings
@@ -64,6 +64,8 @@ __all__ = [
     "target_of",
     "targets_of",
 ]
+
+_AT_A_TIME = 1000  # projects looked at before others may work
 
 
 BUILT_IN = (STALE_ALERT, FAILING_ALERT)
@@ -146,8 +148,7 @@ def _judge_anew(scene: Scene, kept: Kept, now: datetime) -> Pausing[tuple[set[tu
     """Judges what must be; the places of findings that are others now, and whether all have the targets they had."""
     at = to_ms(now)
     mark = kept.begin(at)
-    complete = _complete(scene, {rule.look_back for rule in scene.config.rules}, now)
-    yield
+    complete = yield from _completing(scene, {rule.look_back for rule in scene.config.rules}, now)
     todo: list[tuple[int, int]] = []
     same_targets = True
     for number, rule in enumerate(kept.rules):
@@ -221,7 +222,7 @@ def hushes_of(scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -
 def _judge_all(scene: Scene, *, now: datetime) -> Iterator[Finding]:
     """Every rule's findings, in the order of the files."""
     at = to_ms(now)
-    complete = _complete(scene, {rule.look_back for rule in scene.config.rules}, now)
+    complete = at_once(_completing(scene, {rule.look_back for rule in scene.config.rules}, now))
     for rule in scene.config.rules:
         for target in _targets(scene, rule, now):
             yield judge_target(scene, rule, target, complete[rule.look_back], at)
@@ -229,7 +230,7 @@ def _judge_all(scene: Scene, *, now: datetime) -> Iterator[Finding]:
 
 def judge_one(scene: Scene, rule: Rule, target: Target, *, now: datetime) -> Finding:
     """One rule judged for one label set, as the cycle does it."""
-    complete = _complete(scene, [rule.look_back], now)[rule.look_back]
+    complete = at_once(_completing(scene, [rule.look_back], now))[rule.look_back]
     return judge_target(scene, rule, target, complete, to_ms(now))
 
 
@@ -261,15 +262,21 @@ def judge_target(scene: Scene, rule: Rule, target: Target, complete: frozenset[P
         )
 
 
-def _complete(scene: Scene, look_backs: Iterable[timedelta], now: datetime) -> dict[timedelta, frozenset[ProjectId]]:
+def _completing(
+    scene: Scene, look_backs: Iterable[timedelta], now: datetime
+) -> Pausing[dict[timedelta, frozenset[ProjectId]]]:
     """The projects whose data is complete enough to be judged, over each of the look-backs."""
     found: dict[timedelta, set[ProjectId]] = {look_back: set() for look_back in look_backs}
     for source in scene.config.sources:
         known = [project for project in scene.projects if project.source == source.name]
-        covered = [(since, (project.source, project.path)) for project, since in current_ones(known, source, now=now)]
-        for look_back, complete in found.items():
-            limit = now - needed(source, look_back)
-            complete.update([project for since, project in covered if since <= limit])
+        for first in range(0, len(known), _AT_A_TIME):
+            yield
+            some = current_ones(known[first : first + _AT_A_TIME], source, now=now)
+            covered = [(since, (project.source, project.path)) for project, since in some]
+            for look_back, complete in found.items():
+                limit = now - needed(source, look_back)
+                complete.update([project for since, project in covered if since <= limit])
+    yield
     return {look_back: frozenset(complete) for look_back, complete in found.items()}
 
 

@@ -218,10 +218,12 @@ class Rounds:
         took = timedelta(seconds=self._time.monotonic() - began)
         await asyncio.sleep(0)
         await self._keep(made)
+        await asyncio.sleep(0)
         self._picture = _Picture(scene=scene, rules=_rules(made.findings) | _own_rules(setting.config))
         self._desks.begin_round()
         await self._publish(scene, made, took)  # before telling: who follows a message finds what it says
         await self._set_anew(setting)
+        await asyncio.sleep(0)
         self._desks.begin(self._due())
         await asyncio.sleep(0)
         await self._tidy(setting)
@@ -372,13 +374,18 @@ class Rounds:
         """Closes what needs no word, and forgets ended alerts once everyone who heard of them heard the end."""
         now, alerts = self._time.now(), self._by_key()
         route, receivers = setting.config.route, setting.config.receivers
+        await asyncio.sleep(0)
         await self._desks.keep(settled(alerts=alerts, log=self._desks.log, route=route, receivers=receivers))
+        await asyncio.sleep(0)
         await self._desks.keep(forsaken(self._desks.log, now=now))
+        await asyncio.sleep(0)
         log = self._desks.log
         await self._desks.keep(
             open_digests(alerts=alerts, log=log, route=route, receivers=receivers, now=now, hushed=self._hushed(alerts))
         )
+        await asyncio.sleep(0)
         await self._forget(setting)
+        await asyncio.sleep(0)
         await self._drop_closed()
         await self.silences.tidy(now=now)
 
@@ -418,7 +425,7 @@ class Rounds:
         self.snapshot, dropped = await draw(
             scene, made.findings, self._memory.alerts, self._store, now=made.now, took=took
         )
-        count(self._self_metrics, scene, made.findings, now=made.now, took=took, dropped=dropped)
+        await count(self._self_metrics, scene, made.findings, now=made.now, took=took, dropped=dropped)
 
 
 def _rules(findings: Iterable[Finding]) -> dict[str, Rule]:

@@ -26,6 +26,7 @@ __all__ = ["MOST_SAMPLES", "count", "draw"]
 MOST_SAMPLES = 200_000
 """So many CI samples are exported at most; what is over is dropped and counted."""
 
+_PROJECTS_AT_A_TIME = 1000
 _AT_A_TIME = 100  # alerts whose words are rendered before others may work again
 
 Alerts = Mapping[AlertId, Alert]
@@ -37,6 +38,7 @@ async def draw(
     """The picture of a round, and how many CI samples it left out. Raises `StoreError`."""
     rendered = await _render(scene, findings, alerts, store, now)
     rules = {finding.rule.name: finding.rule for finding in findings} | {rule.name: rule for rule in scene.config.rules}
+    await asyncio.sleep(0)
     messages, annotations = await _words(scene, alerts, rules, store, now)
     picture = Snapshot(
         now=now,
@@ -57,8 +59,10 @@ async def _render(scene: Scene, findings: Sequence[Finding], alerts: Alerts, sto
     """The series as text, made in parts: ten thousand projects take seconds; others may work in between."""
     sources = {source.name: source for source in scene.config.sources}
     read = [project for project in scene.projects if is_current(project, sources[project.source], now=now)]
+    await asyncio.sleep(0)
     here = {(project.source, project.path) for project in scene.projects}
     totals = await store.totals()
+    await asyncio.sleep(0)
     sheet = Sheet(MOST_SAMPLES)
     for part in chain(
         rule_families(scene.config.rules, findings, alerts),
@@ -76,6 +80,7 @@ async def _words(
     """What the rules say of the open alerts, with the evidence where they speak of it."""
     states = (AlertState.PENDING, AlertState.FIRING)
     spoken = [alert for alert in alerts.values() if alert.state in states and alert.rule in rules]
+    await asyncio.sleep(0)
     messages: dict[str, str] = {}
     annotations: dict[str, Mapping[str, str]] = {}
     for first in range(0, len(spoken), _AT_A_TIME):
@@ -94,7 +99,7 @@ def _shows_evidence(rule: Rule) -> bool:
     return any("evidence" in text.variables for text in (rule.message, *rule.annotations.values()))
 
 
-def count(
+async def count(
     self_metrics: SelfMetrics,
     scene: Scene,
     findings: Sequence[Finding],
@@ -105,13 +110,14 @@ def count(
 ) -> None:
     """Counts a round among what is said of ourselves."""
     failed = {rule.name: False for rule in scene.config.rules}
-    for finding in findings:
-        if finding.error:
-            failed[finding.rule.name] = True
+    failed |= {finding.rule.name: True for finding in findings if finding.error}
+    await asyncio.sleep(0)
     self_metrics.evaluated(failed, took=took, dropped=dropped)
     sources = {source.name: source for source in scene.config.sources}
     counts: dict[tuple[str, str], int] = {}
-    for project in scene.projects:
+    for place, project in enumerate(scene.projects):
+        if place % _PROJECTS_AT_A_TIME == 0:
+            await asyncio.sleep(0)
         state = state_of(project, sources[project.source], scene.started_at, now=now)
         counts[project.source, state.value] = counts.get((project.source, state.value), 0) + 1
     self_metrics.set_projects(counts)

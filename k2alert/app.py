@@ -166,7 +166,7 @@ class _Daemon:
             judged_at=lambda: self._rounds.snapshot.now if self._rounds.snapshot is not None else None,
             store=store,
             stats=self._collector.stats,
-            now=options.time.now,
+            now=self._rounds.now,
         )
 
     # --------------------------------------------------------------------------------------- life
@@ -362,7 +362,7 @@ class _Daemon:
         if not self._loaded:
             return 503, "the history is being read"
         question = Question(rule, tuple(labels), at)
-        return await answer(self._rounds.scene(), self._store, question, now=self._time.now())
+        return await answer(self._rounds.scene(), self._store, question, now=self._rounds.now())
 
     async def _notifications(self, query: TellingQuery) -> Sequence[Telling] | str:
         try:

@@ -120,6 +120,7 @@ class Rounds:
         self._picture: _Picture  # made by the first round, before anything is due
         self._store_told = False
         self._resumed = False
+        self._leads = leads
         self._judged_at: datetime | None = None
         self.snapshot: Snapshot | None = None
 
@@ -230,7 +231,7 @@ class Rounds:
 
     async def _look_on(self) -> None:
         await settle(self._setting.board)
-        now, began = self._time.now(), self._time.monotonic()
+        now, began = self.now(), self._time.monotonic()
         scene = self._scene(self._setting, now)
         made = await self._plan(scene, self._setting, now)
         if scene.alerts is self._memory.alerts:  # else they were read again meanwhile
@@ -268,7 +269,16 @@ class Rounds:
 
     def scene(self) -> Scene:
         """What a round would look at now; its alerts stay as they are, whatever the next one does."""
-        return replace(self._scene(self._setting, self._time.now()), alerts=dict(self._memory.alerts))
+        return replace(self._scene(self._setting, self.now()), alerts=dict(self._memory.alerts))
+
+    def now(self) -> datetime:
+        """The time by which is judged. Who only looks on goes by the leader's clock, where its last looks show that it
+        is ahead of ours: by ours they would lie in the future, and windows would begin before what it has read.
+        """
+        now = self._time.now()
+        if self._leads():
+            return now
+        return max([now, *(project.complete_at for project in self._projects() if project.complete_at is not None)])
 
     async def _plan(self, scene: Scene, setting: Setting, now: datetime) -> Plan:
         if self._kept is None or self._kept[0] is not setting:
@@ -289,7 +299,9 @@ class Rounds:
         return self._universe[1] if self._universe[1].projects == known else None
 
     def _scene(self, setting: Setting, now: datetime) -> Scene:
-        projects = [by_our_clock(project, now=now) for project in self._projects()]
+        projects = self._projects()
+        if self._leads():  # who only looks on goes by the leader's clock
+            projects = [by_our_clock(project, now=now) for project in projects]
         universe = self._known_universe(setting, projects)
         if universe is None:
             universe = make_universe(setting.config, projects)

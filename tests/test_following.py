@@ -13,7 +13,7 @@ from aiohttp import web
 
 from k2alert.model import Saved
 from k2alert.record import StoreError
-from tests.support.daemon import Running, World, a_world, daemon, until, until_judged, until_seen
+from tests.support.daemon import Clock, Running, World, a_world, daemon, until, until_judged, until_seen
 from tests.support.shared_store import Hub
 from tests.support.shown import show
 from tests.support.slack import Slack, stand_in_slack
@@ -40,8 +40,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def a_stage(folder: Path, slack: Slack | None = None) -> AsyncIterator[Stage]:
-    """The first of the two leads, and has read the forge; the next look at it is an hour away."""
+async def a_stage(folder: Path, slack: Slack | None = None, ahead: timedelta = timedelta(0)) -> AsyncIterator[Stage]:
+    """The first of the two leads, and has read the forge; the next look at it is an hour away. Its clock is ahead."""
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(a_world())
         told = await stack.enter_async_context(stand_in_slack(slack))
@@ -50,7 +50,8 @@ async def a_stage(folder: Path, slack: Slack | None = None) -> AsyncIterator[Sta
         stack.push_async_callback(hub.store.close)
         config = write_config(folder, world, told)
         config.write_text(config.read_text().replace("evaluation_interval: 1h", "evaluation_interval: 200ms"))
-        replicas = [await stack.enter_async_context(daemon(config, world.clock, opener=hub.door)) for _ in range(2)]
+        clocks = (Clock(world.clock.ahead + ahead), world.clock)
+        replicas = [await stack.enter_async_context(daemon(config, clock, opener=hub.door)) for clock in clocks]
         for running in replicas:
             while "not ready" in await running.text("/-/ready"):
                 pass
@@ -82,6 +83,18 @@ async def test_a_standby_takes_webhooks_and_shows_what_the_leader_does(tmp_path:
         assert STANDS_BY in await standby.text("/metrics")
         assert len(stage.slack.top()) == 1
         assert stage.hub.refused == []
+
+
+async def test_a_standby_shows_what_a_leader_does_whose_clock_is_minutes_ahead(tmp_path: Path) -> None:
+    async with a_stage(tmp_path, ahead=timedelta(minutes=7)) as stage:
+        leader, standby = stage.replicas
+        await break_main(stage, leader)
+        await until(stage.slack.top, "the message")
+        await until_seen(standby, 'k2alert_alerts{rule="main_is_red",severity="critical",state="firing"} 1.0')
+        assert 'k2alert_projects{source="gitlab",state="ok"} 1.0' in await standby.text("/metrics")
+        assert "cannot be read" not in await standby.text("/")
+        explained = json.loads(await standby.text("/api/v1/explain?rule=main_is_red"))
+        assert "stale" not in json.dumps(explained)
 
 
 async def test_whoever_leads_next_goes_on_where_the_other_was(tmp_path: Path) -> None:

@@ -122,5 +122,5 @@ def from_ms(ms: int) -> datetime:
 
 def iso(at: datetime) -> str:
     """RFC 3339 in UTC with a `Z`, with milliseconds only where there are any."""
-    spec = "milliseconds" if at.microsecond else "seconds"
+    spec = "milliseconds" if at.microsecond >= 1000 else "seconds"
     return at.astimezone(UTC).isoformat(timespec=spec).replace("+00:00", "Z")

@@ -44,6 +44,7 @@ from k2alert.loops import Work, repeat, run_together
 from k2alert.measure.catalogue import METRICS
 from k2alert.memory import Memory
 from k2alert.model import Kind, Project, Rule, Telling, TellingQuery
+from k2alert.notify.pace import Asking
 from k2alert.page import Answers
 from k2alert.record import Lease, Store, StoreBusy, StoreError, open_store
 from k2alert.reloading import NotRunnable, Reloader, runnable
@@ -98,7 +99,7 @@ async def serve(options: Options, stop: asyncio.Event, reload: asyncio.Event | N
     if store is None:
         return
     try:
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession(connector=Asking(lambda: daemon.leads())) as session:
             daemon = _Daemon(options, loaded, config, store, session)
             await daemon.run(stop, reload or asyncio.Event())
     finally:
@@ -159,7 +160,7 @@ class _Daemon:
             time=options.time,
             started_at=options.time.now(),
             new_id=lambda: str(uuid4()),
-            leads=self._leads,
+            leads=self.leads,
         )
         self._answers = Answers(
             scene=self._rounds.scene,
@@ -243,7 +244,8 @@ class _Daemon:
         if self._lease is not None:
             await self._lease.release()
 
-    def _leads(self) -> bool:
+    def leads(self) -> bool:
+        """Whether this process may judge and tell."""
         return self._lease is not None and self._lease.holds()
 
     async def _beat(self) -> None:
@@ -325,7 +327,7 @@ class _Daemon:
         self._rounds.replace_setting(self._memory.setting)
         self._use(config)
         await self._collector.reconfigure(config.sources)
-        if self._leads():
+        if self.leads():
             await self._memory.forget_departed(self._collector.project_states())
 
     # --------------------------------------------------------------------------------------- HTTP

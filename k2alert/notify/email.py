@@ -10,7 +10,6 @@ import re
 import ssl
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -228,7 +227,7 @@ async def send(
     done: dict[str, Delivery] = {name: Sent({name: message.mark}) for name in everyone[0] if name not in waiting}
     if not waiting:
         return joint.join(done | bad)
-    sent = await _submit(settings, message, everyone[0], waiting, wire.within)
+    sent = await _submit(settings, message, everyone[0], waiting, wire)
     return joint.join({**done, **bad, "": sent})
 
 
@@ -243,29 +242,26 @@ def _recipients(
 
 
 async def _submit(
-    settings: Settings, message: Message, everyone: tuple[str, ...], to: tuple[str, ...], within: timedelta
+    settings: Settings, message: Message, everyone: tuple[str, ...], to: tuple[str, ...], wire: Wire
 ) -> Delivery:
     try:
         mail = build(settings, message, everyone)
-        async with asyncio.timeout(within.total_seconds()):
-            refused, _ = await _transmit(settings, mail, to)
+        async with asyncio.timeout(wire.within.total_seconds()), _server(settings) as server:
+            if (refusal := wire.refusal()) is not None:  # much may have happened while it connected
+                return refusal
+            refused, _ = await server.send_message(mail, sender=_sender(settings).addr_spec, recipients=to)
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
         return read(error)
     return _each(to, {name: (answer.code, answer.message) for name, answer in refused.items()}, message.mark)
 
 
-async def _transmit(
-    settings: Settings, mail: EmailMessage, to: tuple[str, ...]
-) -> tuple[dict[str, aiosmtplib.SMTPResponse], str]:
-    password = settings.smtp_password.get_secret_value() if settings.smtp_password is not None else None
-    return await aiosmtplib.send(
-        mail,
-        sender=_sender(settings).addr_spec,
-        recipients=to,
+def _server(settings: Settings) -> aiosmtplib.SMTP:
+    """The mail server; within a `with` we are connected and logged in."""
+    return aiosmtplib.SMTP(
         hostname=settings.host,
         port=settings.port,
         username=settings.smtp_user,
-        password=password,
+        password=settings.smtp_password.get_secret_value() if settings.smtp_password is not None else None,
         use_tls=settings.tls == "implicit",
         start_tls=settings.tls == "starttls",
         tls_context=None if settings.tls == "none" else trust(settings.ca_file),

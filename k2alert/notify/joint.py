@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 
 from k2alert.model import Delivery, Refused, Retry, Sent
+from k2alert.notify.pace import LeadsNoMore
 
 __all__ = ["join", "may_have_taken", "never_met", "retry_after", "took"]
 
@@ -23,7 +24,7 @@ def took(handle: Mapping[str, str], address: str, mark: str) -> bool:
 
 def never_met(error: Exception) -> bool:
     """Whether an error of aiohttp means that no connection came about, so that nothing can have been taken."""
-    return isinstance(error, aiohttp.ClientConnectorError)
+    return isinstance(error, aiohttp.ClientConnectorError | LeadsNoMore)
 
 
 def may_have_taken(status: int) -> bool:

@@ -8,12 +8,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import aiohttp
+from aiohttp.connector import Connection
 
 from k2alert.model import Retry
 
-__all__ = ["PATIENCE", "WITHIN", "Limit", "Pace", "Wire"]
+__all__ = ["PATIENCE", "WITHIN", "Asking", "LeadsNoMore", "Limit", "Pace", "Wire"]
 
 WITHIN = timedelta(seconds=30)
 """How long one call of a receiver may take. Nobody else waits for it; what answers later counts as not answered."""
@@ -22,6 +24,34 @@ PATIENCE = timedelta(seconds=5)
 """So long a desk waits for a turn; what takes longer is tried again later."""
 
 _MOST_IDLE = 1000  # so many of whom nobody speaks to are remembered
+
+
+class LeadsNoMore(aiohttp.ClientError):
+    """Nothing was said: this process may not speak any more."""
+
+
+class Asking(aiohttp.TCPConnector):
+    """Connections, of which each is given out only while `allowed()`: a request is written in the same breath.
+
+    A process may be stopped for minutes while it waits for a connection, and somebody else speak in its place by then.
+    """
+
+    def __init__(self, allowed: Callable[[], bool]) -> None:
+        super().__init__()
+        self._allowed = allowed
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> Connection:
+        """A connection that may be used. Raises `LeadsNoMore` where none may."""
+        connection = await super().connect(req, traces, timeout)
+        if not self._allowed():
+            connection.close()
+            raise LeadsNoMore
+        return connection
 
 
 @dataclass(frozen=True, slots=True)

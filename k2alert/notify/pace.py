@@ -31,9 +31,10 @@ class LeadsNoMore(aiohttp.ClientError):
 
 
 class Asking(aiohttp.TCPConnector):
-    """Connections, of which each is given out only while `allowed()`: a request is written in the same breath.
+    """Connections, of which each is given out only while `allowed()`: what is asked over it is written right after.
 
     A process may be stopped for minutes while it waits for a connection, and somebody else speak in its place by then.
+    Where it is stopped between the two, it says what it was about to say when it wakes.
     """
 
     def __init__(self, allowed: Callable[[], bool]) -> None:

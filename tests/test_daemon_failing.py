@@ -109,3 +109,4 @@ async def test_what_was_given_up_stands_when_its_incident_is_over_and_forgotten(
             world.clock.move(minutes=1)
             await until(lambda: len(mail.raw) == 2, "the end")
     assert [read_strictly(raw)["Subject"].partition(" ")[0] for raw in mail.raw] == ["[FIRING:1]", "[RESOLVED]"]
+    assert [post.body["text"].split()[1] for post in slack.posts] == ["main_is_red"]  # and nothing of itself

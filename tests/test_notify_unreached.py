@@ -70,6 +70,31 @@ def test_one_that_refuses_is_told_of_by_another_until_it_takes_something() -> No
     assert failing(here) == {}
 
 
+def told(here: World, after: timedelta) -> list[str]:
+    """Who hears what where no round has judged since: a desk looks again as soon as it is free."""
+    here.now += after
+    before = len(here.said)
+    here.tick()
+    return [f"{due.receiver} {due.kind.value} {due.parts[0].alerts[0].rule}" for due in here.said[before:]]
+
+
+@pytest.mark.parametrize("over", [False, True], ids=["fires on", "is over"])
+def test_who_takes_messages_again_is_not_told_that_it_takes_none(over: bool) -> None:
+    here = world()
+    red = here.fire("k2/a")
+    for _ in range(3):
+        round_of(here, MINUTE, refuses(TEAM))
+    if over:
+        here.end(red)
+        round_of(here, MINUTE, refuses(TEAM))
+    here.fire("k2/b")
+    assert told(here, MINUTE) == ["team firing main_is_red"]
+    assert told(here, SECOND) == ([] if over else ["team firing main_is_red"])
+    assert failing(here) == {}
+    assert told(here, MINUTE) == []
+    assert round_of(here, 5 * MINUTE) == [f"boss resolved {FAILING_ALERT}"]
+
+
 def test_what_is_given_up_after_a_day_counts_as_refused() -> None:
     here = world()
     here.fire("k2/a")

@@ -13,7 +13,7 @@ from functools import lru_cache
 from k2alert.labels import Labels
 from k2alert.model import FAILING_ALERT, Alert, AlertState, EndReason, LogEntry
 from k2alert.notify.route import Integration, Receiver, Route, integrations_of, routes_for
-from k2alert.notify.unreached import Who, able, refusing
+from k2alert.notify.unreached import Who, able, outlived, refusing
 from k2alert.times import EPOCH
 
 __all__ = [
@@ -91,14 +91,14 @@ def standings(
 ) -> tuple[Standing, ...]:
     """Every open incident for every integration that is there, in the order of first firing.
 
-    `hushed` are the keys of alerts that nobody is told of now. They are no news; who heard of one that fires on has
-    an open incident all the same.
+    `hushed` are the keys of alerts that nobody is told of now. They are no news, and neither is what has outlived its
+    cause; who heard of one that fires on has an open incident all the same.
 
     An alert stands where an open log entry tells of it, whatever the routes say meanwhile: who heard of it hears
     its end, and nobody hears of it twice because a route was renamed. Otherwise it stands in the first alert
     group that its routes lead to, for each integration. Digests are no incidents (see digest.py).
     """
-    places = _Places(log, receivers, hushed)
+    places = _Places(log, receivers, outlived(alerts, log, receivers).union(hushed))
     concerned = [(fired_at(alert), key) for key, alert in alerts.items() if places.concern(key, alert)]
     for _, key in sorted(concerned):
         alert = alerts[key]

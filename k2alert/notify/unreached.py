@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from k2alert.labels import Labels
-from k2alert.model import FAILING_ALERT, AlertState, LogEntry, alert_key
+from k2alert.model import FAILING_ALERT, Alert, AlertState, LogEntry, alert_key
 from k2alert.notify.retrying import GIVE_UP_AFTER, LATE, failing_for
 from k2alert.notify.route import Receiver, integrations_of
 from k2alert.times import EPOCH
@@ -28,6 +28,7 @@ __all__ = [
     "identity_of",
     "last_words",
     "mended",
+    "outlived",
     "refusing",
     "set_anew",
     "unreached",
@@ -102,6 +103,23 @@ def _summed_up(entries: Collection[LogEntry]) -> Unreached:
 def refusing(log: Iterable[LogEntry]) -> frozenset[Who]:
     """The integrations that nothing may be expected to reach now, whatever it is about."""
     return frozenset(_who(entry) for entry in log if fate_of(entry) in (Fate.GIVEN_UP, Fate.LATE))
+
+
+def outlived(
+    alerts: Mapping[str, Alert], log: Iterable[LogEntry], receivers: Mapping[str, Receiver]
+) -> frozenset[str]:
+    """The keys of the alerts that say of integrations that they are not reached, though by the log they are.
+
+    Messages go out beside the rounds, so one that was taken is in the log before a round ends such an alert. Who took it
+    would be the first to be told that it takes none. How pushes go is in no log: nothing is known of them here.
+    """
+    said = {key: alert for key, alert in alerts.items() if alert.rule == FAILING_ALERT}
+    if not said:
+        return frozenset()
+    here = integrations_of(receivers)
+    silent = {*unreached(log, receivers), *(who for who, one in here.items() if one.pushes)}
+    own = {alert_key(FAILING_ALERT, identity_of(who)) for who in here.keys() - silent}
+    return frozenset(said.keys() & own)
 
 
 def able(log: Iterable[LogEntry], receivers: Mapping[str, Receiver]) -> Iterator[Who]:

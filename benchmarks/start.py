@@ -118,7 +118,7 @@ async def measure(store: Path, projects: int, folder: Path) -> None:
         for name, path, text in (
             ("answers probes", "/-/healthy", "healthy"),
             ("ready", "/-/ready", "ready"),
-            ("first round over", "/metrics", "k2alert_alerts{"),
+            ("first round over", "/metrics", "k2alert_ci_runs_total{"),
         ):
             await seen.until(path, text)
             now, most = seen.memory()

@@ -1,8 +1,8 @@
 """The round: everything a running daemon does each `evaluation_interval`, and what it remembers in between.
 
-1. now = clock(); 2. plan; 3. store the alerts (decided before anyone is told); 4. draw the picture for HTTP anew;
-5. let the desks deliver what is due (desks.py), and wait for nobody. The first round of a process begins with what was
-in flight when the last one died.
+1. now = clock(); 2. plan; 3. store the alerts (decided before anyone is told); 4. show the alerts by HTTP; 5. let the
+desks deliver what is due (desks.py), and wait for nobody; 6. draw the gauges. The first round of a process begins with
+what was in flight when the last one died.
 
 With the store down nothing is sent; the next round begins where this one could not go on.
 """
@@ -50,7 +50,7 @@ from k2alert.notify.unreached import Who, able, changed_settings, forsaken, last
 from k2alert.pushes import Pushes
 from k2alert.recall import settle
 from k2alert.record.store import NotLeader, Store, StoreError
-from k2alert.showing import count, draw
+from k2alert.showing import count, draw_alerts, draw_gauges
 from k2alert.silences import Silences
 from k2alert.stale import by_our_clock
 from k2alert.telling import message_of
@@ -222,12 +222,13 @@ class Rounds:
         await asyncio.sleep(0)
         self._picture = _Picture(scene=scene, rules=_rules(made.findings) | _own_rules(setting.config))
         self._desks.begin_round()
-        await self._publish(scene, made, took)  # before telling: who follows a message finds what it says
+        shown = await self._show_alerts(scene, made, took)  # before telling: who follows a message finds what it says
         await self._set_anew(setting)
         await asyncio.sleep(0)
         self._desks.begin(self._due())
         await asyncio.sleep(0)
         await self._tidy(setting)
+        await self._show_gauges(shown, scene, made)  # of a thousand projects they take a third of a second
 
     async def _look_on(self) -> None:
         await settle(self._setting.board)
@@ -236,7 +237,8 @@ class Rounds:
         made = await self._plan(scene, self._setting, now)
         if scene.alerts is self._memory.alerts:  # else they were read again meanwhile
             self._memory.alerts = described(scene.alerts, made.step)
-        await self._publish(scene, made, timedelta(seconds=self._time.monotonic() - began))
+        shown = await self._show_alerts(scene, made, timedelta(seconds=self._time.monotonic() - began))
+        await self._show_gauges(shown, scene, made)
 
     async def _look(self) -> None:
         self._pushes.look()
@@ -431,13 +433,23 @@ class Rounds:
     def _by_key(self) -> dict[str, Alert]:
         return concerning(self._memory.alerts, self._desks.log)
 
-    # --------------------------------------------------------------------------------------- publish
+    # --------------------------------------------------------------------------------------- show
 
-    async def _publish(self, scene: Scene, made: Plan, took: timedelta) -> None:
-        self.snapshot, dropped = await draw(
-            scene, made.findings, self._memory.alerts, self._store, now=made.now, took=took
+    async def _show_alerts(self, scene: Scene, made: Plan, took: timedelta) -> Snapshot:
+        self.snapshot = await draw_alerts(
+            scene,
+            made.findings,
+            self._memory.alerts,
+            self._store,
+            now=made.now,
+            took=took,
+            before=self.snapshot,
         )
-        await count(self._self_metrics, scene, made.findings, now=made.now, took=took, dropped=dropped)
+        return self.snapshot
+
+    async def _show_gauges(self, shown: Snapshot, scene: Scene, made: Plan) -> None:
+        self.snapshot, dropped = await draw_gauges(shown, scene, self._store)
+        await count(self._self_metrics, scene, made.findings, now=made.now, took=shown.took, dropped=dropped)
 
 
 def _rules(findings: Iterable[Finding]) -> dict[str, Rule]:

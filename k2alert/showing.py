@@ -1,16 +1,21 @@
-"""A round drawn for HTTP: the scene, its findings and the alerts come in, one frozen picture goes out.
+"""A round drawn for HTTP: the scene, its findings and the alerts come in, frozen pictures go out.
 
-The series are rendered here, once a round and not once a scrape; so are the texts of what is pending or fires.
+Two of them, one after the other: what fires, which whoever follows a message must find, and the gauges of all projects,
+for which no message need wait. The series are rendered here, once a round and not once a scrape; so are the texts of
+what is pending or fires.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
 
 from k2alert.alert.lifecycle import AlertId
 from k2alert.cycle import Scene
-from k2alert.expose.exposition import Rendered, Sheet, rule_families, run_families
+from k2alert.expose.exposition import Rendered, Sheet, alerts_family, run_families, states_of, value_families
+from k2alert.expose.packing import Packed
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.view import Snapshot
 from k2alert.gauges import ci_families
@@ -21,26 +26,33 @@ from k2alert.record.store import Reader
 from k2alert.stale import is_current, state_of
 from k2alert.telling import words_of
 
-__all__ = ["MOST_SAMPLES", "count", "draw"]
+__all__ = ["MOST_SAMPLES", "count", "draw_alerts", "draw_gauges"]
 
 MOST_SAMPLES = 200_000
 """So many CI samples are exported at most; what is over is dropped and counted."""
 
 _PROJECTS_AT_A_TIME = 1000
 _AT_A_TIME = 100  # alerts whose words are rendered before others may work again
+_FINDINGS_AT_A_TIME = 5000  # counted in some milliseconds
 
 Alerts = Mapping[AlertId, Alert]
 
 
-async def draw(
-    scene: Scene, findings: Sequence[Finding], alerts: Alerts, store: Reader, *, now: datetime, took: timedelta
-) -> tuple[Snapshot, int]:
-    """The picture of a round, and how many CI samples it left out. Raises `StoreError`."""
-    rendered = await _render(scene, findings, alerts, store, now)
+async def draw_alerts(
+    scene: Scene,
+    findings: Sequence[Finding],
+    alerts: Alerts,
+    store: Reader,
+    *,
+    now: datetime,
+    took: timedelta,
+    before: Snapshot | None,
+) -> Snapshot:
+    """What a round judged and what fires now, with the gauges of the round before. Raises `StoreError`."""
     rules = {finding.rule.name: finding.rule for finding in findings} | {rule.name: rule for rule in scene.config.rules}
     await asyncio.sleep(0)
     messages, annotations = await _words(scene, alerts, rules, store, now)
-    picture = Snapshot(
+    return Snapshot(
         now=now,
         interval=scene.config.evaluation_interval,
         took=took,
@@ -49,13 +61,29 @@ async def draw(
         alerts=tuple(alerts.values()),
         messages=messages,
         annotations=annotations,
-        series=rendered.text,
-        series_openmetrics=rendered.openmetrics,
+        alert_series=await _alert_series(scene, findings, alerts),
+        series=before.series if before is not None else Packed(),
+        series_openmetrics=before.series_openmetrics if before is not None else Packed(),
     )
-    return picture, rendered.dropped
 
 
-async def _render(scene: Scene, findings: Sequence[Finding], alerts: Alerts, store: Reader, now: datetime) -> Rendered:
+async def draw_gauges(picture: Snapshot, scene: Scene, store: Reader) -> tuple[Snapshot, int]:
+    """The same with the gauges of its own round, and how many CI samples were left out. Raises `StoreError`."""
+    rendered = await _render(scene, picture.findings, store, picture.now)
+    return replace(picture, series=rendered.text, series_openmetrics=rendered.openmetrics), rendered.dropped
+
+
+async def _alert_series(scene: Scene, findings: Sequence[Finding], alerts: Alerts) -> Packed:
+    states: Counter[tuple[str, str, str]] = Counter()
+    for first in range(0, len(findings), _FINDINGS_AT_A_TIME):
+        states.update(states_of(findings[first : first + _FINDINGS_AT_A_TIME], alerts))
+        await asyncio.sleep(0)
+    sheet = Sheet(MOST_SAMPLES)
+    sheet.add(alerts_family(scene.config.rules, states))
+    return sheet.render().text
+
+
+async def _render(scene: Scene, findings: Sequence[Finding], store: Reader, now: datetime) -> Rendered:
     """The series as text, made in parts: ten thousand projects take seconds; others may work in between."""
     sources = {source.name: source for source in scene.config.sources}
     read = [project for project in scene.projects if is_current(project, sources[project.source], now=now)]
@@ -65,7 +93,7 @@ async def _render(scene: Scene, findings: Sequence[Finding], alerts: Alerts, sto
     await asyncio.sleep(0)
     sheet = Sheet(MOST_SAMPLES)
     for part in chain(
-        rule_families(scene.config.rules, findings, alerts),
+        value_families(findings),
         run_families(row for row in totals if (row.source, row.project) in here),
         ci_families(scene.config, scene.metrics, scene.measures, read, now=now),
     ):

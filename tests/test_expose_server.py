@@ -22,7 +22,16 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from k2alert.expose.access import is_loopback
-from k2alert.expose.exposition import Family, Sample, Sheet, rule_families, run_families, window_text
+from k2alert.expose.exposition import (
+    Family,
+    Sample,
+    Sheet,
+    alerts_family,
+    run_families,
+    states_of,
+    value_families,
+    window_text,
+)
 from k2alert.expose.packing import gzipped, pack
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.server import ListenError, make_app, parse_listen, start
@@ -114,8 +123,10 @@ def snapshot() -> Snapshot:
     families = [
         *run_families([RunTotal("gitlab", HOSTILE, RefType.DEFAULT, Result.SUCCESS, 12, 90_500, 11)]),
         Family("k2alert_ci_success_ratio", "Share of decided runs.", "gauge", [Sample("", '{project="x"}', 0.5)]),
-        *rule_families([RULE], [FINDING], {(FIRING.rule, FIRING.identity): FIRING}),
+        *value_families([FINDING]),
     ]
+    alerts = Sheet(most=10)
+    alerts.add(alerts_family([RULE], states_of([FINDING], {(FIRING.rule, FIRING.identity): FIRING})))
     sheet = Sheet(most=1000)
     for family in families:
         sheet.add(family)
@@ -128,6 +139,7 @@ def snapshot() -> Snapshot:
         findings=[FINDING],
         alerts=[FIRING, replace(FIRING, identity=Labels({"source": "x"}), state=AlertState.ENDED)],
         messages={FIRING.key: "rate low"},
+        alert_series=alerts.render().text,
         series=rendered.text,
         series_openmetrics=rendered.openmetrics,
     )
@@ -255,7 +267,7 @@ async def test_metrics_are_read_back_by_prometheus_own_parser_in_both_formats() 
 
 
 def test_every_rule_has_all_its_states_from_the_start() -> None:
-    (_, alerts) = rule_families([RULE], [], {})
+    alerts = alerts_family([RULE], {})
 
     assert [(sample.labels, sample.value) for sample in alerts.samples] == [
         (f'{{rule="rate_low",severity="warning",state="{state}"}}', 0)
@@ -296,7 +308,7 @@ def test_a_family_that_comes_in_parts_is_one() -> None:
 
 @given(st.binary(max_size=300), st.binary(max_size=3000), st.binary(max_size=10))
 def test_what_is_packed_in_pieces_is_one_stream(head: bytes, body: bytes, tail: bytes) -> None:
-    packed = gzipped(head, pack(body * 50), tail)
+    packed = gzipped(head, [pack(body * 25), pack(body * 25)], tail)
 
     assert gzip.decompress(packed) == head + body * 50 + tail
     one = zlib.decompressobj(zlib.MAX_WBITS | 16)  # many clients read one member, and leave what follows

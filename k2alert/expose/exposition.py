@@ -5,6 +5,7 @@ and would have to be kept in step with projects that come and go. Families come 
 made into text as it comes, so that whoever goes through them can let others work in between.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -21,9 +22,11 @@ __all__ = [
     "Family",
     "Rendered",
     "Sheet",
+    "alerts_family",
     "gauge_families",
-    "rule_families",
     "run_families",
+    "states_of",
+    "value_families",
     "window_text",
 ]
 
@@ -114,23 +117,34 @@ def _run_families(totals: Iterable[RunTotal]) -> Iterator[Family]:
     )
 
 
-def rule_families(
-    rules: Iterable[Rule], findings: Sequence[Finding], alerts: Mapping[tuple[str, Labels], Alert]
-) -> Iterator[Family]:
-    """`k2alert_rule_value` in parts, and `k2alert_alerts`; every rule has all five states, from the start."""
-    counts = {(rule.name, rule.severity.value, state): 0 for rule in rules for state in _ALERT_STATES}
+def value_families(findings: Sequence[Finding]) -> Iterator[Family]:
+    """`k2alert_rule_value`, in parts."""
     for first in range(0, len(findings) or 1, _AT_A_TIME):
-        values = []
-        for finding in findings[first : first + _AT_A_TIME]:
-            rule = finding.rule
-            key = (rule.name, rule.severity.value, _state(finding, alerts.get((rule.name, finding.identity))))
-            counts[key] = counts.get(key, 0) + 1
-            if isinstance(finding.value, int | float) and NEVER_SHOWN.isdisjoint(rule.selection.by):
-                braces = _braces({**_shown(finding.identity, ""), "rule": rule.name})
-                values.append(Sample("", braces, finding.value))
+        values = [
+            Sample("", _braces({**_shown(finding.identity, ""), "rule": finding.rule.name}), finding.value)
+            for finding in findings[first : first + _AT_A_TIME]
+            if isinstance(finding.value, int | float) and NEVER_SHOWN.isdisjoint(finding.rule.selection.by)
+        ]
         help = "The value of a rule's first metric, in the metric's own unit."
         yield Family("k2alert_rule_value", help, "gauge", values)
-    yield Family(
+
+
+def states_of(findings: Iterable[Finding], alerts: Mapping[tuple[str, Labels], Alert]) -> Counter[tuple[str, str, str]]:
+    """How many label sets of each rule (its name and severity) are in which state."""
+    return Counter(
+        (
+            finding.rule.name,
+            finding.rule.severity.value,
+            _state(finding, alerts.get((finding.rule.name, finding.identity))),
+        )
+        for finding in findings
+    )
+
+
+def alerts_family(rules: Iterable[Rule], states: Mapping[tuple[str, str, str], int]) -> Family:
+    """`k2alert_alerts`, of what `states_of` counted; every rule has all five states, from the start."""
+    counts = {(rule.name, rule.severity.value, state): 0 for rule in rules for state in _ALERT_STATES} | dict(states)
+    return Family(
         "k2alert_alerts",
         "Label sets of a rule by what they are now.",
         "gauge",

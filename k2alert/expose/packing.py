@@ -6,6 +6,7 @@ https://www.rfc-editor.org/rfc/rfc1952, https://www.rfc-editor.org/rfc/rfc1951
 """
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = ["Packed", "gzipped", "pack"]
@@ -27,15 +28,18 @@ def pack(plain: bytes) -> Packed:
     return Packed(plain, _deflated(plain, zlib.Z_FULL_FLUSH))
 
 
-def gzipped(head: bytes, body: Packed, tail: bytes) -> bytes:
-    """A whole gzip stream of all three."""
-    check = zlib.crc32(tail, zlib.crc32(body.plain, zlib.crc32(head)))
-    size = (len(head) + len(body.plain) + len(tail)) & 0xFFFFFFFF
+def gzipped(head: bytes, body: Sequence[Packed], tail: bytes) -> bytes:
+    """A whole gzip stream of all these, one after the other."""
+    plain = (head, *(piece.plain for piece in body), tail)
+    check = 0
+    for piece in plain:
+        check = zlib.crc32(piece, check)
+    size = sum(map(len, plain)) & 0xFFFFFFFF
     return b"".join(
         (
             _HEADER,
             _deflated(head, zlib.Z_FULL_FLUSH),
-            body.deflated,
+            *(piece.deflated for piece in body),
             _deflated(tail, zlib.Z_FINISH),
             check.to_bytes(4, "little"),
             size.to_bytes(4, "little"),

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -163,15 +163,16 @@ async def _metrics(request: web.Request) -> web.Response:
     end = _OPENMETRICS_END if openmetrics else b""
     own = own.removesuffix(end)
     series = _series(view.snapshot(), openmetrics)
-    if len(own) + len(series.plain) >= _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+    size = len(own) + sum(len(piece.plain) for piece in series)
+    if size >= _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
         return web.Response(body=gzipped(own, series, end), headers={**headers, "Content-Encoding": "gzip"})
-    return web.Response(body=b"".join((own, series.plain, end)), headers=headers)
+    return web.Response(body=b"".join((own, *(piece.plain for piece in series), end)), headers=headers)
 
 
-def _series(snapshot: Snapshot | None, openmetrics: bool) -> Packed:
+def _series(snapshot: Snapshot | None, openmetrics: bool) -> Sequence[Packed]:
     if snapshot is None:
-        return Packed()
-    return snapshot.series_openmetrics if openmetrics else snapshot.series
+        return ()
+    return snapshot.alert_series, snapshot.series_openmetrics if openmetrics else snapshot.series
 
 
 async def _rules(request: web.Request) -> web.Response:

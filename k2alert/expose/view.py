@@ -37,8 +37,10 @@ class Snapshot:
     """What the last round came to.
 
     `messages` are the rendered texts of pending and firing alerts by `Alert.key`; `annotations` likewise.
-    `series` are the CI and rule series in Prometheus's text format, `series_openmetrics` the same in OpenMetrics
-    (without its `# EOF`); both are rendered and packed once a round, not once a scrape.
+    `alert_series` say how many alerts are in which state, the same in both formats; `series` are the others, of CI and
+    of rules, in Prometheus's text format, `series_openmetrics` the same in OpenMetrics (without its `# EOF`). All
+    are rendered and packed once a round, not once a scrape; until its own are drawn, a picture has the `series` of the
+    round before.
     """
 
     now: datetime
@@ -49,6 +51,7 @@ class Snapshot:
     alerts: Sequence[Alert] = ()
     messages: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    alert_series: Packed = field(default_factory=Packed)
     series: Packed = field(default_factory=Packed)
     series_openmetrics: Packed = field(default_factory=Packed)
 

@@ -146,6 +146,21 @@ async def until_seen(running: Running, line: str) -> None:
         await asyncio.sleep(0.05)
 
 
+async def until_a_round_is_over(running: Running) -> None:
+    """Until the gauges are of the alerts that are seen now, or of later ones."""
+    before = await _rounds(running)
+    deadline = time.monotonic() + PATIENCE
+    while await _rounds(running) == before:
+        assert time.monotonic() < deadline, "waited in vain for a round"
+        await asyncio.sleep(0.02)
+
+
+async def _rounds(running: Running) -> str:
+    """How many are over."""
+    name = "k2alert_evaluation_duration_seconds_count"
+    return next(line for line in (await running.text("/metrics")).splitlines() if line.startswith(name))
+
+
 async def until_judged(running: Running) -> None:
     """Until every project has been read, and a round has seen it so."""
     await until_seen(running, 'k2alert_projects{source="gitlab",state="ok"} 1.0')

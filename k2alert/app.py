@@ -7,6 +7,7 @@ judged before it is.
 
 import asyncio
 import logging
+import math
 import os
 import random
 import socket
@@ -253,22 +254,31 @@ class _Daemon:
             self._alive = self._time.monotonic()
             await self._time.sleep(_BEAT.total_seconds())
 
+    def _whole(self) -> bool:
+        """Whether memory has what is stored, or is but a moment behind."""
+        return self._loaded and not self._memory.behind
+
     def _idle(self) -> float:
-        """Seconds since the event loop last went round."""
-        return self._time.monotonic() - self._alive
+        """Seconds since the event loop last went round; who cannot lead yet is as good as one that hangs, for another
+        replica could.
+        """
+        return self._time.monotonic() - self._alive if self._whole() else math.inf
 
     async def _remember_again(self, stop: asyncio.Event) -> None:
         """Reads everything anew, for another replica has led meanwhile; for as long as that takes."""
+        self._loaded = told = False
         while not stop.is_set():
             try:
                 return await self._remember()
             except (StoreError, CannotRecord) as error:
-                _LOG.warning("the history cannot be read: %s", error)
+                if not told:
+                    _LOG.warning("the history cannot be read: %s", error)
+                told = True
                 await self._time.sleep(1.0)
 
     async def _remember(self) -> None:
         began = self._time.monotonic()
-        rows = await self._memory.fill(self._memory.config)
+        rows = await self._memory.refill()
         self._rounds.replace_setting(self._memory.setting)
         await self._rounds.load()
         await self._collector.load()
@@ -380,7 +390,7 @@ class _Daemon:
             return f"the store is down: {error}"
 
     async def _why_not_ready(self) -> str | None:
-        if not self._loaded:
+        if not self._whole():
             return "the history is being read"
         try:
             await self._store.ping()

@@ -110,6 +110,8 @@ class Following:
             self._rounds.replace_setting(self._memory.setting)
         if changed:
             self._memory.facts_came.set()
+        if Topic.SILENCES in changed:  # who makes one here and looks for it there need not wait for a round
+            await self._rounds.hear()
 
     async def _look_on(self) -> None:
         with suppress(*_DOWN):  # so it will be with the next that is asked of it, which says so

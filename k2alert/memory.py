@@ -45,11 +45,17 @@ class Memory:
         self.setting = Setting(config=config, board=make_board(config, metrics))
         self.facts_came = asyncio.Event()
         self._seen = 0  # the last change of the store that the board has, while others write
+        self._behind = False
 
     @property
     def config(self) -> Config:
         """The configuration in use."""
         return self.setting.config
+
+    @property
+    def behind(self) -> bool:
+        """Whether so much was missed that everything is read anew: until then the board is as it was long ago."""
+        return self._behind
 
     async def fill(self, config: Config) -> int:
         """A configuration, with a board of its own: filled while nothing is recorded here, taken over at once.
@@ -59,12 +65,17 @@ class Memory:
         async with self._lock:
             return await self._fill(config)
 
+    async def refill(self) -> int:
+        """The same for the configuration in use, which a reload may replace until its turn comes."""
+        async with self._lock:
+            return await self._fill(self.config)
+
     async def _fill(self, config: Config) -> int:
         board = make_board(config, self._metrics)
         async with self._store.frozen() as moment:
             seen = await moment.last_change()
             rows = await fill_board(board, moment, _tell_progress)
-        self.setting, self._seen = Setting(config=config, board=board), seen
+        self.setting, self._seen, self._behind = Setting(config=config, board=board), seen, False
         self.facts_came.set()
         return rows
 
@@ -74,6 +85,7 @@ class Memory:
         async with self._lock:
             while (changes := await self._store.changes(self._seen)) != []:
                 if changes is None:  # so many that reading everything is less
+                    self._behind = True
                     await self._fill(self.config)
                     return frozenset(Topic)
                 for change in changes:

@@ -79,6 +79,9 @@ class Silences:
 
     async def save(self, draft: SilenceDraft) -> Silence | Refusal:
         """Makes a silence, or changes the one with the draft's id, as Alertmanager does."""
+        down = await self._catch_up()
+        if down is not None:
+            return down
         now = self._now()
         made = decide(draft, self._known, self._alerts(), now=now, new_id=self._new_id)
         if isinstance(made, Refusal):
@@ -92,6 +95,9 @@ class Silences:
 
     async def expire(self, id: str) -> Silence | Refusal:
         """Ends a silence now; one that is over stays as it is."""
+        down = await self._catch_up()
+        if down is not None:
+            return down
         silence, now = self._known.get(id), self._now()
         if silence is None:
             return Refusal(404, f"silence {id} not found")
@@ -116,6 +122,14 @@ class Silences:
             self._known.update({silence.id: silence for silence in over})
             for id in old:
                 self._known.pop(id, None)
+
+    async def _catch_up(self) -> Refusal | None:
+        """Takes up what other replicas have kept this moment, so that nothing is decided on what was."""
+        try:
+            await self.load()
+        except StoreError as error:
+            return Refusal(503, f"the store is down: {error}")
+        return None
 
     async def _keep(self, silences: Sequence[Silence]) -> Refusal | None:
         try:

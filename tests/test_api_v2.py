@@ -24,7 +24,7 @@ from k2alert.expose.server import make_app, start
 from k2alert.expose.view import Snapshot, View
 from k2alert.intervals import Interval, Span
 from k2alert.labels import parse_matcher
-from k2alert.model import Alert, AlertState, SilenceState
+from k2alert.model import Alert, AlertState, Silence, SilenceState
 from k2alert.notify.hush import Inhibition
 from k2alert.notify.route import Receiver, Route
 from k2alert.record import Store, StoreError, open_store
@@ -453,6 +453,9 @@ async def test_a_store_that_is_down_keeps_no_silence(tmp_path: Path) -> None:
 
 
 class _Down:
+    async def silences(self) -> list[Silence]:
+        return []
+
     async def save_silences(self, *_: object, **__: object) -> None:
         raise StoreError("disk full")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from tests.support.shown import show
 from tests.support.slack import Slack, stand_in_slack
 from tests.test_daemon_webhooks import post, write_config
 
+NEW_RULE = "  - {name: new, condition: failed_pipelines > 9, period: 1h, severity: info, message: many}\n"
 LEADS, STANDS_BY = "k2alert_leader 1.0", "k2alert_leader 0.0"
 
 
@@ -200,4 +202,91 @@ async def test_the_store_refuses_what_another_leader_writes_and_it_lives_on_as_a
         await until_seen(leader, STANDS_BY)
         await until_seen(standby, LEADS)
         await until(stage.slack.top, "the message")
-        assert "is ready" in await leader.text("/-/ready")
+        while "is ready" not in await leader.text("/-/ready"):
+            pass
+
+
+async def test_who_has_lost_the_lease_neither_is_ready_nor_tries_for_it_until_it_has_read_everything(
+    tmp_path: Path,
+) -> None:
+    async with a_stage(tmp_path) as stage:
+        late, other = stage.replicas
+        door = stage.hub.doors[0]
+        assert door.idle() < math.inf
+        door.may_read.clear()
+        await stage.lead(1)
+        await until(lambda: door.reading, "everything to be read anew")
+        assert "the history is being read" in await late.text("/-/ready")
+        assert (await late.text("/api/v1/explain?rule=main_is_red")).count("being read")
+        assert door.idle() == math.inf
+        await break_main(stage, other)
+        await until(stage.slack.top, "the message")
+        stage.hub.lead(0)  # though it did not try
+        assert STANDS_BY in await late.text("/metrics")
+        door.may_read.set()
+        await until_seen(late, LEADS)
+        assert "is ready" in await late.text("/-/ready")
+        assert door.idle() < math.inf
+        stage.world.number += 1
+        assert await post(other, stage.world, stage.world.number, "success") == 200
+        await until(lambda: len(stage.slack.posts) == 2, "the end, in the thread")
+        assert len(stage.slack.top()) == 1
+
+
+async def test_a_standby_that_is_far_behind_neither_is_ready_nor_tries_for_the_lease(tmp_path: Path) -> None:
+    async with a_stage(tmp_path) as stage:
+        leader, standby = stage.replicas
+        door = stage.hub.doors[1]
+        door.fails = StoreError("the network is down")
+        await break_main(stage, leader)
+        await until(stage.slack.top, "the message")
+        stage.hub.forgotten = len(stage.hub.told)
+        door.may_read.clear()
+        door.fails = None
+        stage.hub.tell(Saved(), None)
+        await until(lambda: door.reading, "everything to be read anew")
+        assert "the history is being read" in await standby.text("/-/ready")
+        assert door.idle() == math.inf
+        door.may_read.set()
+        await until(lambda: door.idle() < math.inf, "all to be read")
+        assert "is ready" in await standby.text("/-/ready")
+
+
+async def test_a_reload_is_not_undone_by_a_lease_that_was_lost_meanwhile(tmp_path: Path) -> None:
+    async with a_stage(tmp_path) as stage:
+        leader, _ = stage.replicas
+        door = stage.hub.doors[0]
+        door.may_read.clear()
+        config = tmp_path / "k2alert.yml"
+        config.write_text(config.read_text() + NEW_RULE)
+        await until(lambda: door.reading, "the reload to read everything")
+        await stage.lead(1)
+        await until_seen(leader, STANDS_BY)
+        assert "the history is being read" in await leader.text("/-/ready")
+        door.may_read.set()
+        while "is ready" not in await leader.text("/-/ready"):
+            pass
+        await until_seen(leader, 'k2alert_alerts{rule="new",severity="info",state="inactive"} 1.0')
+
+
+async def test_a_silence_made_here_is_ended_and_changed_there_at_once(tmp_path: Path) -> None:
+    async with a_stage(tmp_path) as stage:
+        now = stage.world.clock.now()
+        silence = {
+            "matchers": [{"name": "alertname", "value": "nothing", "isRegex": False, "isEqual": True}],
+            "startsAt": now.isoformat(),
+            "endsAt": (now + timedelta(hours=1)).isoformat(),
+            "createdBy": "Ada",
+            "comment": "known",
+        }
+        here, there = (f"http://127.0.0.1:{running.port}/api/v2" for running in stage.replicas)
+        session = stage.replicas[0].session
+        for _ in range(2):
+            async with session.post(f"{here}/silences", json=silence) as answer:
+                made = (await answer.json())["silenceID"]
+            async with session.post(f"{there}/silences", json={**silence, "id": made, "comment": "new"}) as answer:
+                assert answer.status == 200, await answer.text()
+                changed = (await answer.json())["silenceID"]
+            async with session.delete(f"{here}/silence/{changed}") as answer:
+                assert answer.status == 200, await answer.text()
+            here, there = there, here

@@ -78,14 +78,16 @@ class Ear:
         now = asyncio.get_running_loop().time()
         if now < self._again_at:
             return
-        self._again_at = now + _CONNECT_AGAIN
-        with suppress(StoreError, *_LOST):
+        try:
             async with asyncio.timeout(max(seconds, _CONNECT_AGAIN)):
                 con = await connect(self._server)
             con.add_termination_listener(lambda _: self._heard.set())
             await con.add_listener(_CHANNEL, lambda *_: self._heard.set())
-            self._con = con
-            self._heard.set()  # much may have happened before
+        except (StoreError, *_LOST):
+            self._again_at = now + _CONNECT_AGAIN
+            return
+        self._con = con
+        self._heard.set()  # much may have happened before
 
     async def close(self) -> None:
         """Listens no more."""

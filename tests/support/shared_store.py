@@ -75,6 +75,10 @@ class Door:
         self.woken, self.turned = asyncio.Event(), asyncio.Event()
         self.epoch = 0  # of the reign that the replica knows of
         self.fails: Exception | None = None  # while it is set, nothing can be done through this door
+        self.idle: Callable[[], float] = lambda: 0.0
+        self.reading = False  # everything, or at its beginning
+        self.may_read = asyncio.Event()  # while it is not set, reading everything does not begin
+        self.may_read.set()
         self._led = False
 
     # ------------------------------------------------------------------------------- the store
@@ -101,6 +105,7 @@ class Door:
         return _Frozen(self)
 
     def campaign(self, name: str, idle: Callable[[], float]) -> Lease:
+        self.idle = idle
         return cast(Lease, self)
 
     async def changes(self, after: int) -> list[Change] | None:
@@ -143,10 +148,15 @@ class _Frozen:
         self._door = door
 
     async def __aenter__(self) -> Any:
+        self._door.reading = True
+        await self._door.may_read.wait()
+        if self._door.fails is not None:
+            raise self._door.fails
         self._seen = len(self._door.hub.told)
         return self
 
-    async def __aexit__(self, *_: object) -> None: ...
+    async def __aexit__(self, *_: object) -> None:
+        self._door.reading = False
 
     async def last_change(self) -> int:
         return self._seen

@@ -56,7 +56,7 @@ __all__ = ["NotRunnable", "Options", "serve", "system_time"]
 _LOG = logging.getLogger(__name__)
 
 _BEAT = timedelta(seconds=0.25)  # a loop that is held longer than a few of these hangs, and another replica leads
-WATCH_EVERY = timedelta(seconds=5)  # a ConfigMap takes a minute to arrive; reading a few files costs nothing
+WATCH_EVERY = timedelta(seconds=2)  # a ConfigMap takes a minute to arrive; reading a few files costs nothing
 
 
 def system_time() -> Time:

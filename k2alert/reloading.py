@@ -60,11 +60,15 @@ class Reloader:
         self._use = use
         self._self_metrics = self_metrics
         self._reloading = asyncio.Lock()
+        self._seen = watched
 
     async def watch(self) -> None:
-        """Reads the files again where they have changed."""
-        seen = await asyncio.to_thread(fingerprint, self._watched)
-        if dict(seen) != dict(self._watched):
+        """Reads the files again where they have changed, and are as the last look saw them.
+
+        Somebody may be at it: half a file can be a good one, and alerts whose rules are missing in it would be closed.
+        """
+        before, self._seen = self._seen, await asyncio.to_thread(fingerprint, self._watched)
+        if dict(self._seen) == dict(before) != dict(self._watched):
             _LOG.info("the files have changed")
             await self.reload()
 

@@ -161,6 +161,14 @@ async def _rounds(running: Running) -> str:
     return next(line for line in (await running.text("/metrics")).splitlines() if line.startswith(name))
 
 
+async def until_unseen(running: Running, text: str) -> None:
+    """Until nothing in /metrics says so."""
+    deadline = time.monotonic() + PATIENCE
+    while text in await running.text("/metrics"):
+        assert time.monotonic() < deadline, f"waited in vain for {text} to go"
+        await asyncio.sleep(0.05)
+
+
 async def until_judged(running: Running) -> None:
     """Until every project has been read, and a round has seen it so."""
     await until_seen(running, 'k2alert_projects{source="gitlab",state="ok"} 1.0')

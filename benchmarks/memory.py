@@ -36,7 +36,7 @@ from k2alert.times import to_ms
 from k2alert.universe import make_universe
 
 HOUSES = ("main", "branches", "jobs")
-DAY_MS, BATCH, RUNS_OF_A_REQUEST, JOBS_OF_A_RUN = 86_400_000, 200_000, 5, 5
+DAY_MS, BATCH, RUNS_OF_A_REQUEST, JOBS_OF_A_RUN = 86_400_000, 10_000, 5, 5
 PER_RUN = 1 << 16  # the store's numbers of rows are those of runs with so many places each
 
 
@@ -68,7 +68,7 @@ class House:
             for place in places:
                 stream = self.stream(kind, project, counted[project], place, new)
                 ref = run * PER_RUN + place
-                rows.append((stream, ref, created, finished, None, result, lasted, 5000, 0, 0))
+                rows.append((stream, None, ref, finished, finished - created, lasted, 5000, result))
             if len(rows) >= BATCH:
                 yield new, rows
                 new, rows = [], []

@@ -6,12 +6,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from k2alert.config.model import Config
 from k2alert.garbage import paused
 from k2alert.measure.board import Board
-from k2alert.model import EntryRow, EvidenceRefs, Kind, Known, Metric, OpenChange, Rule, Saved, Selection
+from k2alert.model import EvidenceRefs, Kind, Known, Metric, OpenChange, Rule, Saved, Selection
 from k2alert.record.store import Reader
 
 __all__ = ["behind", "export_selection", "fill_board", "make_board", "settle"]
-
-_PAGE = 200_000  # rows sorted into series at a time, in some 60 MB: of thousands of projects each has some
 
 
 def make_board(config: Config, metrics: Mapping[str, Metric]) -> Board:
@@ -52,7 +50,7 @@ async def _fill(board: Board, store: Reader, kind: Kind) -> AsyncIterator[int]:
     The board takes them in another thread, as nobody else looks at it yet, so that others are answered meanwhile.
     """
     if kind.of_runs:
-        async for rows in _pages(store.rows(kind)):
+        async for rows in store.rows(kind):
             await asyncio.to_thread(board.load_rows, kind, rows, more=True)
             yield len(rows)
         board.load(kind, ())
@@ -61,17 +59,6 @@ async def _fill(board: Board, store: Reader, kind: Kind) -> AsyncIterator[int]:
             await asyncio.to_thread(board.load_facts, kind, facts, more=True)
             yield len(facts)
         board.load_facts(kind, ())
-
-
-async def _pages(batches: AsyncIterator[list[EntryRow]]) -> AsyncIterator[list[EntryRow]]:
-    rows: list[EntryRow] = []
-    async for batch in batches:
-        rows += batch
-        if len(rows) >= _PAGE:
-            yield rows
-            rows = []
-    if rows:
-        yield rows
 
 
 async def settle(board: Board) -> None:

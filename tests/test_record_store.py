@@ -17,6 +17,7 @@ from k2alert.model import (
     RunState,
     RunTotal,
     Saved,
+    packed,
 )
 from k2alert.record import Store, open_store
 from tests.support.looks import at, finished_run, job, ms, outcome, run
@@ -216,11 +217,11 @@ async def test_entries_come_in_order_of_end_from_a_time_on(store: Store) -> None
     assert await entries_of(store, since_ms=ms(40)) == everything[-2:]
 
 
-async def test_plain_rows_are_the_same_entries(store: Store) -> None:
+async def test_rows_are_the_same_entries(store: Store) -> None:
     await store.save([finished_run(str(number), end) for number, end in enumerate((50, 10, 30))])
     for kind in (Kind.RUN, Kind.JOB):
         rows = [row async for batch in store.rows(kind) for row in batch]
-        assert [tuple(row) for row in rows] == [tuple(entry) for entry in await entries_of(store, kind)]
+        assert [tuple(row) for row in rows] == [packed(entry) for entry in await entries_of(store, kind)]
 
 
 async def test_a_long_read_sees_one_moment_and_holds_up_no_write(store: Store) -> None:

@@ -10,7 +10,6 @@ Measurements are compared within one branch, job and processor. Where a whole re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import compress
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -142,9 +141,8 @@ class Benchmarks:
         """The same for runs of one course, which differ from the model in when, which and how long."""
         if self.selection.without:
             counting = bytes(map(self.selection.counts, times.finished))
-            lengths = list(compress(times.lengths, counting))
-            times = Times(list(compress(times.finished, counting)), times.refs.only(counting), lengths)
-        course = self._course(model._replace(finished=times.finished[0])) if times.finished else None
+            times = times.only(counting)
+        course = self._course(model._replace(finished=times.finished[0])) if len(times.finished) else None
         if course is not None:
             course.extend(times.finished, times.refs, times.lengths)
             self._unread.add(course)

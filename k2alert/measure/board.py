@@ -10,17 +10,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import Final
 
 from k2alert.labels import Labels, matches_all
 from k2alert.measure.catalogue import METRICS
 from k2alert.measure.changes import Changes, Mark
+from k2alert.measure.columns import marks_of
 from k2alert.measure.evidence import find_evidence
 from k2alert.measure.fact_board import FactBoard
 from k2alert.measure.formulas import FORMULAS, NO_DATA
 from k2alert.measure.pages import Page
 from k2alert.measure.series import Series
-from k2alert.measure.timeline import NEVER, row_of
+from k2alert.measure.timeline import NEVER, Pile, row_of
 from k2alert.model import (
     RESULTS,
     Entry,
@@ -39,6 +39,7 @@ from k2alert.model import (
     Selection,
     Stream,
     Window,
+    packed,
 )
 
 __all__ = ["Board"]
@@ -48,8 +49,7 @@ Route = tuple[Series | None, ...]
 
 _RESULT_LABELS = (*(str(result) for result in RESULTS), "")
 _OPEN = len(RESULTS)
-_FINISHED: Final = 3  # of an `EntryRow`
-_RESULT: Final = 5
+_AT_A_TIME = 1_000_000  # rows sorted into series, in some 30 MB: of thousands of projects each has some
 _KINDS = tuple(kind for kind in Kind if kind.of_runs)
 _NOWHERE: Route = (None,) * len(_RESULT_LABELS)
 _GROWING = frozenset(  # while there is anything to tell the age of
@@ -92,30 +92,27 @@ class _Table:
         self.changes = Changes(streams.mark)
 
     def load(self, page: Page) -> None:
-        whole: defaultdict[Series, list[int]] = defaultdict(list)  # the streams whose rows all belong there
-        picked: defaultdict[Series, list[EntryRow]] = defaultdict(list)  # other rows
-        for stream, rows in page.lasting.items():
-            route = self._routes.get(stream) or self._route(stream)
-            first = route[0]
-            if self._counts is None and route.count(first) == len(route):
-                if first is not None:
-                    whole[first].append(stream)
-                continue
-            for row in rows:
-                series = route[row[_RESULT]]
-                if series is not None and self._takes(row[_FINISHED]):
-                    picked[series].append(row)
-        for series, streams in whole.items():
-            series.extend(page.pile(tuple(streams)))
-        for series, some in picked.items():
-            series.extend(page.take(iter(some)))
-        for row in page.past:
-            past = self._series_of(row[0], row[_RESULT])
-            if past is not None and self._takes(row[_FINISHED]):
-                past.insert(row_of(Entry._make(row), self._streams.lanes[row[0]]))
+        routed: defaultdict[Series, list[int]] = defaultdict(list)
+        for stream in page.lasting:
+            for series in dict.fromkeys((self._routes.get(stream) or self._route(stream))[:_OPEN]):
+                if series is not None:
+                    routed[series].append(stream)
+        for series, streams in routed.items():
+            pile = self._counting(page.pile(tuple(streams)), series, self._routes[streams[0]])
+            if pile.codes:
+                series.extend(pile)
+        for entry in page.past:
+            past = self._series_of(entry.stream, entry.result)
+            if past is not None and (self._counts is None or self._counts(entry.finished)):
+                past.insert(row_of(entry, self._streams.lanes[entry.stream]))
 
-    def _takes(self, finished: int) -> bool:
-        return self._counts is None or self._counts(finished)
+    def _counting(self, pile: Pile, series: Series, route: Route) -> Pile:
+        """The rows that belong to a series: those with its results, which are the same of all its streams."""
+        if route.count(series) < len(route):
+            pile = pile.only(pile.codes.translate(marks_of(lambda result, *_: route[RESULTS.index(result)] is series)))
+        if self._counts is not None:
+            pile = pile.only(bytes(map(self._counts, pile.finished)))
+        return pile
 
     def apply(self, change: EntryChange) -> None:
         for entry, add in ((change.old, False), (change.new, True)):
@@ -188,6 +185,7 @@ class Board:
         self._tables: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in _KINDS}
         self._fresh: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in _KINDS}
         self._facts = FactBoard(self._streams.mark)
+        self._page = Page(self._streams.lanes)
 
     # ------------------------------------------------------------------------------------- what comes in
 
@@ -213,25 +211,33 @@ class Board:
 
         `more`: another part follows; then nothing may be applied in between. Other selections stay as they are.
         """
-        self.load_rows(kind, sorted(entries, key=attrgetter("finished", "ref")), more=more)
+        self.load_rows(kind, list(map(packed, sorted(entries, key=attrgetter("finished", "ref")))), more=more)
 
     def load_rows(self, kind: Kind, rows: Sequence[EntryRow], *, more: bool = False) -> None:
-        """The same for plain rows by (finished, ref). Until it is filled a board may be so in another thread."""
+        """The same for rows by (finished, ref). Until it is filled a board may be so in another thread."""
         fresh = self._fresh[kind]
-        page = Page(rows, self._streams.lanes)
-        for table in fresh.values():
-            table.load(page)
-        if kind is Kind.RUN:
-            self._facts.load_runs(page)
-            self._note_scheduled(row for row in page.past if row[0] in self._streams.scheduled)
-            for stream in page.lasting.keys() & self._streams.scheduled:
-                self._note_scheduled(page.lasting[stream])
+        page = self._page
+        page.add(rows)
+        if not more or page.count >= _AT_A_TIME:
+            self._page = page.next()
+            self._take(kind, page)
         if not more:
             for table in fresh.values():
                 for entry in self._opens[kind].values():
                     table.apply_open(None, entry)
             self._tables[kind].update(fresh)
             self._fresh[kind] = {}
+
+    def _take(self, kind: Kind, page: Page) -> None:
+        for table in self._fresh[kind].values():
+            table.load(page)
+        if kind is Kind.RUN:
+            self._facts.load_runs(page)
+            self._note_scheduled(page.past)
+            for stream in page.lasting.keys() & self._streams.scheduled:
+                labels = self._streams.labels[stream]
+                for row in page.pile((stream,)).rows():
+                    self._facts.runs.add(labels, row.created, str(row.ref))
 
     def settle(self) -> Iterator[None]:
         """Works out what takes long of the history that was loaded, bit by bit: steps of benchmarks."""
@@ -372,12 +378,11 @@ class Board:
                 if entry is not None:
                     note(self._streams.labels[entry.stream], entry.created, f"open {entry.key}")
 
-    def _note_scheduled(self, rows: Iterable[EntryRow]) -> None:
+    def _note_scheduled(self, entries: Iterable[Entry]) -> None:
         """Which runs a schedule started: whether one is overdue depends on them, whatever rules select."""
-        scheduled = self._streams.scheduled
-        for stream, ref, created, *_ in rows:
-            if stream in scheduled:
-                self._facts.runs.add(self._streams.labels[stream], created, str(ref))
+        for entry in entries:
+            if entry.stream in self._streams.scheduled:
+                self._facts.runs.add(self._streams.labels[entry.stream], entry.created, str(entry.ref))
 
     def _note_change(self, change: EntryChange) -> None:
         old = change.old

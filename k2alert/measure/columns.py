@@ -6,9 +6,10 @@ is then a table of 256 zeros and ones, and `bytes.translate` marks a whole serie
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal, NamedTuple
 
-from k2alert.model import RESULTS, UNKNOWN, Result
+from k2alert.model import RESULTS, UNKNOWN, Result, code_of
 
 __all__ = [
     "ALL_DURATIONS",
@@ -25,18 +26,10 @@ __all__ = [
     "Column",
     "Lengths",
     "code_of",
+    "marks_of",
 ]
 
-_ALLOWED = 8  # results take the three bits below
-_RETRY = 16
-_CODES = 32
-
 Field = Literal["duration", "queued"]
-
-
-def code_of(result: int, allowed: int, retry: int) -> int:
-    """The byte that stands for a row: an index in `RESULTS` and two flags."""
-    return result | allowed * _ALLOWED | retry * _RETRY
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,12 +64,12 @@ class Lengths(NamedTuple):
     total: Column
 
 
-def _marks(holds: Callable[[Result, bool, bool], bool]) -> bytes:
+def marks_of(holds: Callable[[Result, bool, bool], bool]) -> bytes:
+    """A one for each code for which it holds, by its result and whether it is allowed, and a retry."""
     table = bytearray(256)
-    for code in range(_CODES):
-        result = code % _ALLOWED
-        if result < len(RESULTS):
-            table[code] = holds(RESULTS[result], bool(code & _ALLOWED), bool(code & _RETRY))
+    for place, result in enumerate(RESULTS):
+        for allowed, retry in product((False, True), repeat=2):
+            table[code_of(place, allowed, retry)] = holds(result, allowed, retry)
     return bytes(table)
 
 
@@ -89,13 +82,13 @@ def _lengths(marks: bytes, field: Field) -> Lengths:
     return Lengths(Column(marks, field), Column(marks, field, summed=True))
 
 
-FINISHED = Column(_marks(lambda *_: True))
-DECIDED = Column(_marks(_is_decided))
-SUCCESSFUL = Column(_marks(lambda result, *_: result is Result.SUCCESS))
-FAILED = Column(_marks(lambda *row: _is_decided(*row) and row[0] is not Result.SUCCESS))
-ERRORS = Column(_marks(lambda *row: _is_decided(*row) and row[0] is Result.ERROR))
-CANCELLED = Column(_marks(lambda result, *_: result is Result.CANCELLATION))
-RETRIED = Column(_marks(lambda _result, _allowed, retry: retry))
+FINISHED = Column(marks_of(lambda *_: True))
+DECIDED = Column(marks_of(_is_decided))
+SUCCESSFUL = Column(marks_of(lambda result, *_: result is Result.SUCCESS))
+FAILED = Column(marks_of(lambda *row: _is_decided(*row) and row[0] is not Result.SUCCESS))
+ERRORS = Column(marks_of(lambda *row: _is_decided(*row) and row[0] is Result.ERROR))
+CANCELLED = Column(marks_of(lambda result, *_: result is Result.CANCELLATION))
+RETRIED = Column(marks_of(lambda _result, _allowed, retry: retry))
 
 DURATIONS = _lengths(DECIDED.marks, "duration")
 QUEUES = _lengths(DECIDED.marks, "queued")

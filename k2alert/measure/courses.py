@@ -58,9 +58,9 @@ class Course:
         self._values.insert(index, value)
         self._forget_from(index)
 
-    def extend(self, times: Sequence[int], refs: Refs, values: Sequence[float]) -> None:
+    def extend(self, times: Numbers, refs: Refs, values: Sequence[float]) -> None:
         """Many measurements, by (finished, ref)."""
-        if self._times and times[0] <= self._times[len(self._times) - 1]:
+        if len(self._times) and times[0] <= self._times[len(self._times) - 1]:
             for place, finished in enumerate(times):
                 self.insert(finished, refs[place], values[place])
             return

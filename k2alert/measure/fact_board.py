@@ -234,7 +234,7 @@ class FactBoard:
                 for courses in self._fresh_benchmarks.values():
                     if model is not None and times is not None:
                         courses.load_times(model, times)
-            past = [point for row in page.past if (point := self._time_of(Entry._make(row))) is not None]
+            past = [point for entry in page.past if (point := self._time_of(entry)) is not None]
             for courses in self._fresh_benchmarks.values():
                 courses.load(past)
 

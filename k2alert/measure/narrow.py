@@ -9,13 +9,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress
 
-__all__ = ["Floats", "Numbers", "Refs", "Repeated", "extended", "inserted", "narrow"]
+__all__ = ["Floats", "Numbers", "Refs", "Repeated", "base_for", "extended", "inserted", "moved", "narrow", "only"]
 
 _WIDER = {"B": "H", "H": "I", "I": "Q", "i": "q"}
 _SPAN = (1 << 32) - 2  # how far apart numbers of 4 bytes may lie
 _LOW_BITS = 16
 _WHOLE = 1 << 24  # up to here every whole number is one of 4 bytes with a point
 _LOW = (1 << _LOW_BITS) - 1
+_FEW = 8  # one in so many: taking them out one by one is less than picking all others
+_BEFORE = 3 * 86_400_000  # what comes later finished later, but for a little
 
 
 def narrow(numbers: Sequence[int]) -> "array[int]":
@@ -45,6 +47,28 @@ def extended(items: "array[int]", numbers: Sequence[int]) -> "array[int]":
     return items
 
 
+def base_for(first: int) -> int:
+    """The base less which times from this one on take 4 bytes, for six weeks."""
+    return first + _SPAN // 2 - _BEFORE
+
+
+def only(items: "array[int]", marks: bytes) -> "array[int]":
+    """The items that are marked with a one."""
+    gone = marks.count(0)
+    if gone * _FEW > len(marks):
+        return array(items.typecode, compress(items, marks))
+    kept, place = items[:], len(marks)
+    for _ in range(gone):
+        place = marks.rfind(0, 0, place)
+        del kept[place]
+    return kept
+
+
+def moved(items: "array[int]", places: Sequence[int]) -> "array[int]":
+    """The items in another order: which place each comes from."""
+    return array(items.typecode, map(items.__getitem__, places))
+
+
 class Numbers:
     """Lengths of up to 24 days in milliseconds, in 4 bytes each; with `moving`, times within seven weeks of each other.
 
@@ -57,6 +81,13 @@ class Numbers:
         self.items = array("i")
         self.base = 0
         self._moving = moving
+
+    @classmethod
+    def less(cls, base: int, items: "array[int]") -> "Numbers":
+        """Times that are kept less a base."""
+        made = cls(moving=True)
+        made.base, made.items = base, items
+        return made
 
     def __len__(self) -> int:
         return len(self.items)
@@ -80,8 +111,15 @@ class Numbers:
         self._make_room(number, number)
         self.items = inserted(self.items, index, number - self.base)
 
-    def extend(self, numbers: Sequence[int]) -> None:
-        """Appends some."""
+    def extend(self, numbers: "Sequence[int] | Numbers") -> None:
+        """Appends some; in one go where they are times less the same base."""
+        if isinstance(numbers, Numbers):
+            if self._moving and not self.items and numbers.items.typecode == self.items.typecode:
+                self.base = numbers.base
+            if self.base == numbers.base and numbers.items.typecode == self.items.typecode:
+                self.items.extend(numbers.items)
+                return
+            numbers = list(numbers)
         if self._moving and numbers:
             self._make_room(min(numbers), max(numbers))
         base = self.base
@@ -90,6 +128,14 @@ class Numbers:
     def remove(self, index: int) -> None:
         """Takes one out."""
         del self.items[index]
+
+    def only(self, marks: bytes) -> "Numbers":
+        """Those that are marked with a one, of times."""
+        return Numbers.less(self.base, only(self.items, marks))
+
+    def moved(self, places: Sequence[int]) -> "Numbers":
+        """Times in another order: which place each comes from."""
+        return Numbers.less(self.base, moved(self.items, places))
 
     def _make_room(self, low: int, high: int) -> None:
         """Moves the base to where all fit in 4 bytes, with room on both sides; to 0 where they cannot."""
@@ -121,7 +167,7 @@ class Floats:
     def extend(self, values: Sequence[float]) -> None:
         """Appends some."""
         self._make_room(values)
-        self.items.extend(array(self.items.typecode, values))
+        self.items.extend(array(self.items.typecode, values.tolist() if isinstance(values, array) else values))
 
     def remove(self, index: int) -> None:
         """Takes one out."""
@@ -149,6 +195,14 @@ class Refs:
         self._places = array("B")
 
     @classmethod
+    def split(cls, runs: "array[int]", places: Sequence[int]) -> "Refs":
+        """Those of rows of which the runs' numbers and the places in them are known."""
+        made = cls()
+        made._runs = extended(made._runs, runs)
+        made._places = extended(made._places, places)
+        return made
+
+    @classmethod
     def of(cls, refs: Sequence[int]) -> "Refs":
         """These numbers."""
         made = cls()
@@ -159,8 +213,13 @@ class Refs:
     def only(self, marks: bytes) -> "Refs":
         """Those that are marked with a one."""
         made = Refs()
-        made._runs = array(self._runs.typecode, compress(self._runs, marks))
-        made._places = array(self._places.typecode, compress(self._places, marks))
+        made._runs, made._places = only(self._runs, marks), only(self._places, marks)
+        return made
+
+    def moved(self, places: Sequence[int]) -> "Refs":
+        """The same in another order: which place each comes from."""
+        made = Refs()
+        made._runs, made._places = moved(self._runs, places), moved(self._places, places)
         return made
 
     def __len__(self) -> int:
@@ -216,7 +275,8 @@ class Repeated:
     def extend(self, numbers: Sequence[int]) -> None:
         """Appends some."""
         if numbers and numbers.count(numbers[0]) == len(numbers):
-            self.items = extended(self.items, [self._code(numbers[0])] * len(numbers))
+            one = extended(self.items[:0], [self._code(numbers[0])])
+            self.items = extended(self.items, one * len(numbers))
         else:
             self.items = extended(self.items, [self._code(number) for number in numbers])
 

@@ -15,7 +15,7 @@ from itertools import compress
 from typing import NamedTuple
 
 from k2alert.measure.columns import UNKNOWN, Column, Field, Lengths, code_of
-from k2alert.measure.narrow import Numbers, Refs, Repeated
+from k2alert.measure.narrow import Numbers, Refs, Repeated, moved, only
 from k2alert.measure.tallies import Marks, Sums
 from k2alert.model import NEVER, Entry
 
@@ -67,13 +67,37 @@ def row_of(entry: Entry, lane: int) -> Row:
 class Pile(NamedTuple):
     """Rows that nothing supersedes, by (finished, ref), column by column, on their way to timelines."""
 
-    finished: Sequence[int]
+    finished: Numbers
     refs: Refs
     codes: bytes
-    durations: Sequence[int]
-    queued: Sequence[int]
-    ages: Sequence[int]
+    durations: "array[int]"
+    queued: "array[int]"
+    ages: "array[int]"
     lanes: Sequence[int]
+
+    def only(self, marks: bytes) -> "Pile":
+        """The rows that are marked with a one."""
+        return Pile(
+            self.finished.only(marks),
+            self.refs.only(marks),
+            bytes(compress(self.codes, marks)),
+            only(self.durations, marks),
+            only(self.queued, marks),
+            only(self.ages, marks),
+            list(compress(self.lanes, marks)),
+        )
+
+    def moved(self, places: Sequence[int]) -> "Pile":
+        """The rows in another order: which place each comes from."""
+        return Pile(
+            self.finished.moved(places),
+            self.refs.moved(places),
+            bytes(map(self.codes.__getitem__, places)),
+            moved(self.durations, places),
+            moved(self.queued, places),
+            moved(self.ages, places),
+            [self.lanes[place] for place in places],
+        )
 
     def rows(self) -> Iterator[Row]:
         """The same, row by row."""

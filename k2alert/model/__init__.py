@@ -43,6 +43,9 @@ from k2alert.model.facts import (
     RunState,
     RunTotal,
     Stream,
+    code_of,
+    packed,
+    unpacked,
 )
 from k2alert.model.hooks import HookEvent
 from k2alert.model.measures import EvidenceRefs, Measured, Measures, Measuring, Metric, Needs, Selection, Window
@@ -185,4 +188,7 @@ __all__ = [
     "Truth",
     "Window",
     "alert_key",
+    "code_of",
+    "packed",
+    "unpacked",
 ]

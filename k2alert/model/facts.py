@@ -29,6 +29,9 @@ __all__ = [
     "RunState",
     "RunTotal",
     "Stream",
+    "code_of",
+    "packed",
+    "unpacked",
 ]
 
 
@@ -273,8 +276,49 @@ UNKNOWN = -1
 """Stands for a length that the forge does not say; any length below zero is taken as one."""
 
 
-EntryRow = tuple[int, int, int, int, int | None, int, int | None, int | None, int, int]
-"""The fields of an `Entry` as a database gives them, flags as 0 or 1: a million a second are read."""
+_RESULT, _ALLOWED, _RETRY = 7, 8, 16
+
+
+def code_of(result: int, allowed: int, retry: int) -> int:
+    """The byte that stands for how a row ended: an index in `RESULTS`, and two flags beside its three bits."""
+    return result | allowed * _ALLOWED | retry * _RETRY
+
+
+EntryRow = tuple[int, int | None, int, int, int, int, int, int]
+"""An `Entry` as a start reads it, by the million: its stream, superseded, ref, finished, how long before that it was
+created, duration, queued (`UNKNOWN` for what is not known) and code.
+"""
+
+
+def packed(entry: Entry) -> EntryRow:
+    """An entry as a row."""
+    return (
+        entry.stream,
+        entry.superseded,
+        entry.ref,
+        entry.finished,
+        entry.finished - entry.created,
+        UNKNOWN if entry.duration is None else entry.duration,
+        UNKNOWN if entry.queued is None else entry.queued,
+        code_of(entry.result, entry.allowed, entry.retry),
+    )
+
+
+def unpacked(row: EntryRow) -> Entry:
+    """The entry that a row stands for."""
+    stream, superseded, ref, finished, age, duration, queued, code = row
+    return Entry(
+        stream,
+        ref,
+        finished - age,
+        finished,
+        superseded,
+        code & _RESULT,
+        None if duration < 0 else duration,
+        None if queued < 0 else queued,
+        allowed=bool(code & _ALLOWED),
+        retry=bool(code & _RETRY),
+    )
 
 
 class OpenEntry(NamedTuple):

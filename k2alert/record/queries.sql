@@ -149,6 +149,22 @@ FROM jobs AS j CROSS JOIN runs AS r ON r.id = j.id >> 16
 WHERE j.finished >= ?
 ORDER BY j.finished, j.id;
 
+-- name: run_rows
+-- All outcomes as a start reads them, in the order of (finished, ref); of whole numbers alone, for each costs time.
+SELECT r.stream, o.superseded, o.id, o.finished, o.finished - r.created, coalesce(o.duration, -1),
+    coalesce(o.queued, -1), o.result | (o.retry * 16)
+FROM outcomes AS o CROSS JOIN runs AS r ON r.id = o.id >> 16
+WHERE o.finished >= 0
+ORDER BY o.finished, o.id;
+
+-- name: job_rows
+-- All job executions in the same way.
+SELECT j.stream, j.superseded, j.id, j.finished, j.finished - r.created, coalesce(j.duration, -1),
+    coalesce(j.queued, -1), j.result | (j.allowed * 8) | (j.retry * 16)
+FROM jobs AS j CROSS JOIN runs AS r ON r.id = j.id >> 16
+WHERE j.finished >= 0
+ORDER BY j.finished, j.id;
+
 -- name: open_runs
 -- Runs that are not finished.
 SELECT id, stream, state, created, started FROM runs WHERE state <> 3;

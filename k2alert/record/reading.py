@@ -37,8 +37,8 @@ def read_entries(con: Connection, kind: Kind, since_ms: int) -> Iterator[list[En
 
 
 def read_rows(con: Connection, kind: Kind) -> Iterator[list[EntryRow]]:
-    """All of them as they are stored."""
-    cursor = con.execute(QUERIES[f"{kind.value}_entries"], (0,))
+    """All of them as rows, in the same order."""
+    cursor = con.execute(QUERIES[f"{kind.value}_rows"])
     while rows := cursor.fetchmany(BATCH):
         yield rows
 

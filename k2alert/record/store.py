@@ -116,7 +116,7 @@ class Reader(Protocol):
         ...
 
     def rows(self, kind: Kind) -> AsyncIterator[list[EntryRow]]:
-        """All entries as plain rows."""
+        """All entries as rows, in the same order."""
         ...
 
     def facts(self, kind: Kind, since_ms: int = 0) -> AsyncIterator[list[FactEntry]]:

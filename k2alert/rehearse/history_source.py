@@ -33,6 +33,7 @@ from k2alert.model import (
     TellingQuery,
     TestEvidence,
     Transition,
+    packed,
 )
 from k2alert.text import safe_url
 from k2alert.times import iso
@@ -103,7 +104,7 @@ class History:
 
     async def rows(self, kind: Kind) -> AsyncIterator[list[EntryRow]]:
         """See `Reader`."""
-        yield [*sorted(self._entries[kind], key=_by_end)]
+        yield list(map(packed, sorted(self._entries[kind], key=_by_end)))
 
     async def facts(self, kind: Kind, since_ms: int = 0) -> AsyncIterator[list[FactEntry]]:
         """See `Reader`."""

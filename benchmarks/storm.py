@@ -34,6 +34,7 @@ from k2alert.config.load import load
 from k2alert.config.model import Config
 from k2alert.cycle import plan
 from k2alert.expose.selfmetrics import SelfMetrics
+from k2alert.garbage import leave_out
 from k2alert.measure.board import Board
 from k2alert.measure.catalogue import METRICS
 from k2alert.model import Event, Outcome, PipelineRun, Project, RefType, Result, RunState
@@ -311,6 +312,7 @@ async def main(projects: int = 1000, rules: int = 10) -> None:
             if config is None:
                 raise RuntimeError("the configuration is wrong")
             async with a_daemon(config, projects) as daemon:
+                leave_out()  # as the daemon does once it has read its history
                 for number, (what, result) in enumerate(
                     [
                         ("nothing fires", None),

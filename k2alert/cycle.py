@@ -39,9 +39,10 @@ from k2alert.model import (
     Truth,
 )
 from k2alert.notify.address import address
-from k2alert.notify.digest import digests_due
+from k2alert.notify.digest import digests_due, digests_of
 from k2alert.notify.hush import hushes
-from k2alert.notify.plan import Due, due
+from k2alert.notify.outlook import Outlook, looking_out
+from k2alert.notify.plan import Due, due, due_of
 from k2alert.notify.push import PushState
 from k2alert.notify.unreached import Who
 from k2alert.pauses import Pausing, at_once
@@ -56,11 +57,13 @@ __all__ = [
     "Scene",
     "concerning",
     "due_now",
+    "due_to",
     "hushes_of",
     "judge_one",
     "judge_target",
     "plan",
     "planning",
+    "planning_whom",
     "target_of",
     "targets_of",
 ]
@@ -193,6 +196,21 @@ def due_now(scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -> 
         *due(alerts=by_key, log=scene.log, route=route, receivers=receivers, now=now, hushed=hushed, address=address),
         *digests_due(alerts=by_key, log=scene.log, route=route, receivers=receivers, now=now, hushed=hushed),
     )
+
+
+def planning_whom(scene: Scene, alerts: Mapping[AlertId, Alert], *, now: datetime) -> Pausing[Outlook]:
+    """What it takes to plan who hears of these alerts, one integration after the other, with pauses."""
+    by_key = concerning(alerts, scene.log)
+    yield
+    hushed = hushes(by_key, scene.silences, scene.config.inhibitions, now=now)
+    yield
+    return (yield from looking_out(by_key, scene.config.route, scene.config.receivers, hushed))
+
+
+def due_to(who: Who, outlook: Outlook, log: Sequence[LogEntry], *, now: datetime) -> Pausing[tuple[Due, ...]]:
+    """What `due_now` says of one integration."""
+    singly = yield from due_of(who, outlook, log=log, now=now, address=address)
+    return (*singly, *digests_of(who, outlook, log=log, now=now))
 
 
 def concerning(alerts: Mapping[AlertId, Alert], log: Iterable[LogEntry]) -> dict[str, Alert]:

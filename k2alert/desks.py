@@ -3,7 +3,8 @@
 What is due comes in, decided by `notify.plan` from the alerts and the notification log, both stored; messages go
 out, and the log after them. So alerts and log are the outbox: nothing else need survive a restart.
 
-1. A desk that is free takes what is due for its integration; one that is busy is passed over, and looked at again.
+1. What is due is planned for one integration after the other, with pauses in which the messages of others go. A desk
+   that is free takes what is due for it; one that is busy is passed over, and looked at again.
 2. Message by message: its log entries are stored as tried, it is composed and delivered, its outcome is stored.
 3. After a new round what is left is not said any more: what is due is planned anew, from the present state.
 
@@ -13,7 +14,7 @@ A receiver that hangs or fails holds up neither a round nor another receiver.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -29,11 +30,14 @@ from k2alert.notify.plan import Due
 from k2alert.notify.unreached import Who, mended, set_anew
 from k2alert.record.store import Store, StoreError
 
-__all__ = ["Desks"]
+__all__ = ["Desks", "PlanRow"]
 
 _LOG = logging.getLogger(__name__)
 
 Key = tuple[str, str, str]  # of a log entry
+
+PlanRow = Callable[[], Awaitable[Sequence[Due]]]
+"""Plans what is due to one integration. Nothing else may write its part of the log meanwhile."""
 
 STOPPING = timedelta(seconds=10)
 """How long a stop waits for what is in flight; what takes longer is said again at the next start."""
@@ -46,7 +50,8 @@ MOST_UNTOLD = 10_000
 class Desks:
     """Delivers what is due, and keeps the notification log: in memory as the store has it.
 
-    `plan` says what is due now, of everyone; `compose` makes a message of it, from the present state.
+    `plan` looks at the alerts, and gives for each integration what plans its row: what is due, by the log as it is when
+    that is called. `compose` makes a message of it, from the present state.
     """
 
     def __init__(
@@ -56,7 +61,7 @@ class Desks:
         wire: Wire,
         self_metrics: SelfMetrics,
         time: Time,
-        plan: Callable[[], Sequence[Due]],
+        plan: Callable[[], Awaitable[Mapping[Who, PlanRow]]],
         compose: Callable[[Due], Awaitable[Message]],
     ) -> None:
         self._store = store
@@ -99,6 +104,11 @@ class Desks:
         self._untold += tellings
         await self.save()
 
+    async def move(self, entries: Iterable[LogEntry], seen: Iterable[LogEntry]) -> None:
+        """Writes entries that follow from what was `seen` in the log, where that has not changed since."""
+        before = {entry.key: entry for entry in seen}
+        await self.keep([entry for entry in entries if self._log.get(entry.key) is before.get(entry.key)])
+
     async def save(self) -> None:
         """Writes what could not be written before."""
         waiting, tellings = dict(self._unsaved), self._untold
@@ -137,7 +147,7 @@ class Desks:
         self._reopen()
         now = self._time.now()
         if self._look_again or any(self._is_waiting(entry, now) for entry in self._log.values()):
-            self.begin(self._plan())
+            await self.begin()
 
     def _reopen(self) -> None:
         """Ends the waits that are over."""
@@ -151,21 +161,36 @@ class Desks:
         at = entry.retry_at
         return not entry.closed and at is not None and (self._planned_at is None or self._planned_at < at) and at <= now
 
-    def begin(self, dues: Iterable[Due]) -> None:
-        """Begins to deliver, where nobody is busy; `dues` must have just been planned."""
+    async def begin(self, only: Callable[[Due], bool] = lambda due: True) -> None:
+        """Plans, and begins to deliver as it goes, where nobody is busy; gives up where a new round begins meanwhile.
+
+        One at a time: whoever calls this, or keeps and drops entries that a desk did not ask for, waits for the others.
+        """
+        in_round = self._round
         self._reopen()
         self._planned_at, self._look_again = self._time.now(), False
-        rows: dict[Who, list[Due]] = {}
-        for due in dues:
-            rows.setdefault((due.receiver, due.integration.name), []).append(due)
-        for who, row in rows.items():
-            self._queued[who] = len(row)
-            if not self._closing and who not in self._shut and who not in self._busy:
-                name = f"tell {who[0]} by {who[1]}"
-                self._busy[who] = asyncio.create_task(self._work(who, row, self._round), name=name)
+        rows = await self._plan()
+        for who, plan_row in rows.items():
+            was_busy = who in self._busy
+            row = [due for due in await plan_row() if only(due)]
+            if self._round != in_round:
+                self._look_again = True
+                return
+            self._begin_row(who, row, was_busy)
         for who in self._queued.keys() - rows.keys() - self._busy.keys():
             del self._queued[who]
         self._show_queue()
+
+    def _begin_row(self, who: Who, row: Sequence[Due], was_busy: bool) -> None:
+        self._queued[who] = len(row)
+        self._show_queue()
+        if who in self._busy:
+            return
+        if was_busy:  # what it had in flight was planned again, and has arrived since
+            self._look_again = True
+        elif row and not self._closing and who not in self._shut:
+            name = f"tell {who[0]} by {who[1]}"
+            self._busy[who] = asyncio.create_task(self._work(who, row, self._round), name=name)
 
     def _raise_failures(self) -> None:
         for who, task in list(self._busy.items()):

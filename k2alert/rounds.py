@@ -12,14 +12,15 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import aiohttp
 
 from k2alert.alert.lifecycle import AlertId, described, forget
 from k2alert.collect.http import Time
 from k2alert.config.model import Config
-from k2alert.cycle import Plan, Scene, concerning, due_now, planning
-from k2alert.desks import Desks
+from k2alert.cycle import Plan, Scene, concerning, due_to, planning, planning_whom
+from k2alert.desks import Desks, PlanRow
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.view import Snapshot
 from k2alert.grounds import grounds_of
@@ -40,7 +41,8 @@ from k2alert.notify import INTEGRATIONS
 from k2alert.notify.digest import awaited_by_digests, open_digests
 from k2alert.notify.hush import hushes
 from k2alert.notify.message import Message, shown
-from k2alert.notify.outcome import finished, in_flight, settled
+from k2alert.notify.outcome import finished, in_flight, settling
+from k2alert.notify.outlook import Outlook
 from k2alert.notify.pace import Pace, Wire
 from k2alert.notify.plan import Due
 from k2alert.notify.plan import Kind as Why
@@ -120,6 +122,7 @@ class Rounds:
         self._picture: _Picture  # made by the first round, before anything is due
         self._store_told = False
         self._resumed = False
+        self._telling = asyncio.Lock()  # of whoever plans what is due, or writes the log beside the desks
         self._leads = leads
         self._judged_at: datetime | None = None
         self.snapshot: Snapshot | None = None
@@ -132,7 +135,7 @@ class Rounds:
             wire=self._wire,
             self_metrics=self._self_metrics,
             time=self._time,
-            plan=self._due,
+            plan=self._rows,
             compose=self._compose,
         )
 
@@ -222,12 +225,13 @@ class Rounds:
         await asyncio.sleep(0)
         self._picture = _Picture(scene=scene, rules=_rules(made.findings) | _own_rules(setting.config))
         self._desks.begin_round()
-        shown = await self._show_alerts(scene, made, took)  # before telling: who follows a message finds what it says
-        await self._set_anew(setting)
-        await asyncio.sleep(0)
-        self._desks.begin(self._due())
-        await asyncio.sleep(0)
-        await self._tidy(setting)
+        async with self._telling:
+            shown = await self._show_alerts(scene, made, took)  # before: who follows a message finds what it says
+            await self._set_anew(setting)
+            await asyncio.sleep(0)
+            await self._desks.begin()
+            await asyncio.sleep(0)
+            await self._tidy(setting)
         await self._show_gauges(shown, scene, made)  # of a thousand projects they take a third of a second
 
     async def _look_on(self) -> None:
@@ -242,7 +246,9 @@ class Rounds:
 
     async def _look(self) -> None:
         self._pushes.look()
-        await self._desks.look()
+        if not self._telling.locked():  # else the round plans what is due
+            async with self._telling:
+                await self._desks.look()
 
     async def _set_anew(self, setting: Setting) -> None:
         """Has those who have other settings told anew; where these are not the newest, the next round does it."""
@@ -263,7 +269,7 @@ class Rounds:
         scene = self._scene(setting, now)
         findings = (await self._plan(scene, setting, now)).findings
         self._picture = _Picture(scene=scene, rules=_rules(findings) | _own_rules(scene.config))
-        self._desks.begin(due for due in self._due() if in_flight(due))
+        await self._desks.begin(only=in_flight)
         await self._desks.settle(_RESUMING)
         self._resumed = True
 
@@ -356,10 +362,17 @@ class Rounds:
 
     # --------------------------------------------------------------------------------------- 5. tell
 
-    def _due(self) -> tuple[Due, ...]:
-        """What is due now, of everyone: planned when it can be told, for others were told meanwhile."""
+    async def _rows(self) -> Mapping[Who, PlanRow]:
+        """What plans the row of each integration, from the alerts as they are now."""
         scene = replace(self._picture.scene, log=self._desks.log)
-        return due_now(scene, self._memory.alerts, now=self._time.now())
+        made = planning_whom(scene, self._memory.alerts, now=self._time.now())
+        outlook = await unhurried(made, monotonic=self._time.monotonic)
+        return {who: partial(self._row, who, outlook) for who in outlook.fires_for}
+
+    async def _row(self, who: Who, outlook: Outlook) -> Sequence[Due]:
+        """What is due to an integration: planned when it can be told, for it and others were told meanwhile."""
+        made = due_to(who, outlook, self._desks.log, now=self._time.now())
+        return await unhurried(made, monotonic=self._time.monotonic)
 
     def _pushed(self) -> tuple[Due, ...]:
         config, alerts = self._setting.config, self._by_key()
@@ -389,7 +402,9 @@ class Rounds:
         now, alerts = self._time.now(), self._by_key()
         route, receivers = setting.config.route, setting.config.receivers
         await asyncio.sleep(0)
-        await self._desks.keep(settled(alerts=alerts, log=self._desks.log, route=route, receivers=receivers))
+        log = self._desks.log
+        moving = settling(alerts=alerts, log=log, route=route, receivers=receivers)
+        await self._desks.move(await unhurried(moving, monotonic=self._time.monotonic), log)
         await asyncio.sleep(0)
         await self._desks.keep(forsaken(self._desks.log, now=now))
         await asyncio.sleep(0)

@@ -15,7 +15,7 @@ from k2alert.notify.route import Integration, Receiver
 from k2alert.notify.slack import Settings
 from k2alert.record import StoreError
 from tests.support.notified import HOUR, SECOND, Told
-from tests.support.office import an_office
+from tests.support.office import Pause, an_office
 from tests.support.slack import TOKEN, Scripted, Slack, stand_in_slack
 
 
@@ -68,6 +68,61 @@ async def test_one_that_hangs_holds_up_neither_a_round_nor_another_nor_itself_fo
             await office.quiet()
             assert len(slow.hooked) == len(quick.hooked) == 2
             assert office.desks.queue() == {}
+
+
+async def test_one_is_told_while_it_is_planned_what_another_hears(tmp_path: Path) -> None:
+    async with (
+        stand_in_slack() as slack,
+        stand_in_slack() as other,
+        an_office(tmp_path, team(hook(slack), hook(other, 1))) as office,
+    ):
+        pause = office.pauses["team", "slack[1]"] = Pause()
+        office.world.fire()
+        round = asyncio.create_task(office.told())
+        await pause.reached.wait()
+        while not slack.hooked:
+            await asyncio.sleep(0.01)
+        assert other.hooked == []
+        pause.go.set()
+        await round
+        assert len(slack.hooked) == len(other.hooked) == 1
+
+
+async def test_what_was_planned_before_a_new_round_is_not_said(tmp_path: Path) -> None:
+    async with stand_in_slack() as slack, an_office(tmp_path, team(hook(slack))) as office:
+        pause = office.pauses["team", "slack[0]"] = Pause()
+        red = office.world.fire()
+        round = asyncio.create_task(office.told())
+        await pause.reached.wait()
+        office.world.end(red)
+        office.desks.begin_round()
+        pause.go.set()
+        await round
+        await office.desks.look()
+        await office.quiet()
+        assert slack.hooked == []
+
+
+async def test_what_arrives_while_it_is_planned_to_be_said_again_is_not(tmp_path: Path) -> None:
+    async with stand_in_slack(Hanging()) as slow:
+        assert isinstance(slow, Hanging)
+        async with an_office(tmp_path, team(hook(slow))) as office:
+            office.world.fire("k2/a")
+            await office.round()
+            await slow.took.wait()
+            office.world.fire("k2/b")
+            pause = office.pauses["team", "slack[0]"] = Pause()
+            planning = asyncio.create_task(office.round())
+            await pause.reached.wait()
+            slow.go.set()
+            await office.quiet()
+            pause.go.set()
+            await planning
+            await office.quiet()
+            assert len(slow.hooked) == 1
+            await office.desks.look()
+            await office.quiet()
+            assert ["k2/a" in text for text in texts(slow)] == [True, False]
 
 
 async def test_what_ends_before_its_turn_is_not_said(tmp_path: Path) -> None:

@@ -5,19 +5,21 @@ From one summary to the next a digest is an incident of its own: `open_digests` 
 log remembers since when; so one that was missed while nobody ran is sent once, as soon as somebody does.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from k2alert.labels import Labels
 from k2alert.model import Alert, AlertState, LogEntry
+from k2alert.notify.outlook import Outlook
 from k2alert.notify.plan import TRIED_KEY, Due, Kind, Part
 from k2alert.notify.retrying import is_put_off
 from k2alert.notify.route import Integration, Receiver, Route, routes_for
 from k2alert.notify.standing import DIGEST, fired_at, is_digest
+from k2alert.notify.unreached import Who
 from k2alert.times import EPOCH, iso, parse_instant, to_ms
 
-__all__ = ["awaited_by_digests", "digests_due", "open_digests", "since_of"]
+__all__ = ["awaited_by_digests", "digests_due", "digests_of", "open_digests", "since_of"]
 
 _SINCE_KEY = "*since"  # in a log entry's handle: the instant after which its digest tells; no address looks like it
 
@@ -32,12 +34,20 @@ def digests_due(
     hushed: Collection[str] = frozenset(),
 ) -> tuple[Due, ...]:
     """The digests that are due now and have something to say."""
-    found = []
-    for desk in _desks(alerts, log, route, receivers, hushed):
+    return tuple(_due(_desks(alerts, log, route, receivers, hushed), now))
+
+
+def digests_of(who: Who, outlook: Outlook, *, log: Sequence[LogEntry], now: datetime) -> tuple[Due, ...]:
+    """The same of one integration."""
+    desks = _open_desks(outlook.alerts, log, outlook.routing.route, outlook.receivers, outlook.hushed, outlook.digested)
+    return tuple(_due((desk for desk in desks if (desk.receiver, desk.integration.name) == who), now))
+
+
+def _due(desks: "Iterable[_Desk]", now: datetime) -> Iterator[Due]:
+    for desk in desks:
         part = desk.part() if desk.is_due(now) else None
         if part is not None:
-            found.append(desk.due(part))
-    return tuple(found)
+            yield desk.due(part)
 
 
 def open_digests(
@@ -152,19 +162,33 @@ def _desks(
     receivers: Mapping[str, Receiver],
     hushed: Collection[str],
 ) -> Iterator[_Desk]:
-    routes = [one for one in route.tree() if one.digest is not None] if route is not None else []
-    if not routes or route is None:
+    if route is None or not any(_digests(route)):
         return
-    routed = _routed(alerts, route)
+    yield from _open_desks(alerts, log, route, receivers, hushed, _routed(alerts, route))
+
+
+def _open_desks(
+    alerts: Mapping[str, Alert],
+    log: Sequence[LogEntry],
+    route: Route | None,
+    receivers: Mapping[str, Receiver],
+    hushed: Collection[str],
+    routed: Mapping[str, Mapping[str, Alert]],
+) -> Iterator[_Desk]:
+    """`routed` are the alerts that come to each digest, by its route's name."""
     entries = {_slot(entry): entry for entry in log if is_digest(entry) and not entry.closed}
-    for one in routes:
+    for one in _digests(route) if route is not None else ():
         receiver = receivers.get(one.receiver)
         for integration in receiver.integrations if receiver is not None else ():
             if integration.pushes:
                 continue
             entry = entries.get((f"{one.name}{DIGEST}", one.receiver, integration.name))
             told = {key: alerts[key] for key in (entry.told if entry is not None else ()) if key in alerts}
-            yield _Desk(one, one.receiver, integration, entry, told | routed.get(one.name, {}), hushed)
+            yield _Desk(one, one.receiver, integration, entry, {**told, **routed.get(one.name, {})}, hushed)
+
+
+def _digests(route: Route) -> Iterator[Route]:
+    return (one for one in route.tree() if one.digest is not None)
 
 
 def _slot(entry: LogEntry) -> tuple[str, str, str]:

@@ -12,10 +12,11 @@ from k2alert.model import Alert, AlertState, Delivery, LogEntry, Refused, Retry,
 from k2alert.notify.plan import CLOSING, ENDS, LIST_KEY, PARTLY_KEY, TRIED_KEY, Due, Part, Told
 from k2alert.notify.retrying import GIVE_UP_AFTER, backoff, failing_for
 from k2alert.notify.route import Receiver, Route, integrations_of
-from k2alert.notify.standing import Standing, standings
+from k2alert.notify.standing import Standing, standing_up
 from k2alert.notify.unreached import MENDED_KEY, heard
+from k2alert.pauses import Pausing, at_once
 
-__all__ = ["finished", "in_flight", "record_outcome", "record_try", "settled"]
+__all__ = ["finished", "in_flight", "record_outcome", "record_try", "settled", "settling"]
 
 SHORTEST_WAIT = timedelta(seconds=1)
 _SAID = frozenset(
@@ -134,9 +135,21 @@ def settled(
     Closed are incidents that ended before anyone heard of them, that ended for a receiver which does not want to
     hear of ends, or whose integration is gone.
     """
-    moved = [_settle(standing) for standing in standings(alerts, log, route, receivers)]
+    return at_once(settling(alerts=alerts, log=log, route=route, receivers=receivers))
+
+
+def settling(
+    *, alerts: Mapping[str, Alert], log: Sequence[LogEntry], route: Route | None, receivers: Mapping[str, Receiver]
+) -> Pausing[tuple[LogEntry, ...]]:
+    """The same with pauses, in which nobody may change the alerts."""
+    moved: list[LogEntry] = []
+    for standing in (yield from standing_up(alerts, log, route, receivers)):
+        yield
+        entry = _settle(standing)
+        if entry is not None:
+            moved.append(entry)
     gone = (replace(entry, closed=True) for entry in _abandoned(alerts, log, receivers))
-    return (*(entry for entry in moved if entry is not None), *gone)
+    return (*moved, *gone)
 
 
 def _settle(standing: Standing) -> LogEntry | None:

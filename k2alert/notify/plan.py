@@ -18,10 +18,12 @@ from typing import Protocol
 
 from k2alert.labels import Labels
 from k2alert.model import Alert, AlertState, LogEntry
+from k2alert.notify.outlook import Outlook
 from k2alert.notify.retrying import is_put_off
 from k2alert.notify.route import Integration, Receiver, Route
-from k2alert.notify.standing import Standing, fired_at, recovered, standings
-from k2alert.notify.unreached import heard
+from k2alert.notify.standing import Standing, fired_at, recovered, standings, standings_of
+from k2alert.notify.unreached import Who, heard
+from k2alert.pauses import Pausing, at_once
 from k2alert.times import EPOCH
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Part",
     "Told",
     "due",
+    "due_of",
     "next_due",
 ]
 
@@ -166,9 +169,28 @@ def due(
         standings(alerts, log, route, receivers, hushed), key=_who
     )  # stable: keeps the order of firing
     for who, mine in groupby(standing_by, key=_who):
-        entries = [entry for entry in log if (entry.receiver, entry.integration) == who]
-        found.extend(_messages(_Desk(tuple(mine), entries, now, address)))
+        found.extend(at_once(_messages(_Desk(tuple(mine), _of(who, log), now, address))))
     return tuple(found)
+
+
+def due_of(
+    who: Who, outlook: Outlook, *, log: Sequence[LogEntry], now: datetime, address: Address
+) -> Pausing[tuple[Due, ...]]:
+    """What `due` says of one integration, with pauses.
+
+    What comes of it may be begun only where nothing of the integration was in flight, nor its part of the log changed,
+    from the first step to the last.
+    """
+    standing_by = yield from standings_of(
+        who, outlook.alerts, log, outlook.routing, outlook.receivers, outlook.hushed, outlook.fires_for[who]
+    )
+    if not standing_by:
+        return ()
+    return (yield from _messages(_Desk(standing_by, _of(who, log), now, address)))
+
+
+def _of(who: Who, log: Iterable[LogEntry]) -> list[LogEntry]:
+    return [entry for entry in log if (entry.receiver, entry.integration) == who]
 
 
 def next_due(standing: Standing, *, now: datetime) -> tuple[datetime, Kind] | None:
@@ -191,7 +213,7 @@ def _moments(standing: Standing) -> Iterator[datetime]:
         yield from (last + route.group_interval, last + route.repeat_interval)
 
 
-def _who(standing: Standing) -> tuple[str, str]:
+def _who(standing: Standing) -> Who:
     return (standing.entry.receiver, standing.entry.integration)
 
 
@@ -300,19 +322,25 @@ def _settings(standing: Standing) -> Told:
 # ------------------------------------------------------------------------- single messages, or a list
 
 
-def _messages(desk: "_Desk") -> Iterator[Due]:
+def _messages(desk: "_Desk") -> Pausing[tuple[Due, ...]]:
     """What is due for one integration, in messages: singles first, then lists."""
-    parts = [part for standing in desk.standings if (part := _part(standing, desk.now)) is not None]
+    parts: list[Part] = []
+    for standing in desk.standings:
+        yield
+        part = _part(standing, desk.now)
+        if part is not None:
+            parts.append(part)
     gathered = desk.gathered(parts)
-    for part in parts:
-        if part.entry.incident not in gathered:
-            yield desk.single(part)
+    found = [desk.single(part) for part in parts if part.entry.incident not in gathered]
     lists: dict[str, list[Part]] = {}
     for part in parts:
         if part.entry.incident in gathered:
+            yield
             lists.setdefault(desk.list_address(part), []).append(part)
     for address, listed in lists.items():
-        yield from desk.lists(address, listed)
+        yield
+        found.extend(desk.lists(address, listed))
+    return tuple(found)
 
 
 @dataclass(frozen=True)  # no slots: what is looked up for every list is worked out once

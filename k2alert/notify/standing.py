@@ -8,23 +8,27 @@ last alert; the log remembers it, so nothing here lasts longer than a call.
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from k2alert.labels import Labels
 from k2alert.model import FAILING_ALERT, Alert, AlertState, EndReason, LogEntry
 from k2alert.notify.route import Integration, Receiver, Route, integrations_of, routes_for
 from k2alert.notify.unreached import Who, able, outlived, refusing
+from k2alert.pauses import Pausing, at_once
 from k2alert.times import EPOCH
 
 __all__ = [
     "DIGEST",
+    "Routing",
     "Standing",
     "fired_at",
     "group_key",
     "group_labels",
     "is_digest",
     "recovered",
+    "standing_up",
     "standings",
+    "standings_of",
 ]
 
 DIGEST = ":digest"
@@ -98,12 +102,61 @@ def standings(
     its end, and nobody hears of it twice because a route was renamed. Otherwise it stands in the first alert
     group that its routes lead to, for each integration. Digests are no incidents (see digest.py).
     """
+    return at_once(standing_up(alerts, log, route, receivers, hushed))
+
+
+def standing_up(
+    alerts: Mapping[str, Alert],
+    log: Sequence[LogEntry],
+    route: Route | None,
+    receivers: Mapping[str, Receiver],
+    hushed: Collection[str] = frozenset(),
+) -> Pausing[tuple[Standing, ...]]:
+    """The same with pauses, in which nobody may change the alerts."""
     places = _Places(log, receivers, outlived(alerts, log, receivers).union(hushed))
-    concerned = [(fired_at(alert), key) for key, alert in alerts.items() if places.concern(key, alert)]
-    for _, key in sorted(concerned):
-        alert = alerts[key]
-        places.put(key, alert, routes_for(route, alert.labels) if route is not None else ())
-    return tuple(places.standings(alerts))
+    yield from places.keep(log)
+    keys = [key for key, alert in alerts.items() if places.concern(key, alert)]
+    return (yield from places.fill(_in_order(keys, alerts), alerts, Routing(route)))
+
+
+def standings_of(
+    who: Who,
+    alerts: Mapping[str, Alert],
+    log: Sequence[LogEntry],
+    routing: "Routing",
+    receivers: Mapping[str, Receiver],
+    hushed: Collection[str],
+    fires: Sequence[str],
+) -> Pausing[tuple[Standing, ...]]:
+    """The same of one integration. `fires` are the keys of what fires on its routes, in order of firing."""
+    places = _Places(log, receivers, outlived(alerts, log, receivers).union(hushed), only=who)
+    yield from places.keep(log)
+    others = places.held.intersection(alerts).difference(fires)
+    yield
+    keys = _in_order([*fires, *others], alerts) if others else fires
+    return (yield from places.fill(keys, alerts, routing))
+
+
+def _in_order(keys: Iterable[str], alerts: Mapping[str, Alert]) -> list[str]:
+    """In order of firing."""
+    return [key for _, key in sorted((fired_at(alerts[key]), key) for key in keys)]
+
+
+class Routing:
+    """The routes that alerts take: looked up once for each label set, however many integrations hear of it."""
+
+    def __init__(self, route: Route | None) -> None:
+        self.route = route
+        self._taken: dict[Labels, tuple[Route, ...]] = {}
+
+    def of(self, alert: Alert) -> tuple[Route, ...]:
+        """Those that it takes."""
+        if self.route is None:
+            return ()
+        taken = self._taken.get(alert.labels)
+        if taken is None:
+            taken = self._taken[alert.labels] = routes_for(self.route, alert.labels)
+        return taken
 
 
 @dataclass(slots=True)
@@ -115,20 +168,55 @@ class _Place:
 
 
 class _Places:
-    """Where alerts stand while they are being put there."""
+    """Where alerts stand while they are being put there: with everyone, or with `only` one integration."""
 
-    def __init__(self, log: Sequence[LogEntry], receivers: Mapping[str, Receiver], hushed: Collection[str]) -> None:
+    def __init__(
+        self,
+        log: Sequence[LogEntry],
+        receivers: Mapping[str, Receiver],
+        hushed: Collection[str],
+        only: Who | None = None,
+    ) -> None:
+        self._log = log
         self._receivers = receivers
         self._hushed = hushed
-        self._integrations = integrations_of(receivers)
-        self._able = next(able(log, receivers), None)
-        self._refusing = refusing(log)
+        self._integrations = {
+            who: integration for who, integration in integrations_of(receivers).items() if only in (None, who)
+        }
         self._places: dict[_Slot, _Place] = {}
         self._held: dict[str, dict[Who, _Slot]] = {}  # alert key: who was told, where
+
+    @cached_property
+    def _able(self) -> Who | None:
+        return next(able(self._log, self._receivers), None)
+
+    @cached_property
+    def _refusing(self) -> frozenset[Who]:
+        return refusing(self._log)
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The keys of the alerts that somebody here was told of, and not yet of their end."""
+        return frozenset(self._held)
+
+    def keep(self, log: Iterable[LogEntry]) -> Pausing[None]:
+        """Puts there what the log says."""
         for entry in log:
             there = (entry.receiver, entry.integration) in self._integrations
             if there and not entry.closed and not is_digest(entry):
                 self._keep(entry)
+                yield
+
+    def fill(
+        self, keys: Iterable[str], alerts: Mapping[str, Alert], routing: "Routing"
+    ) -> Pausing[tuple[Standing, ...]]:
+        """Puts these alerts there, one after the other; what comes of it."""
+        for key in keys:
+            yield
+            alert = alerts[key]
+            if self.concern(key, alert):
+                self.put(key, alert, routing.of(alert))
+        return (yield from self._stand(alerts))
 
     def _keep(self, entry: LogEntry) -> None:
         who, slot = (entry.receiver, entry.integration), (entry.receiver, entry.integration, entry.group)
@@ -149,7 +237,11 @@ class _Places:
         held = self._held.get(key, {})
         placed: set[Who] = set()
         for route, who in self._listeners(alert, tuple(routes)):
-            if who in placed or not (who in held or (route.digest is None and self._is_news(key, alert))):
+            if (
+                who not in self._integrations
+                or who in placed
+                or not (who in held or (route.digest is None and self._is_news(key, alert)))
+            ):
                 continue
             placed.add(who)
             place = self._place(alert, route, held.get(who) or (*who, group_key(route, alert.labels)))
@@ -180,13 +272,16 @@ class _Places:
         place.route = place.route or route
         return place
 
-    def standings(self, alerts: Mapping[str, Alert]) -> Iterator[Standing]:
+    def _stand(self, alerts: Mapping[str, Alert]) -> Pausing[tuple[Standing, ...]]:
+        found: list[Standing] = []
         for slot, place in self._places.items():
+            yield
             entry = place.entry or _fresh_entry(slot, place)
             # Those told to have ended before still belong to the story of an incident that goes on.
             over = {key: alerts[key] for key in entry.told if key in alerts and alerts[key].state is AlertState.ENDED}
             integration = self._integrations[slot[:2]]
-            yield _stand(integration, entry, place.route, over | place.alerts, self._firing(place))
+            found.append(_stand(integration, entry, place.route, over | place.alerts, self._firing(place)))
+        return tuple(found)
 
     def _firing(self, place: _Place) -> dict[str, Alert]:
         return {key: alert for key, alert in place.alerts.items() if self._is_news(key, alert)}

@@ -105,13 +105,11 @@ def refusing(log: Iterable[LogEntry]) -> frozenset[Who]:
     return frozenset(_who(entry) for entry in log if fate_of(entry) in (Fate.GIVEN_UP, Fate.LATE))
 
 
-def outlived(
-    alerts: Mapping[str, Alert], log: Iterable[LogEntry], receivers: Mapping[str, Receiver]
-) -> frozenset[str]:
+def outlived(alerts: Mapping[str, Alert], log: Iterable[LogEntry], receivers: Mapping[str, Receiver]) -> frozenset[str]:
     """The keys of the alerts that say of integrations that they are not reached, though by the log they are.
 
-    Messages go out beside the rounds, so one that was taken is in the log before a round ends such an alert. Who took it
-    would be the first to be told that it takes none. How pushes go is in no log: nothing is known of them here.
+    Messages go out beside the rounds, so one that was taken is in the log before a round ends such an alert. Who took
+    it would be the first to be told that it takes none. How pushes go is in no log: nothing is known of them here.
     """
     said = {key: alert for key, alert in alerts.items() if alert.rule == FAILING_ALERT}
     if not said:

@@ -3,43 +3,66 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 
 from k2alert.collect.http import Time
-from k2alert.desks import Desks
+from k2alert.desks import Desks, PlanRow
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.model import LogEntry
 from k2alert.notify.message import Message, compose, shown
 from k2alert.notify.plan import Due
 from k2alert.notify.route import Receiver
+from k2alert.notify.unreached import Who
 from k2alert.record import Store, open_store
 from tests.support.notified import MINUTE, World, item
 from tests.support.wires import Waits, a_wire
 
 
 @dataclass
+class Pause:
+    """A long pause in planning: `reached` once it has begun, over when it is let `go`."""
+
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass
 class Office:
-    """A world whose messages are delivered by desks."""
+    """A world whose messages are delivered by desks; `pauses` are made where the rows of these are planned."""
 
     world: World
     desks: Desks
     store: Store
     self_metrics: SelfMetrics
     waits: Waits
+    pauses: dict[Who, Pause] = field(default_factory=dict)
 
     def due(self) -> tuple[Due, ...]:
         self.world.log = {entry.key: entry for entry in self.desks.log}
         return self.world.due()
 
+    async def rows(self) -> dict[Who, PlanRow]:
+        """What plans the row of each integration."""
+        whom = {(receiver, one.name) for receiver, has in self.world.receivers.items() for one in has.integrations}
+        return {who: partial(self._row, who) for who in sorted(whom)}
+
+    async def _row(self, who: Who) -> list[Due]:
+        row = [due for due in self.due() if (due.receiver, due.integration.name) == who]
+        if who in self.pauses:
+            self.pauses[who].reached.set()
+            await self.pauses[who].go.wait()
+        return row
+
     async def round(self, after: timedelta = MINUTE) -> None:
         """Plans, and begins to deliver, without waiting for it."""
         self.world.now += after
         self.desks.begin_round()
-        self.desks.begin(self.due())
+        await self.desks.begin()
         await asyncio.sleep(0)
 
     async def told(self, after: timedelta = MINUTE) -> None:
@@ -88,7 +111,7 @@ async def an_office(
                 sleep=asyncio.sleep,
                 random=lambda: 1.0,
             ),
-            plan=lambda: office.due(),
+            plan=lambda: office.rows(),
             compose=words,
         )
         office = Office(world, desks, store, self_metrics, waits)

@@ -24,6 +24,7 @@ from k2alert.model import (
     NamedTest,
     OpenChange,
     OpenEntry,
+    PipelineRun,
     RefType,
     ReportEntry,
     RunState,
@@ -211,7 +212,7 @@ async def test_whoever_follows_has_what_is_stored(leader: Store, standby: Store,
         kept = await stored(standby)
         assert (follower.entries, follower.opens, follower.facts) == (kept.entries, kept.opens, kept.facts)
         assert follower == whole
-        assert follower.streams == kept.streams
+        assert kept.streams.items() <= follower.streams.items()  # some are forgotten where they are stored
     assert len(follower.facts) > 3
 
 
@@ -281,26 +282,20 @@ async def test_the_newest_change_is_kept_so_that_numbers_go_on(
     assert postgres.say("SELECT min(seq), max(seq) FROM changes", url.rpartition("/")[2]) == ["51|100"]
 
 
-async def test_label_sets_are_forgotten_when_a_process_starts_and_nobody_leads(url: str, standby: Store) -> None:
-    numbers = [
-        news.streams[0].id
-        for branch in ("!1", "!2", "!3")
-        for news in [await standby.save([finished_run(branch, 1, branch=branch, ref_type=RefType.CHANGE_REQUEST)])]
-    ]
-    await standby.prune(at(60 * 24 * 40))
-    leader = open_store(url)
-    async with asyncio.timeout(PATIENCE):
-        await leader.campaign("one", lambda: 0.0).changed()
-    left = [stream.id for stream in await leader.streams()]
-    again = await leader.save([finished_run("9", 60 * 24 * 41, branch="!1", ref_type=RefType.CHANGE_REQUEST)])
-    await leader.prune(at(60 * 24 * 80))
-    third = open_store(url)  # somebody leads
+async def test_whoever_follows_can_do_without_label_sets_that_are_forgotten(leader: Store, standby: Store) -> None:
+    def of(branch: str, minute: float) -> PipelineRun:
+        return finished_run(branch, minute, branch=branch, ref_type=RefType.CHANGE_REQUEST)
 
-    assert left == numbers[-1:]
-    assert again.streams[0].id > max(numbers)
-    assert len(await third.streams()) == 2
-    await third.close()
-    await leader.close()
+    follower, day = Follower(), 24 * 60
+    await leader.save([of("!1", 1), of("!2", 2), of("!3", 50 * day)])
+    await leader.prune(at(40 * day))
+    await leader.save([of("!1", 51 * day), finished_run("1", 51 * day)])
+    for change in await changes_of(standby):
+        follower.take(change.saved)
+    kept = await stored(standby)
+    assert (follower.entries, follower.opens) == (kept.entries, kept.opens)
+    assert len(kept.streams) == 3
+    assert kept.streams.items() <= follower.streams.items()
 
 
 async def test_whoever_waits_is_woken(leader: Store, standby: Store) -> None:

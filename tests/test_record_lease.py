@@ -323,8 +323,8 @@ async def test_an_end_far_ahead_is_one_from_before_the_database_was_set_back(
     await say(
         postgres,
         url,
-        "UPDATE leases SET holder = 'dead 1', epoch = 4, "
-        f"expires_at = (extract(epoch FROM clock_timestamp()) * 1000)::bigint + {hour}",
+        "INSERT INTO leases (name, holder, epoch, expires_at) "
+        f"VALUES ('leader', 'dead 1', 4, (extract(epoch FROM clock_timestamp()) * 1000)::bigint + {hour})",
     )
     lease = stores[0].campaign("one", at_work)
     await leads(lease)

@@ -12,6 +12,7 @@ from k2alert.model import (
     KnownRun,
     OpenChange,
     OpenEntry,
+    PipelineRun,
     RefType,
     Result,
     RunState,
@@ -19,8 +20,9 @@ from k2alert.model import (
     Saved,
     packed,
 )
-from k2alert.record import Store, open_store
+from k2alert.record import Store
 from tests.support.looks import at, finished_run, job, ms, outcome, run
+from tests.support.reported import deployment, execution, report, schedule, schedules
 from tests.support.stores import entries_of, news
 
 # ---------------------------------------------------------------------------------------------- saving
@@ -404,12 +406,38 @@ async def test_retention_takes_more_than_one_chunk(store: Store) -> None:
     assert len(await entries_of(store)) == 1
 
 
-async def test_streams_without_facts_are_forgotten_at_the_next_start(store: Store, store_url: str) -> None:
-    await store.save([finished_run("1", 1, branch="!1", ref_type=RefType.CHANGE_REQUEST), finished_run("2", 2 * DAY)])
-    await store.save([finished_run("3", 2, branch="!2", ref_type=RefType.CHANGE_REQUEST)])
+async def labels_of(store: Store) -> set[tuple[str, str]]:
+    return {(stream.kind.value, stream.labels["branch"]) for stream in await store.streams()}
+
+
+async def test_streams_without_facts_are_forgotten_once_a_day(store: Store) -> None:
+    def of(branch: str, minute: float) -> PipelineRun:
+        jobs = (job(id=branch, finished=minute),)
+        return finished_run(branch, minute, branch=branch, ref_type=RefType.CHANGE_REQUEST, jobs=jobs)
+
+    gone = [stream for branch in ("!1", "!2") for stream in (await store.save([of(branch, 1)])).streams]
+    await store.save([finished_run("main", 2 * DAY), of("!3", 50 * DAY)])
+    await store.save([of("!4", 3)])
     await store.prune(at(40 * DAY))
-    assert len(await store.streams()) == 3
-    await store.close()
-    again = open_store(store_url)
-    assert {stream.labels["branch"] for stream in await again.streams()} == {"main", "!2"}
-    await again.close()
+    newest = ("run", "!4")  # so that no number is ever given twice
+    kept = {("run", "main"), ("run", "!3"), ("job", "!3")}
+    assert await labels_of(store) == {*kept, newest}
+
+    again = await store.save([of("!1", 4)])
+    assert {stream.id for stream in again.streams}.isdisjoint(stream.id for stream in gone)
+    assert len(await entries_of(store)) == 3
+    await store.prune(at(40.9 * DAY))
+    assert await labels_of(store) == {*kept, newest, ("run", "!1"), ("job", "!1")}
+    await store.prune(at(41.1 * DAY))
+    assert await labels_of(store) == {*kept, ("run", "!1")}
+
+
+async def test_streams_of_any_kind_of_facts_are_kept(store: Store) -> None:
+    await store.save([finished_run("1", 50 * DAY, jobs=(job(finished=50 * DAY),))])
+    facts = [report(execution("1", 50 * DAY), "ok"), deployment("1", 50 * DAY), schedules(schedule("1"))]
+    await store.save_facts(facts)
+    before = await store.streams()
+    await store.save([finished_run("2", 1, branch="!1", ref_type=RefType.CHANGE_REQUEST)])
+    await store.prune(at(40 * DAY))
+    assert [stream for stream in await store.streams() if stream.labels["branch"] != "!1"] == before
+    assert {stream.kind for stream in before} >= {Kind.RUN, Kind.JOB, Kind.TEST, Kind.DEPLOYMENT, Kind.SCHEDULE}

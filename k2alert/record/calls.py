@@ -224,8 +224,17 @@ class EngineStore(EngineReader):
             parts.append(await self._writes.write(pruning.drop_runs, limit, chunk))
         facts = await self._prune_facts(limit)
         await self._writes.write(pruning.drop_history, limit)
+        await self._sweep_streams(limit)
         entries = tuple(change for part in parts for change in part.entries)
         return Saved((), entries, tuple(change for part in parts for change in part.opens), tuple(facts))
+
+    async def _sweep_streams(self, limit: int) -> None:
+        if not await self._engine.read(pruning.is_sweep_due, limit):
+            return
+        unused = [number async for chunk in self._engine.load(pruning.find_unused_streams) for number in chunk]
+        for chunk in _chunks(unused):
+            await self._writes.write(pruning.drop_streams, chunk)
+        await self._writes.write(pruning.note_sweep, limit)
 
     async def _prune_facts(self, limit: int) -> list[FactChange]:
         gone: list[FactChange] = []

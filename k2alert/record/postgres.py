@@ -16,9 +16,9 @@ from k2alert.record.connection import Connection, ReadEngine
 from k2alert.record.dialect import query_for_postgres, schema_for_postgres
 from k2alert.record.migrating import VERSIONS, check_version, missing_steps
 from k2alert.record.postgres_feed import Ear, read_changes, tell_others
-from k2alert.record.postgres_lease import LEASE, TTL_MS, PostgresLease
+from k2alert.record.postgres_lease import LEASE, PostgresLease
 from k2alert.record.postgres_line import Line, Server, is_lost, telling
-from k2alert.record.statements import MIGRATIONS, QUERIES, REPLICA_QUERIES, Migration, split_statements
+from k2alert.record.statements import MIGRATIONS, REPLICA_QUERIES, Migration, split_statements
 from k2alert.record.store import Change, Lease, NotLeader, StoreBusy, StoreError, Topic
 
 __all__ = ["PostgresEngine", "PostgresOnlooker", "migrate"]
@@ -31,10 +31,7 @@ Ts = TypeVarTuple("Ts")
 _ONE_MOMENT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _CHECK = query_for_postgres(REPLICA_QUERIES["check_lease"])
-_MAKE = query_for_postgres(REPLICA_QUERIES["make_lease"])
-_NOBODY = query_for_postgres(REPLICA_QUERIES["lock_free_lease"])
 _ASKS, _ASK_EVERY = 20, 0.2
-_SWEEP_MS = 20_000
 _STEP_SECONDS = 3600.0  # an index over tens of millions of rows takes minutes
 _MIGRATION_LOCK = 0x6B32_616C_0001  # "k2al"; one number of our own among the database's advisory locks
 _READING = {"idle_in_transaction_session_timeout": "0"}
@@ -238,22 +235,8 @@ class PostgresEngine(PostgresOnlooker):
 
 def _open(server: Server, con: asyncpg.Connection, loop: asyncio.AbstractEventLoop) -> None:
     loop.run_until_complete(migrate(server, con))
-    loop.run_until_complete(_sweep(con))
     version = con.get_settings().server_version.partition(" ")[0]
     _LOG.info("%s opened with PostgreSQL %s", server.name, version)
-
-
-async def _sweep(con: asyncpg.Connection) -> None:
-    """Forgets label sets without facts, unless somebody leads, for they may be in use; and nobody can meanwhile.
-
-    Where that takes long it is left for another time.
-    """
-    with suppress(asyncpg.QueryCanceledError):
-        async with con.transaction():
-            await con.execute(f"SET LOCAL statement_timeout = {_SWEEP_MS}")
-            await con.execute(_MAKE, LEASE)
-            if await con.fetchval(_NOBODY, LEASE, TTL_MS):
-                await con.execute(QUERIES["sweep_streams"])
 
 
 async def migrate(server: Server, con: asyncpg.Connection, migrations: tuple[Migration, ...] = MIGRATIONS) -> None:

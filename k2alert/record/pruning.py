@@ -7,7 +7,8 @@ ended before the time goes, save the newest finished and the newest successful o
 - of each family of streams (all labels but the branch),
 
 so that the age of the last green stays known however long ago it was, while dead branches and change requests
-leave nothing behind. Open runs that no look has seen since that time go too: forges keep blocked ones for ever.
+leave nothing behind. Open runs that no look has seen since that time go too: forges keep blocked ones for ever. Once a
+day the label sets that no fact has any more go as well.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,12 +22,27 @@ from k2alert.record.rows import PER_RUN, STATES
 from k2alert.record.saving import HORIZON, load_books, saved, write_books
 from k2alert.record.statements import QUERIES
 
-__all__ = ["CHUNK", "drop_history", "drop_jobs", "drop_outcomes", "drop_runs", "find_old_outcomes", "find_old_runs"]
+__all__ = [
+    "CHUNK",
+    "drop_history",
+    "drop_jobs",
+    "drop_outcomes",
+    "drop_runs",
+    "drop_streams",
+    "find_old_outcomes",
+    "find_old_runs",
+    "find_unused_streams",
+    "is_sweep_due",
+    "note_sweep",
+]
 
 CHUNK = 500
 """Rows dropped in one transaction: some tens of milliseconds, so that saves are never held up for long."""
 
 _READ_CHUNK = 10_000
+_RUNS_LOOKED_THROUGH = 50_000  # in one statement, with their jobs: some tens of milliseconds
+_SWEPT = "streams_swept_before"
+_SWEEP_EVERY = 24 * 3_600_000  # ms: it reads which label set every run and job has
 _SUCCESS = RESULTS.index(Result.SUCCESS)
 _FINISHED = STATES.index(RunState.FINISHED)
 
@@ -115,6 +131,37 @@ def drop_runs(con: Connection, before: int, ids: Iterable[int]) -> Saved:
     ended = _write(con, changes)
     con.executemany(QUERIES["drop_run"], [(book.run.id,) for book, _ in changes if not book.outcomes])
     return ended
+
+
+def is_sweep_due(con: Connection, before: int) -> bool:
+    """Whether retention has gone on by a day since label sets were looked through."""
+    swept = con.execute(QUERIES["note"], (_SWEPT,)).fetchone()
+    return swept is None or not 0 <= before - swept[0] < _SWEEP_EVERY
+
+
+def find_unused_streams(con: Connection) -> Iterator[list[int]]:
+    """The label sets that no fact has, last of all. What is saved meanwhile is not seen, so nothing may be saved until
+    they are dropped.
+    """
+    unused = {row[0] for row in con.execute(QUERIES["streams_without_facts"])}
+    (last,) = con.execute(QUERIES["last_run"]).fetchone()
+    for first in range(0, last + 1, _RUNS_LOOKED_THROUGH):
+        end = first + _RUNS_LOOKED_THROUGH
+        for query, places in (("streams_of_runs", 1), ("streams_of_jobs", PER_RUN)):
+            numbers = con.execute(QUERIES[query], (first * places, end * places - 1))
+            unused.difference_update(row[0] for row in numbers)
+        yield []
+    yield sorted(unused)
+
+
+def drop_streams(con: Connection, numbers: Sequence[int]) -> None:
+    """Forgets these label sets."""
+    con.executemany(QUERIES["drop_stream"], [(number,) for number in numbers])
+
+
+def note_sweep(con: Connection, before: int) -> None:
+    """Notes how far retention had gone when label sets were looked through."""
+    con.execute(QUERIES["put_note"], (_SWEPT, before))
 
 
 def drop_history(con: Connection, before: int) -> None:

@@ -32,16 +32,24 @@ SELECT s.id, s.kind, g.source, g.project, s.ref_type, s.branch, s.event, s.workf
 FROM streams AS s JOIN origins AS g ON g.id = s.origin
 ORDER BY s.id;
 
--- name: sweep_streams
--- Forgets label sets that no fact has any more. The newest stays, so that no number is ever given twice: replicas may
--- remember what is forgotten here.
-DELETE FROM streams
-WHERE id < (SELECT max(id) FROM streams) AND id IN (
-    SELECT id FROM streams
-    EXCEPT SELECT stream FROM runs EXCEPT SELECT stream FROM jobs EXCEPT SELECT stream FROM test_reports
-    EXCEPT SELECT stream FROM coverage_reports EXCEPT SELECT stream FROM benchmark_reports
-    EXCEPT SELECT stream FROM deployments EXCEPT SELECT stream FROM schedules
-);
+-- name: streams_without_facts
+-- Label sets that no facts but those of runs and jobs have. The newest is not among them, so that no number is ever
+-- given twice: replicas may remember what was forgotten.
+SELECT id FROM streams WHERE id < (SELECT max(id) FROM streams)
+EXCEPT SELECT stream FROM test_reports EXCEPT SELECT stream FROM coverage_reports
+EXCEPT SELECT stream FROM benchmark_reports EXCEPT SELECT stream FROM deployments EXCEPT SELECT stream FROM schedules;
+
+-- name: streams_of_runs
+-- Label sets of the runs from one number to another.
+SELECT DISTINCT stream FROM runs WHERE id BETWEEN ? AND ?;
+
+-- name: streams_of_jobs
+-- Label sets of the jobs from one number to another.
+SELECT DISTINCT stream FROM jobs WHERE id BETWEEN ? AND ?;
+
+-- name: drop_stream
+-- Forgets a label set.
+DELETE FROM streams WHERE id = ?;
 
 -- name: add_link
 -- A form of web address, if not met before.

@@ -10,13 +10,6 @@ WHERE name = ?;
 -- The lease's row, held by nobody.
 INSERT INTO leases (name, holder, epoch, expires_at) VALUES (?, '', 0, 0) ON CONFLICT (name) DO NOTHING;
 
--- name: lock_free_lease
--- Keeps everybody from taking the lease until this transaction ends, if nobody has it and nobody else does this.
-SELECT 1 FROM leases
-WHERE name = ? AND NOT expires_at BETWEEN (extract(epoch FROM clock_timestamp()) * 1000)::bigint
-    AND (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 2 * ?
-FOR UPDATE SKIP LOCKED;
-
 -- name: take_lease
 -- Takes the lease if it is free. It waits for the writes of whoever had it: they lock the row for as long as they last.
 WITH free AS (

@@ -28,7 +28,6 @@ from k2alert.record.sqlite_file import (
     telling,
     transaction,
 )
-from k2alert.record.statements import QUERIES
 from k2alert.record.store import Change, Lease, Topic
 
 __all__ = ["SqliteEngine", "SqliteOnlooker"]
@@ -211,8 +210,6 @@ def _open_writer(path: Path) -> sqlite3.Connection:
     con = connect_writer(path)
     try:
         migrate(con, path)
-        with telling(path), transaction(con, "BEGIN IMMEDIATE"):
-            con.execute(QUERIES["sweep_streams"])
     except BaseException:
         con.close()
         raise

@@ -287,7 +287,10 @@ class Store(Reader, Protocol):
         ...
 
     async def prune(self, before: datetime) -> Saved:
-        """Forgets what ended before a time, save what ages and streaks still need (see `pruning.py`)."""
+        """Forgets what ended before a time, save what ages and streaks still need (see `pruning.py`).
+
+        Whoever calls holds back what saves facts: label sets that have none are found first and forgotten then.
+        """
         ...
 
     async def ping(self) -> None:

@@ -11,6 +11,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from k2alert.alert.lifecycle import forget
+from k2alert.config.model import Config
 from k2alert.cycle import Plan, Scene, plan, planning
 from k2alert.kept import Kept
 from k2alert.labels import Labels
@@ -90,6 +91,7 @@ RULES = [
     "{condition: benchmark_regressions > 0, period: 6h}",
     "{condition: success_rate < 0.7 and test_failure_rate > 0.1, period: 2h}",
 ]
+SOME_RULES = st.lists(st.sampled_from(RULES), min_size=1, max_size=6, unique=True)
 PROJECTS = ("k2/app", "k2/lib")
 
 
@@ -97,6 +99,12 @@ def written(rules: list[str]) -> str:
     """A rule file; what is not about the condition is filled in."""
     lines = (f"  - {{name: r{number}, severity: warning, message: x, {rule[1:]}" for number, rule in enumerate(rules))
     return "alert_rules:\n" + "\n".join(lines) + "\n"
+
+
+def configured(folder: Path, rules: list[str]) -> Config:
+    loaded = load_text(folder, MAIN, rules=written(rules))
+    assert loaded.config is not None, loaded.problems
+    return loaded.config
 
 
 def a_project(path: str) -> Project:
@@ -115,31 +123,47 @@ class World:
     streams: dict[tuple[Kind, Labels], int] = field(default_factory=dict)
     rows: dict[tuple[Kind, int], Entry] = field(default_factory=dict)
     facts: dict[tuple[Kind, int], FactEntry] = field(default_factory=dict)
-    saved: int = 0
-    judged: int = 0
+    opens: dict[tuple[Kind, str], OpenEntry] = field(default_factory=dict)
+    tests: list[NamedTest] = field(default_factory=list)
 
     @classmethod
     def of(cls, folder: Path, rules: list[str]) -> "World":
-        loaded = load_text(folder, MAIN, rules=written(rules))
-        assert loaded.config is not None, loaded.problems
-        board = make_board(loaded.config, METRICS)
-        board.load(Kind.RUN, ())
-        board.load(Kind.JOB, ())
-        for kind in Kind:
-            if not kind.of_runs:
-                board.load_facts(kind, ())
+        config = configured(folder, rules)
+        board = make_board(config, METRICS)
         projects = [a_project(path) for path in PROJECTS]
         scene = Scene(
-            config=loaded.config,
+            config=config,
             metrics=METRICS,
             measures=board,
-            universe=make_universe(loaded.config, projects),
+            universe=make_universe(config, projects),
             projects=projects,
             alerts={},
             log=(),
             started_at=T0,
         )
-        return cls(scene, board, Kept(loaded.config.rules, METRICS, board))
+        world = cls(scene, board, Kept(config.rules, METRICS, board))
+        world.fill()
+        return world
+
+    def reload(self, config: Config) -> None:
+        """Other rules, over a board that is filled with what is stored; alerts stay, and nothing else that was kept."""
+        self.board = make_board(config, METRICS)
+        self.fill()
+        universe = make_universe(config, self.scene.projects)
+        self.scene = replace(self.scene, config=config, measures=self.board, universe=universe)
+        self.kept = Kept(config.rules, METRICS, self.board)
+
+    def fill(self) -> None:
+        """The board takes all that is stored, as `recall` has it."""
+        self.board.add_streams(Stream(number, kind, labels) for (kind, labels), number in self.streams.items())
+        opens = [OpenChange(kind, key, entry) for (kind, key), entry in self.opens.items()]
+        self.board.apply(Saved(opens=opens))
+        for kind in Kind:
+            if kind.of_runs:
+                self.board.load(kind, [row for (of, _), row in self.rows.items() if of is kind])
+            else:
+                self.board.load_facts(kind, [fact for (of, _), fact in self.facts.items() if of is kind])
+        self.board.apply(Saved(tests=self.tests))
 
     def stream(self, kind: Kind, **labels: str) -> int:
         """The number of a stream, which the board learns where it is new."""
@@ -152,6 +176,7 @@ class World:
     def remember(self) -> None:
         """Nine days of runs and the names of the tests, as a start would load them."""
         names = [NamedTest("gitlab", path, number, "all", f"t{number}") for path in PROJECTS for number in range(8)]
+        self.tests += names
         self.board.apply(Saved(tests=names))
         for number in range(45):
             stream = self.stream(Kind.RUN, project=PROJECTS[number % 2], branch="main")
@@ -173,6 +198,13 @@ class World:
         if fact is not None:
             self.facts[kind, ref] = fact
         self.board.apply(Saved(facts=[FactChange(kind, old, fact)]))
+
+    def open(self, kind: Kind, key: str, entry: OpenEntry | None) -> None:
+        """A run or a job is open like this from now on, or no more."""
+        self.opens.pop((kind, key), None)
+        if entry is not None:
+            self.opens[kind, key] = entry
+        self.board.apply(Saved(opens=[OpenChange(kind, key, entry)]))
 
     def read(self, path: str, **changed: object) -> None:
         """Something else is known of a project."""
@@ -236,7 +268,7 @@ def opening(draw: st.DrawFn) -> Act:
         stream = world.stream(kind, project=path, branch="main")
         created = to_ms(world.now) + minute * 60_000
         new = None if state is None else OpenEntry(stream, str(key), state, created, created)
-        world.board.apply(Saved(opens=[OpenChange(kind, str(key), new)]))
+        world.open(kind, str(key), new)
 
     return act
 
@@ -313,6 +345,16 @@ def reading(path: str, hours: int) -> Act:
     return lambda world: world.read(path, covered_since=world.now - timedelta(hours=hours))
 
 
+def reloading(rules: list[str]) -> Act:
+    """The files are read again, and there are other rules, some of which have the names of those before."""
+
+    def act(world: World) -> None:
+        with TemporaryDirectory() as folder:
+            world.reload(configured(Path(folder), rules))
+
+    return act
+
+
 def hearing(world: World) -> None:
     """All that ended was heard, so it is forgotten."""
     back, gone = forget(world.scene.alerts, lambda _: True)
@@ -354,6 +396,7 @@ ACTS: st.SearchStrategy[Act] = st.one_of(
     st.builds(hanging, st.sampled_from([1, 9, 30])),
     st.builds(reading, PROJECT, st.sampled_from([0, 1, 3, 900])),
     st.sampled_from([hearing, pruning, failing, unsaved]),
+    st.builds(reloading, SOME_RULES),
     st.builds(
         lambda paths: lambda world: world.know(*paths), st.sampled_from([PROJECTS, PROJECTS[:1], PROJECTS[::-1]])
     ),
@@ -362,7 +405,7 @@ ACTS: st.SearchStrategy[Act] = st.one_of(
 
 @settings(max_examples=200, deadline=None)
 @given(
-    rules=st.lists(st.sampled_from(RULES), min_size=1, max_size=6, unique=True),
+    rules=SOME_RULES,
     remembers=st.booleans(),
     rounds=st.lists(st.lists(ACTS, max_size=4), min_size=2, max_size=25),
 )

@@ -275,16 +275,20 @@ class SelfMetrics:
             self._webhook_at.labels(source).set(now.timestamp())
 
     def evaluated(self, failed: Mapping[str, bool], *, took: timedelta, dropped: int) -> None:
-        """A round is over: for each rule, whether judging it failed."""
+        """A round is over: for each rule, whether judging it failed. Rules that a reload ended meanwhile are gone."""
         self._evaluation_seconds.observe(took.total_seconds())
         self._dropped.inc(dropped)
         for rule, bad in failed.items():
+            if (rule,) not in self._declared["rule"]:
+                continue
             self._evaluations.labels(rule).inc()
             if bad:
                 self._evaluation_failures.labels(rule).inc()
 
     def notified(self, receiver: str, integration: str, *, took: timedelta, reason: str | None) -> None:
         """A notification was tried; `reason` says why it failed, None that it was told."""
+        if (receiver, integration) not in self._declared["receiver"]:
+            return  # a reload ended it while the message was in flight
         self._notifications.labels(receiver, integration).inc()
         self._latency.labels(integration).observe(took.total_seconds())
         if reason is not None:

@@ -7,13 +7,14 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.daemon import Clock, Running, daemon, until
+from tests.support.daemon import PATIENCE, Clock, Running, daemon, until
 from tests.support.hostile_forge import HostileForge, Oddity, hostile_forge
 from tests.support.slack import Slack, stand_in_slack
 
@@ -108,6 +109,14 @@ async def sound_alerts(running: Running) -> set[tuple[str, str]]:
 SOUND = {(rule, source) for rule in ("red", "red_branch", "red_job") for source in SOURCES}
 
 
+async def until_sound_alerts(running: Running) -> None:
+    """Until every source says of its sound project all that is red."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := await sound_alerts(running)) >= SOUND:
+        assert time.monotonic() < deadline, f"there is {found}"
+        await asyncio.sleep(0.05)
+
+
 def looked_at(database: Path) -> int:
     with closing(sqlite3.connect(database)) as con:
         return int(con.execute("SELECT count(*) FROM projects").fetchone()[0])
@@ -123,8 +132,7 @@ async def test_whatever_a_forge_answers_only_its_own_project_fails(
         async with daemon(config, Clock()) as running:
             await until(lambda: looked_at(database) == len(SOURCES) * len(odd), "a look at every project")
             await until(lambda: slack.hooked, "a message")
-            await asyncio.sleep(0.5)  # a round that sees it all
-            assert await sound_alerts(running) >= SOUND
+            await until_sound_alerts(running)
             metrics = await running.text("/metrics")
             await running.text("/api/v1/rules")
     check_metrics(metrics)

@@ -64,18 +64,31 @@ def test_what_cannot_start_says_why_in_one_line_and_exits_with_1(tmp_path: Path,
     assert "warning: $NOPE_X" not in result.output
 
 
+# The command, which says `here` when it begins to import the daemon.
+HERE = """
+import sys
+import k2alert.cli.run as run
+
+class Here:
+    def find_spec(self, name, *_):
+        if name == "k2alert.app":
+            print("here", flush=True)
+
+sys.meta_path.insert(0, Here())
+run.command(sys.argv[1:])
+"""
+
+
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_with_0_however_early(tmp_path: Path, name: signal.Signals) -> None:
-    """The signal comes as soon as Python has begun to read our code: the daemon itself is not there yet."""
-    program = "import sys, k2alert.cli.run as run; print('here', flush=True); run.command(sys.argv[1:])"
+    """The signal comes as soon as the command has begun: the daemon itself is not there yet."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", program, "--config", str(write(tmp_path)), "--listen", "127.0.0.1:0"),
+        *(sys.executable, "-c", HERE, "--config", str(write(tmp_path)), "--listen", "127.0.0.1:0"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
-    await process.stdout.readline()
-    await asyncio.sleep(0.1)  # the command has begun; importing the daemon takes longer
+    assert await process.stdout.readline() == b"here\n"
     os.kill(process.pid, name)
     _, errors = await process.communicate()
 

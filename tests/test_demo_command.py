@@ -68,7 +68,7 @@ def test_ctrl_c_ends_it_cleanly_in_the_middle_of_the_story(tmp_path: Path) -> No
     with start(tmp_path, "--keep") as process:
         assert list(lines_until(process, "[FIRING:1]"))
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=100)
     assert (process.returncode, err) == (0, "")
     assert list(tmp_path.iterdir()) == []
 

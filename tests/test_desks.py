@@ -14,6 +14,7 @@ from k2alert.model import TellingQuery
 from k2alert.notify.route import Integration, Receiver
 from k2alert.notify.slack import Settings
 from k2alert.record import StoreError
+from tests.support.daemon import PATIENCE
 from tests.support.notified import HOUR, SECOND, Told
 from tests.support.office import Pause, an_office
 from tests.support.slack import TOKEN, Scripted, Slack, stand_in_slack
@@ -54,7 +55,7 @@ async def test_one_that_hangs_holds_up_neither_a_round_nor_another_nor_itself_fo
             await slow.took.wait()
             office.world.fire("k2/b")
             await office.round()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while len(quick.hooked) < 2:
                     await asyncio.sleep(0.01)
                     await office.desks.look()
@@ -145,7 +146,7 @@ async def test_what_ends_before_its_turn_is_not_said(tmp_path: Path) -> None:
 async def test_who_took_it_and_answers_too_late_is_told_again_and_hears_the_end(tmp_path: Path) -> None:
     async with stand_in_slack(Hanging()) as slow:
         assert isinstance(slow, Hanging)
-        async with an_office(tmp_path, team(hook(slow)), within=timedelta(seconds=0.2)) as office:
+        async with an_office(tmp_path, team(hook(slow)), within=SECOND) as office:
             red = office.world.fire()
             await office.told()
             assert office.entry().failures == 1

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from k2alert.model import Saved
 from k2alert.record import StoreError
-from tests.support.daemon import Clock, Running, World, a_world, daemon, until, until_judged, until_seen
+from tests.support.daemon import PATIENCE, Clock, Running, World, a_world, daemon, until, until_judged, until_seen
 from tests.support.shared_store import Hub
 from tests.support.shown import show
 from tests.support.slack import Slack, stand_in_slack
@@ -77,7 +77,7 @@ async def test_a_standby_takes_webhooks_and_shows_what_the_leader_does(tmp_path:
         await break_main(stage, standby)
         await until(stage.slack.top, "the message")
         await until_seen(standby, 'k2alert_alerts{rule="main_is_red",severity="critical",state="firing"} 1.0')
-        async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+        async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as session:
             one = other = {"": [""]}
             while one != other or one == {"": [""]}:
                 one, other = [await show(session, running.port) for running in stage.replicas]

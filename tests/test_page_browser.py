@@ -54,7 +54,7 @@ async def a_page(folder: Path, *, width: int, scheme: str) -> AsyncIterator[tupl
                 viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True
             )
             page = await context.new_page()
-            page.set_default_timeout(15_000)
+            page.set_default_timeout(60_000)
             await page.goto(f"http://127.0.0.1:{running.port}/")
             yield page, f"http://127.0.0.1:{running.port}"
             await browser.close()
@@ -116,7 +116,7 @@ async def _faults(browser: Browser, scene: Scene, size: tuple[int, int], scheme:
         viewport={"width": width, "height": height}, color_scheme=scheme, bypass_csp=True
     )
     page, found = await context.new_page(), {}
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     for name, path in scene.pages.items():
         await page.goto(scene.url + path)
         seen = await Axe().run(page)

@@ -50,7 +50,7 @@ async def alerts_of(session: aiohttp.ClientSession, url: str) -> list[dict[str, 
 
 async def _until_ready(url: str) -> None:
     async with aiohttp.ClientSession() as session:
-        for _ in range(200):
+        for _ in range(600):
             try:
                 async with session.get(f"{url}/-/ready") as answer:
                     if answer.status == 200:

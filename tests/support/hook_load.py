@@ -65,7 +65,9 @@ store: sqlite:///{folder}/k2alert.db
     port = await mortal.ready()
     connector = aiohttp.TCPConnector(limit=200)
     try:
-        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=10)) as session:
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=aiohttp.ClientTimeout(total=_PATIENCE)
+        ) as session:
             senders: list[asyncio.Task[None]] = []
             began = time.perf_counter()
             for number, body in enumerate(bodies):

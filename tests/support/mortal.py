@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @dataclass
@@ -50,7 +50,8 @@ class Mortal:
         self.killed_at[self.life] = asyncio.get_running_loop().time()
         os.kill(self._process.pid, signal.SIGKILL)
         assert await self._process.wait() == -signal.SIGKILL, "it had died before: see its log"
-        await asyncio.sleep(0.1)  # what it sent is still on its way to the servers in this process
+        for _ in range(20):  # what it sent is still on its way to the servers in this process, which take it in steps
+            await asyncio.sleep(0.01)
 
     def pause(self) -> None:
         """Stops it in the middle of whatever it does, as a machine that is put to sleep."""

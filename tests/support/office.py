@@ -71,7 +71,7 @@ class Office:
         await self.quiet()
 
     async def quiet(self) -> None:
-        await self.desks.settle(timedelta(seconds=20))
+        await self.desks.settle(timedelta(seconds=60))
 
     def entry(self, integration: str = "slack[0]") -> LogEntry:
         (found,) = (entry for entry in self.desks.log if entry.integration == integration)
@@ -83,7 +83,7 @@ async def an_office(
     folder: Path,
     receivers: dict[str, Receiver],
     *,
-    within: timedelta = timedelta(seconds=10),
+    within: timedelta = timedelta(seconds=30),
     allowed: Callable[[], bool] = lambda: True,
 ) -> AsyncIterator[Office]:
     """Everybody at their desks."""

@@ -28,7 +28,7 @@ class Waits:
 
 def a_wire(
     session: aiohttp.ClientSession | None,
-    within: timedelta = timedelta(seconds=5),
+    within: timedelta = timedelta(seconds=30),
     waits: Waits | None = None,
     allowed: Callable[[], bool] = lambda: True,
 ) -> Wire:

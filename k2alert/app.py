@@ -390,13 +390,11 @@ class _Daemon:
             return f"the store is down: {error}"
 
     async def _why_not_ready(self) -> str | None:
-        if not self._whole():
-            return "the history is being read"
         try:
             await self._store.ping()
         except StoreError as error:
             return f"the store is down: {error}"
-        return None
+        return None if self._whole() else "the history is being read"
 
 
 def _kinds(rules: Sequence[Rule]) -> frozenset[Kind]:

@@ -290,6 +290,28 @@ async def test_connections_that_were_cut_while_idle_cost_nothing(postgres: Postg
     await store.close()
 
 
+async def test_a_database_that_is_made_read_only_is_read_and_is_down_for_whoever_writes(
+    postgres: PostgresServer, url: str
+) -> None:
+    store = open_store(url)
+    lease = store.campaign("one", lambda: 0.0)
+    async with asyncio.timeout(30):
+        await lease.changed()
+    await asyncio.to_thread(postgres.say, f"ALTER DATABASE {name_of(url)} SET default_transaction_read_only = on")
+    cut_all(postgres, url)
+    for call in (store.ping(), store.save_silences([])):
+        with pytest.raises(StoreBusy, match="read-only transaction"):
+            await call
+    assert await store.streams() == []
+    async with asyncio.timeout(30):
+        await lease.changed()  # and nobody else can take it
+    await asyncio.to_thread(postgres.say, f"ALTER DATABASE {name_of(url)} RESET default_transaction_read_only")
+    async with asyncio.timeout(30):
+        await lease.changed()
+    await store.save([finished_run("1", 1)])
+    await store.close()
+
+
 def cut_all(postgres: PostgresServer, url: str) -> None:
     postgres.say(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name_of(url)}'")
 

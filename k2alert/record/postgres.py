@@ -29,7 +29,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _ONE_MOMENT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _CHECK = query_for_postgres(REPLICA_QUERIES["check_lease"])
 _ASKS, _ASK_EVERY = 20, 0.2
 _STEP_SECONDS = 3600.0  # an index over tens of millions of rows takes minutes
@@ -168,6 +168,9 @@ class PostgresEngine(PostgresOnlooker):
                         tell_others(self._writing.adapt(con), done, topic)
                     self._commit(con, number)
                     return done
+                except asyncpg.ReadOnlySQLTransactionError:
+                    self._writing.drop()  # a session stays as it began, and another host may be the primary by now
+                    raise
                 finally:
                     self._writing.end(con)
 

@@ -22,6 +22,7 @@ __all__ = ["Following"]
 _LOG = logging.getLogger(__name__)
 
 _LOOK = 1.0  # seconds: so long nobody need say that something has changed
+_DROP_EVERY = timedelta(hours=1)  # as often as whoever leads prunes
 _DOWN = (StoreError, CannotRecord)
 _AGAIN = timedelta(seconds=0.5)  # until a store that is down is asked again
 
@@ -66,6 +67,9 @@ class Following:
                 "wait for the lease": lambda: _set_after(self._won, over),
                 "wait for the stop": lambda: _set_after(stop.wait, over),
                 "follow": self._follow,
+                "let go of what is empty": lambda: repeat(
+                    self._memory.drop_empty, lambda: _DROP_EVERY, over, monotonic=self._time.monotonic
+                ),
                 "look on": lambda: repeat(
                     self._look_on,
                     lambda: self._memory.config.evaluation_interval,

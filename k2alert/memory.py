@@ -142,7 +142,13 @@ class Memory:
     async def prune(self, before: datetime) -> None:
         """Forgets what ended before a time. Raises `StoreError`."""
         async with self._lock:
-            self._take(await self._store.prune(before))
+            async for part in self._store.prune(before):  # what breaks off in the middle is known up to there
+                self._take(part)
+            self.setting.board.drop_empty()
+
+    async def drop_empty(self) -> None:
+        """Lets go of what nothing is left of, as `prune` does, where another replica prunes."""
+        async with self._lock:
             self.setting.board.drop_empty()
 
     async def forget_departed(self, here: Sequence[Project]) -> None:

@@ -356,6 +356,20 @@ def test_a_series_is_dropped_when_nothing_is_in_it_and_begins_anew() -> None:
     assert ask(board, "failed_pipelines", 100, labels=lib).value == 1
 
 
+def test_a_stream_that_is_forgotten_comes_back_under_another_number() -> None:
+    other = run(9, stream=OTHER, finished=5)
+    lib = Labels({"source": "gitlab", "project": "k2/lib"})
+    board = board_with(*runs("-+-"), other)
+    board.apply(Saved(entries=[EntryChange(Kind.RUN, other, None)], gone=[OTHER.id]))
+    with pytest.raises(KeyError):
+        board.apply(Saved(entries=[EntryChange(Kind.RUN, None, other)]))
+    again = OTHER._replace(id=99)
+    back = run(10, "-", stream=again, finished=50)
+    board.apply(Saved(streams=[again], entries=[EntryChange(Kind.RUN, None, back)]))
+    assert ask(board, "failed_pipelines", 100, labels=lib).value == 1
+    assert ask(board, "success_rate", 100) == Measured(1 / 3, 3)
+
+
 def test_taking_out_more_than_was_ever_added_up_leaves_nothing_stale() -> None:
     first, later = runs("+"), runs("++---", first=2)
     board = board_with(*first)

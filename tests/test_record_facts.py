@@ -29,6 +29,7 @@ from k2alert.record.naming import TESTS, Namer
 from k2alert.record.sqlite_file import connect_writer, migrate
 from tests.support.looks import T0, at, finished_run, job, ms
 from tests.support.reported import coverage, deployment, execution, report, schedule, schedules, totals
+from tests.support.stores import prune
 
 FACTS = [kind for kind in Kind if not kind.of_runs]
 
@@ -249,7 +250,7 @@ async def test_a_restart_finds_everything_again(store_url: str) -> None:
 async def test_retention_forgets_reports_with_their_names_and_gives_numbers_again(store: Store) -> None:
     await with_runs(store)
     await store.save_facts([report(execution("1", 9), "a b", "c"), report(execution("3", 29), "b d")])
-    pruned = await store.prune(at(20))
+    pruned = await prune(store, at(20))
     assert [(change.kind, change.old and change.old.ref, change.new) for change in pruned.facts] == [
         (Kind.TEST, 1, None)
     ]
@@ -257,7 +258,7 @@ async def test_retention_forgets_reports_with_their_names_and_gives_numbers_agai
     assert await store.test_evidence([(1, 2)]) == {}
     saved = await store.save_facts([report(execution("3", 35, attempt=2), "b d e f g")])
     assert {test.number: test.test for test in saved.tests} == {0: "e", 2: "f", 4: "g"}
-    assert (await store.prune(at(20))).facts == ()
+    assert (await prune(store, at(20))).facts == ()
 
 
 async def test_retention_keeps_what_counts_however_old_it_is(store: Store) -> None:
@@ -274,7 +275,7 @@ async def test_retention_keeps_what_counts_however_old_it_is(store: Store) -> No
             schedules(schedule()),
         ]
     )
-    await store.prune(at(1000))
+    await prune(store, at(1000))
     assert [entry.finished for entry in await facts_of(store, Kind.COVERAGE)] == [ms(minute) for minute in range(4, 9)]
     assert [entry.ref for entry in await facts_of(store, Kind.DEPLOYMENT)] == [2, 4]
     assert len(await facts_of(store, Kind.SCHEDULE)) == 1
@@ -311,7 +312,7 @@ async def test_benchmarks_are_kept_for_as_long_as_runs_are(store: Store) -> None
     assert await measured(store) == [("fast", 1.5, "ms", "EPYC")]
     await store.save_facts([BenchmarkReport(by=execution("1", 9), points=(replace(points[0], value=2.0),))])
     assert await measured(store) == [("fast", 2.0, "ms", "")]
-    await store.prune(at(500))
+    await prune(store, at(500))
     assert await measured(store) == []
 
 

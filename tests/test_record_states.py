@@ -22,7 +22,7 @@ from k2alert.model import (
 )
 from k2alert.record import Store, open_store
 from tests.support.looks import at, finished_run, job, run
-from tests.support.stores import entries_of, news
+from tests.support.stores import entries_of, news, prune
 
 PROJECT = Project(
     source="gitlab",
@@ -139,16 +139,16 @@ async def test_the_log_comes_back_and_dropped_entries_stay_as_history(store: Sto
     await store.drop_log([LOG_ENTRY.key])
     assert await store.log() == [fresh]
     assert await store.log_history() == [LOG_ENTRY, fresh]
-    await store.prune(at(2))
+    await prune(store, at(2))
     assert await store.log_history() == [LOG_ENTRY, fresh]
-    await store.prune(at(3))
+    await prune(store, at(3))
     assert await store.log_history() == [fresh]
     assert await store.log_history(limit=0) == []
 
 
 async def test_old_edges_go_with_retention(store: Store) -> None:
     await store.save_alerts([], transitions=[EDGE, replace(EDGE, at=at(50))])
-    await store.prune(at(50))
+    await prune(store, at(50))
     assert [edge.at for edge in await store.transitions("main_is_red", 10)] == [at(50)]
 
 
@@ -207,5 +207,5 @@ async def test_what_was_sent_to_whom_is_read_page_by_page_and_goes_with_retentio
     assert [told.incident for told in await store.tellings(TellingQuery(incident="i3"))] == ["i3"]
     assert len(await store.tellings(TellingQuery(alert="k1"))) == 5
     assert await store.tellings(TellingQuery(alert="k")) == []
-    await store.prune(at(4))
+    await prune(store, at(4))
     assert [told.incident for told in await store.tellings(TellingQuery())] == ["i5", "i4"]

@@ -74,6 +74,12 @@ class _Streams:
         lane = tuple(labels.get(name, "") for name in ("source", "project", "workflow", "branch"))
         self.lanes[stream.id] = self._lane_numbers.setdefault(lane, len(self._lane_numbers))
 
+    def forget(self, streams: Iterable[int]) -> None:
+        for number in streams:
+            self.labels.pop(number, None)
+            self.lanes.pop(number, None)
+            self.scheduled.discard(number)
+
 
 class _Table:
     """The series of one selection and one kind."""
@@ -141,6 +147,10 @@ class _Table:
             self._routes = {stream: route for stream, route in self._routes.items() if gone.isdisjoint(route)}
             self._everywhere = {series: route for series, route in self._everywhere.items() if series not in gone}
         self.changes.forget_all_but(self.series)
+
+    def forget(self, streams: Iterable[int]) -> None:
+        for number in streams:
+            self._routes.pop(number, None)
 
     def _series_of(self, stream: int, result: int) -> Series | None:
         return (self._routes.get(stream) or self._route(stream))[result]
@@ -266,6 +276,15 @@ class Board:
         for opened in saved.opens:
             self._apply_open(opened)
         self._facts.apply(saved.facts, saved.tests)
+        if saved.gone:
+            self._forget_streams(saved.gone)
+
+    def _forget_streams(self, streams: Sequence[int]) -> None:
+        for tables in self._tables.values():
+            for table in tables.values():
+                table.forget(streams)
+        self._streams.forget(streams)
+        self._facts.forget_streams(streams)
 
     def drop_empty(self) -> None:
         """Let go of the series that nothing is in any more, such as those of branches that retention forgot."""

@@ -70,6 +70,11 @@ class _Streams:
         if not stream.kind.of_runs:
             self.infos[stream.id] = StreamInfo.of(stream.labels)
 
+    def forget(self, streams: Iterable[int]) -> None:
+        for number in streams:
+            self.labels.pop(number, None)
+            self.infos.pop(number, None)
+
 
 class _Table:
     """The ledgers of one selection and one kind."""
@@ -125,6 +130,10 @@ class _Table:
         if entry is None or (self._counts is not None and not self._counts(entry.finished)):
             return None
         return self._route(entry.stream)
+
+    def forget(self, streams: Iterable[int]) -> None:
+        for number in streams:
+            self._routes.pop(number, None)
 
     def _route(self, stream: int) -> Ledger | None:
         if stream not in self._routes:
@@ -190,6 +199,13 @@ class FactBoard:
     def add_stream(self, stream: Stream, labels: Labels) -> None:
         """Learn the labels of a stream, those of its project included."""
         self._streams.add(stream, labels)
+
+    def forget_streams(self, streams: Sequence[int]) -> None:
+        """Forget streams that no fact has any more."""
+        for tables in self._tables.values():
+            for table in tables.values():
+                table.forget(streams)
+        self._streams.forget(streams)
 
     def name_tests(self, tests: Iterable[NamedTest]) -> None:
         """Learn what numbers of tests stand for."""

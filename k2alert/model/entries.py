@@ -116,10 +116,11 @@ class NamedTest(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What one save really changed. Streams come before the entries that use them."""
+    """What one save really changed. Streams come before the entries that use them; those in `gone` are forgotten."""
 
     streams: Sequence[Stream] = ()
     entries: Sequence[EntryChange] = ()
     opens: Sequence[OpenChange] = ()
     facts: Sequence[FactChange] = ()
     tests: Sequence[NamedTest] = ()
+    gone: Sequence[int] = ()

@@ -4,7 +4,7 @@ In: calls of `Store` on the event loop. Out: the same, whatever database is behi
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -15,7 +15,6 @@ from k2alert.model import (
     Entry,
     EntryRow,
     Fact,
-    FactChange,
     FactEntry,
     HookEvent,
     Kind,
@@ -211,40 +210,39 @@ class EngineStore(EngineReader):
         """See `Store`."""
         return await self._writes.write(save_facts, facts) if facts else Saved()
 
-    async def prune(self, before: datetime) -> Saved:
-        """See `Store`. In many small transactions, each of which leaves the store whole."""
+    async def prune(self, before: datetime) -> AsyncGenerator[Saved, None]:
+        """See `Store`."""
         limit = to_ms(before)
-        parts: list[Saved] = []
         while part := await self._writes.write(pruning.drop_jobs, limit):
-            parts.append(part)
+            yield part
         old = [number async for chunk in self._engine.load(pruning.find_old_outcomes, limit) for number in chunk]
         for chunk in _chunks(old):
-            parts.append(await self._writes.write(pruning.drop_outcomes, limit, chunk))
+            yield await self._writes.write(pruning.drop_outcomes, limit, chunk)
         for chunk in _chunks(await self._engine.read(pruning.find_old_runs, limit)):
-            parts.append(await self._writes.write(pruning.drop_runs, limit, chunk))
-        facts = await self._prune_facts(limit)
+            yield await self._writes.write(pruning.drop_runs, limit, chunk)
+        async for part in self._prune_facts(limit):
+            yield part
         await self._writes.write(pruning.drop_history, limit)
-        await self._sweep_streams(limit)
-        entries = tuple(change for part in parts for change in part.entries)
-        return Saved((), entries, tuple(change for part in parts for change in part.opens), tuple(facts))
+        async for part in self._sweep_streams(limit):
+            yield part
 
-    async def _sweep_streams(self, limit: int) -> None:
+    async def _sweep_streams(self, limit: int) -> AsyncGenerator[Saved, None]:
         if not await self._engine.read(pruning.is_sweep_due, limit):
             return
         unused = [number async for chunk in self._engine.load(pruning.find_unused_streams) for number in chunk]
         for chunk in _chunks(unused):
-            await self._writes.write(pruning.drop_streams, chunk)
+            yield await self._writes.write(pruning.drop_streams, chunk)
         await self._writes.write(pruning.note_sweep, limit)
 
-    async def _prune_facts(self, limit: int) -> list[FactChange]:
-        gone: list[FactChange] = []
+    async def _prune_facts(self, limit: int) -> AsyncGenerator[Saved, None]:
+        any_gone = False
         while (part := await self._writes.write(_drop_facts, limit)).facts:
-            gone += part.facts
+            any_gone = True
+            yield part
         await self._writes.write(fact_pruning.sweep_sets)
-        if gone:
+        if any_gone:
             for origin, kind in await self._engine.read(fact_pruning.find_named):
                 await self._writes.write(fact_pruning.sweep_names, origin, kind)
-        return gone
 
     async def accept_hooks(self, events: Sequence[HookEvent]) -> list[bool]:
         """See `Store`."""

@@ -59,6 +59,7 @@ def encode_change(saved: Saved, topics: frozenset[Topic]) -> str:
         ],
         "facts": [(change.kind, _fact_row(change.old), _fact_row(change.new)) for change in saved.facts],
         "tests": saved.tests,
+        "gone": saved.gone,
     }
     return json.dumps({name: value for name, value in body.items() if value}, separators=(",", ":"))
 
@@ -74,6 +75,7 @@ def decode_change(version: int, body: str) -> Body | None:
         tuple(OpenChange(Kind(kind), key, _open(new)) for kind, key, new in told.get("opens", ())),
         tuple(FactChange(Kind(kind), _fact(kind, old), _fact(kind, new)) for kind, old, new in told.get("facts", ())),
         tuple(NamedTest(*row) for row in told.get("tests", ())),
+        tuple(told.get("gone", ())),
     )
     return saved, frozenset(Topic(name) for name in told.get("topics", ()))
 

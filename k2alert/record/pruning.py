@@ -154,9 +154,10 @@ def find_unused_streams(con: Connection) -> Iterator[list[int]]:
     yield sorted(unused)
 
 
-def drop_streams(con: Connection, numbers: Sequence[int]) -> None:
+def drop_streams(con: Connection, numbers: Sequence[int]) -> Saved:
     """Forgets these label sets."""
     con.executemany(QUERIES["drop_stream"], [(number,) for number in numbers])
+    return Saved(gone=tuple(numbers))
 
 
 def note_sweep(con: Connection, before: int) -> None:

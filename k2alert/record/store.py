@@ -286,8 +286,9 @@ class Store(Reader, Protocol):
         """Keeps silences as they are now and forgets those with the `dropped` ids, all or nothing."""
         ...
 
-    async def prune(self, before: datetime) -> Saved:
-        """Forgets what ended before a time, save what ages and streaks still need (see `pruning.py`).
+    def prune(self, before: datetime) -> AsyncIterator[Saved]:
+        """Forgets what ended before a time, save what ages and streaks still need (see `pruning.py`), as it goes on: in
+        many small transactions, each of which leaves the store whole, and says what it changed.
 
         Whoever calls holds back what saves facts: label sets that have none are found first and forgotten then.
         """

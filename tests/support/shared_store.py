@@ -5,13 +5,14 @@ does it is tested elsewhere.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
 from k2alert.model import Saved
-from k2alert.record import Change, Lease, NotLeader, Store, Topic, open_store
+from k2alert.record import Change, Lease, NotLeader, Store, StoreError, Topic, open_store
 
 __all__ = ["Door", "Hub"]
 
@@ -20,7 +21,6 @@ _LEADERS = {
     "drop_old_hooks": None,
     "end_hooks": None,
     "forget_projects": Topic.PROJECTS,
-    "prune": None,
     "save": None,
     "save_alerts": Topic.ALERTS,
     "save_facts": None,
@@ -74,6 +74,7 @@ class Door:
         self.hub = hub
         self.woken, self.turned = asyncio.Event(), asyncio.Event()
         self.epoch = 0  # of the reign that the replica knows of
+        self.breaks_off = False  # what retention does, after the first part
         self.fails: Exception | None = None  # while it is set, nothing can be done through this door
         self.idle: Callable[[], float] = lambda: 0.0
         self.reading = False  # everything, or at its beginning
@@ -85,6 +86,8 @@ class Door:
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self.hub.store, name)
+        if name == "prune":
+            return self._prune
         if name in ("entries", "facts", "rows", "tests"):
             return call
 
@@ -100,6 +103,16 @@ class Door:
             return found
 
         return go
+
+    async def _prune(self, before: datetime) -> AsyncIterator[Saved]:
+        if not self.holds():
+            self.hub.refused.append("prune")
+            raise NotLeader("another replica leads")
+        async for part in self.hub.store.prune(before):
+            self.hub.tell(part, None)
+            yield part
+            if self.breaks_off:
+                raise StoreError("the network is down")
 
     def frozen(self) -> Any:
         return _Frozen(self)

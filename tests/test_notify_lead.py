@@ -1,12 +1,13 @@
-"""Who leads no more says nothing, were it stopped in the middle of a delivery: it is asked once the line is open."""
+"""Who leads no more says nothing, were it stopped in the middle of a delivery: it is asked at each write."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+import pytest
 from pydantic import SecretStr
 
-from k2alert.model import Retry
+from k2alert.model import Retry, Sent
 from k2alert.notify import email, webhook
 from k2alert.notify.message import Message, compose, shown
 from k2alert.notify.pace import Asking
@@ -46,7 +47,9 @@ async def test_a_request_is_not_written_once_another_leads() -> None:
     assert len(posts.taken) == 1
 
 
-async def test_a_mail_is_not_handed_over_once_another_leads(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", range(4))
+async def test_a_mail_is_not_handed_over_once_another_leads(tmp_path: Path, left: int) -> None:
+    """Wherever it was stopped: before the sender's name, the recipient's, the word that text comes, or the text."""
     async with mail_server(tmp_path) as server:
         settings = email.Settings(
             smtp_server=f"localhost:{server.port}",
@@ -56,7 +59,10 @@ async def test_a_mail_is_not_handed_over_once_another_leads(tmp_path: Path) -> N
             from_address="ci@k2.test",
             to_addresses=["devops@k2.test"],
         )
-        wire = a_wire(None, allowed=Reign(1).lasts)
-        answers = [await email.send(settings, a_message(), wire=wire, render=str) for _ in range(2)]
-        assert [isinstance(answer, Retry) for answer in answers] == [False, True]
+        answers = [
+            await email.send(settings, a_message(), wire=a_wire(None, allowed=reign.lasts), render=str)
+            for reign in (Reign(left), Reign(left=4))
+        ]
+        assert [type(answer) for answer in answers] == [Retry, Sent]
+        assert not answers[0].maybe  # type: ignore[union-attr]  # nobody can have heard it
         assert len(server.mails) == 1

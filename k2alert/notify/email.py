@@ -10,6 +10,7 @@ import re
 import ssl
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -24,7 +25,7 @@ from k2alert.notify import joint
 from k2alert.notify.chart import png_of
 from k2alert.notify.mail_page import escape_html, html_of, text_of
 from k2alert.notify.message import Message, heading, stem
-from k2alert.notify.pace import Wire
+from k2alert.notify.pace import Wire, fenced
 from k2alert.notify.posting import trust
 from k2alert.notify.text import clean, cut
 
@@ -247,12 +248,24 @@ async def _submit(
     try:
         mail = build(settings, message, everyone)
         async with asyncio.timeout(wire.within.total_seconds()), _server(settings) as server:
-            if (refusal := wire.refusal()) is not None:  # much may have happened while it connected
-                return refusal
-            refused, _ = await server.send_message(mail, sender=_sender(settings).addr_spec, recipients=to)
+            with _behind_a_fence(server, wire):
+                refused, _ = await server.send_message(mail, sender=_sender(settings).addr_spec, recipients=to)
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
         return read(error)
     return _each(to, {name: (answer.code, answer.message) for name, answer in refused.items()}, message.mark)
+
+
+@contextmanager
+def _behind_a_fence(server: aiosmtplib.SMTP, wire: Wire) -> Iterator[None]:
+    """The conversation ends where somebody else leads; a good-bye after a mail that was taken may always be said."""
+    protocol = server.protocol
+    if protocol is None:
+        raise aiosmtplib.SMTPServerDisconnected("hung up")
+    open_line = protocol.transport
+    protocol.transport = fenced(open_line, wire.allowed)
+    yield
+    if protocol.transport is not None:  # else the server hung up
+        protocol.transport = open_line
 
 
 def _server(settings: Settings) -> aiosmtplib.SMTP:

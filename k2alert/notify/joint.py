@@ -23,8 +23,8 @@ def took(handle: Mapping[str, str], address: str, mark: str) -> bool:
 
 
 def never_met(error: Exception) -> bool:
-    """Whether an error of aiohttp means that no connection came about, so that nothing can have been taken."""
-    return isinstance(error, aiohttp.ClientConnectorError | LeadsNoMore)
+    """Whether an error of aiohttp means that nothing was sent, so that nothing can have been taken."""
+    return isinstance(error, aiohttp.ClientConnectorError) or isinstance(error.__cause__, LeadsNoMore)
 
 
 def may_have_taken(status: int) -> bool:

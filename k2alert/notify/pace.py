@@ -4,18 +4,19 @@ Who wants to ask takes a turn and waits for it; turns are given out in the order
 speak to the same address. Where a turn is far away nobody waits: it is said how long that would be, and others go on.
 """
 
+import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 from aiohttp.connector import Connection
 
 from k2alert.model import Retry
 
-__all__ = ["PATIENCE", "WITHIN", "Asking", "LeadsNoMore", "Limit", "Pace", "Wire"]
+__all__ = ["PATIENCE", "WITHIN", "Asking", "LeadsNoMore", "Limit", "Pace", "Wire", "fenced"]
 
 WITHIN = timedelta(seconds=30)
 """How long one call of a receiver may take. Nobody else waits for it; what answers later counts as not answered."""
@@ -26,16 +27,49 @@ PATIENCE = timedelta(seconds=5)
 _MOST_IDLE = 1000  # so many of whom nobody speaks to are remembered
 
 
-class LeadsNoMore(aiohttp.ClientError):
+class LeadsNoMore(aiohttp.ClientError, ConnectionError):
     """Nothing was said: this process may not speak any more."""
 
 
-class Asking(aiohttp.TCPConnector):
-    """Connections, of which each is given out only while `allowed()`: what is asked over it is written right after.
+class Fence:
+    """A transport over which nothing is written but while `allowed()`, asked at each write.
 
-    A process may be stopped for minutes while it waits for a connection, and somebody else speak in its place by then.
-    Where it is stopped between the two, it says what it was about to say when it wakes.
+    A process may be stopped for minutes in the middle of a request, and somebody else speak in its place by then. It
+    must not say what it was about to say when it wakes, wherever it was stopped: between the question and the system's
+    call there are some microseconds, and nothing that waits.
     """
+
+    def __init__(self, transport: asyncio.Transport, allowed: Callable[[], bool]) -> None:
+        self._transport = transport
+        self._allowed = allowed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: Any) -> None:
+        """As of `asyncio.WriteTransport`. Raises `LeadsNoMore`."""
+        self._ask()
+        self._transport.write(data)
+
+    def writelines(self, chunks: Iterable[Any]) -> None:
+        """As of `asyncio.WriteTransport`. Raises `LeadsNoMore`."""
+        self._ask()
+        self._transport.writelines(chunks)
+
+    def _ask(self) -> None:
+        if not self._allowed():
+            raise LeadsNoMore
+
+
+def fenced(transport: asyncio.BaseTransport | None, allowed: Callable[[], bool]) -> Any:
+    """The transport behind a fence; the same where it is, or where there is none."""
+    if transport is None or isinstance(transport, Fence):
+        return transport
+    return Fence(cast("asyncio.Transport", transport), allowed)
+
+
+class Asking(aiohttp.TCPConnector):
+    """Connections over which requests go only while `allowed()`."""
 
     def __init__(self, allowed: Callable[[], bool]) -> None:
         super().__init__()
@@ -47,11 +81,10 @@ class Asking(aiohttp.TCPConnector):
         traces: list[Any],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
     ) -> Connection:
-        """A connection that may be used. Raises `LeadsNoMore` where none may."""
+        """A connection, behind a fence. See `Fence` for what writing may raise."""
         connection = await super().connect(req, traces, timeout)
-        if not self._allowed():
-            connection.close()
-            raise LeadsNoMore
+        if connection.protocol is not None:
+            connection.protocol.transport = fenced(connection.protocol.transport, self._allowed)
         return connection
 
 

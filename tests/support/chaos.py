@@ -1,7 +1,8 @@
 """Replicas whose life is hard: the one that leads is killed or put to sleep, the database fails, clocks are wrong.
 
 The branches, the receivers and what should have been told are those of the other soak (soak.py, verdict.py). What may
-be said twice is what the store called tried when something was done to the replicas.
+be said twice is what the store called tried at any time while something was done to the replicas: a trigger in the
+database writes that down, for what was in flight as a database failed is soon said again by who takes over.
 """
 
 import asyncio
@@ -34,6 +35,29 @@ __all__ = ["FAULTS", "Chaos", "Hardship", "some_chaos"]
 FAULTS = ("kill", "sleep", "drop", "restart", "clock")
 """kill -9 of the leader; SIGSTOP of the leader, and SIGCONT; all connections dropped; PostgreSQL restarted at once,
 with no time to end anything; a replica whose clock is wrong becomes the leader by SIGTERM of the one that leads."""
+
+
+ONLOOKER = "onlooker"
+"""What the database calls this process."""
+
+_WATCH = """
+CREATE TABLE seen_tried (
+    number bigserial PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(), receiver text, integration text,
+    incident text, told text, tried boolean);
+CREATE FUNCTION see_tried() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO seen_tried (receiver, integration, incident, told, tried)
+    VALUES (NEW.receiver, NEW.integration, NEW.incident, NEW.told, NEW.handle LIKE '%*tried%');
+    RETURN NEW;
+END $$;
+CREATE TRIGGER see_tried AFTER INSERT OR UPDATE ON notifications FOR EACH ROW EXECUTE FUNCTION see_tried();
+"""
+_TRIED_SINCE = """
+SELECT receiver, integration, told FROM (
+    SELECT *, lead(at) OVER (PARTITION BY receiver, integration, incident ORDER BY number) AS until FROM seen_tried
+) AS seen
+WHERE tried AND (until IS NULL OR until >= $1)
+"""
 
 
 @dataclass(frozen=True)
@@ -69,20 +93,29 @@ class Chaos(Soak):
 
     # ------------------------------------------------------------------------------- what is seen
 
+    async def begin(self) -> None:
+        """As of the other soak; from then on the database writes down what is tried."""
+        await super().begin()
+        self.server.say(_WATCH, self.database.rpartition("/")[2])
+
     async def tried(self) -> dict[tuple[str, str], set[int]]:
         """As the store has it, as soon as it can be asked."""
+        return in_flight(await self._ask(TRIED))
+
+    async def tried_since(self, at: datetime) -> dict[tuple[str, str], set[int]]:
+        """What the store called tried at any time since then."""
+        return in_flight(await self._ask(_TRIED_SINCE, at))
+
+    async def _ask(self, sql: str, *args: object) -> list[asyncpg.Record]:
         while True:
             try:
-                return in_flight(await self._ask(TRIED))
+                async with self._asking:
+                    if self._con is None or self._con.is_closed():
+                        self._con = await asyncpg.connect(self.database, server_settings={"application_name": ONLOOKER})
+                    found: list[asyncpg.Record] = await self._con.fetch(sql, *args)
+                    return found
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await asyncio.sleep(0.02)
-
-    async def _ask(self, sql: str) -> list[asyncpg.Record]:
-        async with self._asking:
-            if self._con is None or self._con.is_closed():
-                self._con = await asyncpg.connect(self.database, server_settings={"application_name": "onlooker"})
-            found: list[asyncpg.Record] = await self._con.fetch(sql)
-            return found
 
     async def close(self) -> None:
         if self._con is not None:
@@ -151,11 +184,15 @@ class Chaos(Soak):
             self._struck.pause()
         else:
             await self._struck.kill()
-        self._note(await self.tried())
+        await self._note(self._struck_at)
 
-    def _note(self, tried: dict[tuple[str, str], set[int]]) -> None:
-        self.in_flight[self.crew.life] = tried
+    async def _note(self, since: datetime, lives: int = 1) -> None:
+        """A life is over. What was tried since then, in as many lives, may be said again in the next ones."""
         self.crew.life += 1
+        over = range(self.crew.life - lives, self.crew.life)
+        tried = await self.tried_since(since)
+        for life in over:
+            self.in_flight[life] = tried
 
     async def _strike_leader(self, fault: str) -> None:
         before = self.crew.epoch
@@ -181,20 +218,32 @@ class Chaos(Soak):
         sleeping = self.in_flight[self.crew.life - 1]
         await asyncio.sleep(max(0.0, awake - asyncio.get_running_loop().time()))
         assert self._struck is not None
-        self._note(sleeping)
+        self.in_flight[self.crew.life] = sleeping
+        self.crew.life += 1
         self._struck.wake()
 
     async def _drop_connections(self) -> None:
-        tried = await self.tried()
-        await self._ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name <> 'onlooker'")
-        self._note(_both(tried, await self.tried()))
+        began = self._store_fails_now()
+        await self._terminate_backends()
+        await self._note(began, lives=2)
+
+    async def _terminate_backends(self) -> None:
+        """All but ours, and waits until none of them is left: one that is busy writes a little longer."""
+        others = f"FROM pg_stat_activity WHERE application_name <> '{ONLOOKER}' AND datname = current_database()"
+        gone = [row["pid"] for row in await self._ask(f"SELECT pid, pg_terminate_backend(pid) {others}")]
+        while await self._ask("SELECT pid FROM pg_stat_activity WHERE pid = ANY ($1)", gone):
+            await asyncio.sleep(0.005)
 
     async def _restart_database(self) -> None:
-        tried = await self.tried()
+        began = self._store_fails_now()
         await asyncio.to_thread(self.server.stop, signal.SIGQUIT)
         await asyncio.sleep(self.chance.uniform(0.0, 3.0))
-        await asyncio.to_thread(self.server.start)
-        self._note(_both(tried, await self.tried()))
+        await asyncio.gather(self._note(began, lives=2), asyncio.to_thread(self.server.start))
+
+    def _store_fails_now(self) -> datetime:
+        """The store is about to fail, since now: what is said while it fails is of a life of its own."""
+        self.crew.life += 1
+        return datetime.now(UTC)
 
     async def _let_a_wrong_clock_lead(self) -> None:
         """A standby comes back with a wrong clock, then everybody else in turn with a right one, by SIGTERM."""
@@ -230,12 +279,6 @@ class Chaos(Soak):
                 f"and had judged within {median(judged):.2f} s (at most {max(judged):.2f}), {len(times)} times"
             )
         return "\n".join(lines)
-
-
-def _both(
-    one: dict[tuple[str, str], set[int]], other: dict[tuple[str, str], set[int]]
-) -> dict[tuple[str, str], set[int]]:
-    return {who: one.get(who, set()) | other.get(who, set()) for who in one.keys() | other.keys()}
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ from k2alert.rehearse.gitlab_standin import StandinGitLab
 from k2alert.times import iso, parse_asked
 from tests.support.crew import Crew, Reign
 from tests.support.ears import Ears, listening_ears
-from tests.support.mortal import Mortal
+from tests.support.mortal import Mortal, until_all_has_come
 from tests.support.postgres import PostgresServer
 from tests.support.shown import show
 from tests.support.soak import PROJECTS, TRIED, Script, Soak, in_flight, write_config
@@ -181,7 +181,7 @@ class Chaos(Soak):
         """To the leader, as the soak does it in the middle of a delivery: the end, or only sleep."""
         self._struck, self._struck_at = self.crew.leader(), datetime.now(UTC)
         if self._sleeps:
-            self._struck.pause()
+            await self._struck.pause()
         else:
             await self._struck.kill()
         await self._note(self._struck_at)
@@ -225,6 +225,7 @@ class Chaos(Soak):
     async def _drop_connections(self) -> None:
         began = self._store_fails_now()
         await self._terminate_backends()
+        await until_all_has_come()
         await self._note(began, lives=2)
 
     async def _terminate_backends(self) -> None:

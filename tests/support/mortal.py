@@ -14,6 +14,12 @@ from typing import Any
 PATIENCE = 60.0
 
 
+async def until_all_has_come() -> None:
+    """Until what was sent has come to the servers in this process, which take it in steps."""
+    for _ in range(20):
+        await asyncio.sleep(0.01)
+
+
 @dataclass
 class Mortal:
     """`k2alert run` as a process, in its file's folder.
@@ -50,13 +56,13 @@ class Mortal:
         self.killed_at[self.life] = asyncio.get_running_loop().time()
         os.kill(self._process.pid, signal.SIGKILL)
         assert await self._process.wait() == -signal.SIGKILL, "it had died before: see its log"
-        for _ in range(20):  # what it sent is still on its way to the servers in this process, which take it in steps
-            await asyncio.sleep(0.01)
+        await until_all_has_come()
 
-    def pause(self) -> None:
+    async def pause(self) -> None:
         """Stops it in the middle of whatever it does, as a machine that is put to sleep."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
+        await until_all_has_come()
 
     def wake(self) -> None:
         """Lets it go on where it was, if it lives."""

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from operator import is_
 
-from k2alert.alert.lifecycle import AlertId, Step, rests, step, step_some, stepping
+from k2alert.alert.lifecycle import AlertId, Step, rests, step, stepping, stepping_some
 from k2alert.config.model import Config
 from k2alert.judge.judge import judge
 from k2alert.kept import Kept
@@ -124,7 +124,9 @@ def planning(scene: Scene, kept: Kept, *, now: datetime) -> Pausing[Plan]:
     yield
     findings = (*chain.from_iterable(rule.findings for rule in kept.rules), *built_in)
     moving = _moving(scene.alerts, kept, changed) if same_targets else None
-    after = None if moving is None else step_some(scene.alerts, [*moving, *built_in], now=now)
+    after = None
+    if moving is not None:
+        after = yield from stepping_some(scene.alerts, [*moving, *built_in], now=now)
     if after is None:
         after = yield from stepping(scene.alerts, findings, rules=_rules(scene, findings), now=now)
         moving = findings[: len(findings) - len(built_in)]

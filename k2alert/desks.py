@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 
 from k2alert.collect.http import Time
 from k2alert.expose.selfmetrics import SelfMetrics
+from k2alert.loops import beside
 from k2alert.model import LogEntry, Refused, Retry, Sent, Telling
 from k2alert.notify.delivery import Delivered, deliver, shuts
 from k2alert.notify.history import telling_of
@@ -257,15 +258,17 @@ class Desks:
         await self._store_try(due)
         tried = await deliver(due, message, wire=self._wire, monotonic=self._time.monotonic)
         now, delivery = self._time.now(), tried.delivery
-        after = record_outcome(due, delivery, now=now, chance=self._time.random())
+        chance = self._time.random()
+        after = await beside(len(due.parts), lambda: record_outcome(due, delivery, now=now, chance=chance))
         if shuts(delivery):
             wait = max(((entry.retry_at or now) - now for entry in after), default=timedelta(0))
             self._shut[who] = self._time.monotonic() + wait.total_seconds()
         gave_up = any(entry.gave_up for entry in after)
         if isinstance(delivery, Sent) and not delivery.error:
             after = (*after, *self._mended(who, after, now))
+        told = telling_of(due, delivery, gave_up=gave_up, took=tried.took, now=now)
         try:
-            await self.keep(after, [telling_of(due, delivery, gave_up=gave_up, took=tried.took, now=now)])
+            await self.keep(after, [told])
         finally:
             self._note(tried)  # who sees it counted finds it in the log
 
@@ -289,7 +292,8 @@ class Desks:
 
     async def _store_try(self, due: Due) -> None:
         """Stores that it was tried, before it goes; where that can't be stored it doesn't go."""
-        tried = record_try(due, now=self._time.now())
+        now = self._time.now()
+        tried = await beside(len(due.parts), lambda: record_try(due, now=now))
         before = {entry.key: self._log.get(entry.key) for entry in tried}
         self._log |= {entry.key: entry for entry in tried}
         try:

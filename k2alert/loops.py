@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 
 from k2alert.pauses import Pausing
 
-__all__ = ["TaskEnded", "Work", "repeat", "run_together", "unhurried"]
+__all__ = ["TaskEnded", "Work", "beside", "repeat", "run_together", "unhurried"]
 
 _SHORTEST_REST = 0.1  # seconds: what comes in a burst is taken in few rounds
 _SHARE = 10  # at most one part in so many of the time is spent on rounds that were called for
 
 _LONGEST_HOLD = 0.01  # seconds that work with pauses goes on before others may work
+
+_AT_ONCE = 100  # things that are worked through in a millisecond or two
 
 _Result = TypeVar("_Result")
 _CANCELLED_WITHIN = 5.0  # seconds: whoever is cancelled may end what it is at
@@ -81,6 +83,11 @@ async def unhurried(work: Pausing[_Result], *, monotonic: Callable[[], float]) -
         if monotonic() >= until:
             await asyncio.sleep(0)
             until = monotonic() + _LONGEST_HOLD
+
+
+async def beside(many: int, work: Callable[[], _Result]) -> _Result:
+    """What the work comes to. Where it is about many things, it is done in a thread: it must be pure."""
+    return work() if many <= _AT_ONCE else await asyncio.to_thread(work)
 
 
 async def repeat(

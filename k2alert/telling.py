@@ -31,6 +31,7 @@ from k2alert.notify import INTEGRATIONS
 from k2alert.notify.message import Item, Message, compose
 from k2alert.notify.plan import Due
 from k2alert.notify.text import clean
+from k2alert.pauses import Pausing, at_once
 from k2alert.stale import stale_words
 from k2alert.times import to_ms
 from k2alert.trend import Trend, owner_of
@@ -39,6 +40,7 @@ from k2alert.undelivered import undelivered_words
 __all__ = [
     "Words",
     "evidence_of",
+    "items_of",
     "message_of",
     "value_text",
     "wanted",
@@ -171,10 +173,25 @@ def message_of(
     now: datetime,
 ) -> Message:
     """The message of a Due; `alerts` are those it shows."""
-    items = [
-        _item(scene, due, alert, rules.get(alert.rule), evidence.get(alert.key, Evidence()), now) for alert in alerts
-    ]
+    items = at_once(items_of(scene, due, alerts, rules, evidence, now=now))
     return compose(due, items, now=now, external_url=scene.config.web.external_url)
+
+
+def items_of(
+    scene: Scene,
+    due: Due,
+    alerts: Iterable[Alert],
+    rules: Mapping[str, Rule],
+    evidence: Mapping[str, Evidence],
+    *,
+    now: datetime,
+) -> Pausing[list[Item]]:
+    """What it says of these alerts, with pauses."""
+    items: list[Item] = []
+    for alert in alerts:
+        yield
+        items.append(_item(scene, due, alert, rules.get(alert.rule), evidence.get(alert.key, Evidence()), now))
+    return items
 
 
 def _item(scene: Scene, due: Due, alert: Alert, rule: Rule | None, evidence: Evidence, now: datetime) -> Item:

@@ -14,7 +14,7 @@ from k2alert.labels import Labels
 from k2alert.model import Alert, AlertState, EndReason, Finding, NoDataPolicy, Rule, Transition, Truth
 from k2alert.pauses import Pausing, at_once
 
-__all__ = ["NO_DATA_LIMIT", "AlertId", "Step", "described", "forget", "rests", "step", "step_some", "stepping"]
+__all__ = ["NO_DATA_LIMIT", "AlertId", "Step", "described", "forget", "rests", "step", "stepping", "stepping_some"]
 
 AlertId = tuple[str, Labels]
 """What an alert is: its rule's name and its identity."""
@@ -78,14 +78,17 @@ def stepping(
     return _step_of(after, edges, dropped, now)
 
 
-def step_some(before: Mapping[AlertId, Alert], findings: Iterable[Finding], *, now: datetime) -> Step | None:
-    """The same as `step` where all other findings are those of the round before, and their alerts rest (see `rests`).
+def stepping_some(
+    before: Mapping[AlertId, Alert], findings: Iterable[Finding], *, now: datetime
+) -> Pausing[Step | None]:
+    """The same where all other findings are those of the round before, and their alerts rest (see `rests`).
 
     None where an alert would come or go: then it takes all findings.
     """
     after = dict(before)
     edges: list[tuple[Alert | None, Alert]] = []
     for finding in findings:
+        yield
         identity = (finding.rule.name, finding.identity)
         old = before.get(identity)
         alert = _move(old, finding, now)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SecretStr
 
+from k2alert.loops import beside
 from k2alert.model import Alert, Delivery, Refused, Retry, Sent
 from k2alert.notify import joint
 from k2alert.notify.alert_json import annotations_of, generator_url, instant, starts_at
@@ -83,7 +84,7 @@ async def send(
     render: Callable[[str], str],
 ) -> Delivery:
     """Pushes the alerts to every Alertmanager at once."""
-    body = build(message)
+    body = await beside(message.total, lambda: build(message))
 
     async def push(number: int, url: str) -> Delivery:
         who = "the Alertmanager" if len(settings.url) == 1 else f"Alertmanager {number}"

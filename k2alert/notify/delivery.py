@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from k2alert.loops import beside
 from k2alert.model import Alert, Delivery, Retry
 from k2alert.notify import INTEGRATIONS
 from k2alert.notify.address import render_address
@@ -44,12 +45,8 @@ async def deliver(
     began = monotonic()
     delivery: Delivery
     try:
-        delivery = wire.refusal() or await kind.send(
-            due.integration.settings,
-            message,
-            wire=wire,
-            render=render_address(due_alerts(due)),
-        )
+        render = await beside(message.total, lambda: render_address(due_alerts(due)))
+        delivery = wire.refusal() or await kind.send(due.integration.settings, message, wire=wire, render=render)
     except Exception as error:
         _LOG.exception("telling met a bug", extra={"receiver": due.receiver, "integration": due.integration.name})
         delivery = Retry(f"bug: {type(error).__name__}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property, lru_cache
+from hashlib import sha256
 from itertools import groupby
 from typing import Protocol
 
@@ -120,7 +121,7 @@ class Part:
         return all(alert.initial for alert in self.alerts)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: the mark of a storm is worked out once
 class Due:
     """One message that is due. Only a LIST has more than one part.
 
@@ -141,11 +142,17 @@ class Due:
         """What all messages of one incident, or of one list, have in common."""
         return self.list_id or self.parts[0].entry.incident
 
-    @property
+    @cached_property
     def mark(self) -> str:
-        """Tells this message from every other, and is the same when it is tried again with the same news."""
-        said = {f"{part.entry.incident}:{part.entry.sent}": Labels(part.told).fingerprint for part in self.parts}
-        return Labels({"thread": self.thread, **said}).fingerprint
+        """16 hex digits that tell it from every other, the same when it is tried again with the same news."""
+        said = sorted(map(_said, self.parts))
+        return sha256("\xff".join((self.thread, *said)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _said(part: Part) -> str:
+    """What tells a part of a message from every other."""
+    told = (f"{key}={state.value}" for key, state in sorted(part.told.items()))
+    return "\xfe".join((part.entry.incident, str(part.entry.sent), *told))
 
 
 def due(

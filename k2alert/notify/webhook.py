@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field, SecretStr
 
+from k2alert.loops import beside
 from k2alert.model import Alert, Delivery, Sent
 from k2alert.notify.alert_json import annotations_of, generator_url, instant, starts_at
 from k2alert.notify.message import Message
@@ -93,7 +94,7 @@ async def send(
     """Posts the message."""
     delivery = await post_json(
         settings.url.get_secret_value(),
-        build(message),
+        await beside(message.total, lambda: build(message)),
         who="the webhook",
         ca_file=settings.ca_file,
         session=wire.session,

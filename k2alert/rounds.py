@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from math import inf
 
 import aiohttp
 
@@ -66,6 +67,9 @@ _LOG = logging.getLogger(__name__)
 _CLOCK_SET_BACK = timedelta(minutes=5)  # by more than this the clock was wrong before, and is right now
 
 _RESUMING = timedelta(seconds=10)  # the first round waits so long for those who may not have heard
+
+_QUICK = 0.25  # seconds: gauges that take no longer are drawn in every round
+_SHARE = 10  # others are left alone for so many times as long as they took, but no longer than a round comes by itself
 
 _AT_A_TIME = 100  # alerts whose evidence is looked up before others may work again
 
@@ -129,6 +133,9 @@ class Rounds:
         self._leads = leads
         self._judged_at: datetime | None = None
         self.snapshot: Snapshot | None = None
+        self._undrawn: tuple[Snapshot, Scene] | None = None  # shown, and its gauges not drawn yet
+        self._drawing = False
+        self._draw_from = -inf  # on the monotonic clock
 
     # --------------------------------------------------------------------------------------- life
 
@@ -229,13 +236,14 @@ class Rounds:
         self._picture = _Picture(scene=scene, rules=_rules(made.findings) | _own_rules(setting.config))
         self._desks.begin_round()
         async with self._telling:
-            shown = await self._show_alerts(scene, made, took)  # before: who follows a message finds what it says
+            await self._show_alerts(scene, made, took)  # before: who follows a message finds what it says
             await self._set_anew(setting)
             await asyncio.sleep(0)
             await self._desks.begin()
             await asyncio.sleep(0)
             await self._tidy(setting)
-        await self._show_gauges(shown, scene, made)  # of a thousand projects they take a third of a second
+        await self._show_gauges()  # of a thousand projects they take a third of a second
+        await count(self._self_metrics, scene, made.findings, now=now, took=took)
 
     async def _look_on(self) -> None:
         await settle(self._setting.board)
@@ -244,14 +252,17 @@ class Rounds:
         made = await self._plan(scene, self._setting, now)
         if scene.alerts is self._memory.alerts:  # else they were read again meanwhile
             self._memory.alerts = described(scene.alerts, made.step)
-        shown = await self._show_alerts(scene, made, timedelta(seconds=self._time.monotonic() - began))
-        await self._show_gauges(shown, scene, made)
+        took = timedelta(seconds=self._time.monotonic() - began)
+        await self._show_alerts(scene, made, took)
+        await self._show_gauges()
+        await count(self._self_metrics, scene, made.findings, now=now, took=took)
 
     async def _look(self) -> None:
         self._pushes.look()
         if not self._telling.locked():  # else the round plans what is due
             async with self._telling:
                 await self._desks.look()
+        await self._show_gauges()  # those that a round has left
 
     async def _set_anew(self, setting: Setting) -> None:
         """Has those who have other settings told anew; where these are not the newest, the next round does it."""
@@ -460,7 +471,7 @@ class Rounds:
 
     # --------------------------------------------------------------------------------------- show
 
-    async def _show_alerts(self, scene: Scene, made: Plan, took: timedelta) -> Snapshot:
+    async def _show_alerts(self, scene: Scene, made: Plan, took: timedelta) -> None:
         self.snapshot = await draw_alerts(
             scene,
             made.findings,
@@ -470,11 +481,27 @@ class Rounds:
             took=took,
             before=self.snapshot,
         )
-        return self.snapshot
+        self._undrawn = self.snapshot, scene
 
-    async def _show_gauges(self, shown: Snapshot, scene: Scene, made: Plan) -> None:
-        self.snapshot, dropped = await draw_gauges(shown, scene, self._store)
-        await count(self._self_metrics, scene, made.findings, now=made.now, took=shown.took, dropped=dropped)
+    async def _show_gauges(self) -> None:
+        """Draws the gauges of what was shown last; those of many projects for at most a part of the time.
+
+        So a round that facts call for need not wait until those of the last one are drawn.
+        """
+        if self._undrawn is None or self._drawing or self._time.monotonic() < self._draw_from:
+            return
+        (shown, scene), self._undrawn, self._drawing = self._undrawn, None, True
+        began = self._time.monotonic()
+        try:
+            drawn = await draw_gauges(shown, scene, self._store)
+        finally:
+            self._drawing = False
+        newest = self.snapshot or shown  # whose alerts may be those of a later round by now
+        self.snapshot = replace(newest, series=drawn.text, series_openmetrics=drawn.openmetrics)
+        self._self_metrics.drawn(dropped=drawn.dropped)
+        took = self._time.monotonic() - began
+        rest = min(_SHARE * took, scene.config.evaluation_interval.total_seconds()) if took > _QUICK else 0.0
+        self._draw_from = self._time.monotonic() + rest
 
 
 def _rules(findings: Iterable[Finding]) -> dict[str, Rule]:

@@ -8,7 +8,6 @@ what is pending or fires.
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
 
@@ -67,12 +66,6 @@ async def draw_alerts(
     )
 
 
-async def draw_gauges(picture: Snapshot, scene: Scene, store: Reader) -> tuple[Snapshot, int]:
-    """The same with the gauges of its own round, and how many CI samples were left out. Raises `StoreError`."""
-    rendered = await _render(scene, picture.findings, store, picture.now)
-    return replace(picture, series=rendered.text, series_openmetrics=rendered.openmetrics), rendered.dropped
-
-
 async def _alert_series(scene: Scene, findings: Sequence[Finding], alerts: Alerts) -> Packed:
     states: Counter[tuple[str, str, str]] = Counter()
     for first in range(0, len(findings), _FINDINGS_AT_A_TIME):
@@ -81,6 +74,11 @@ async def _alert_series(scene: Scene, findings: Sequence[Finding], alerts: Alert
     sheet = Sheet(MOST_SAMPLES)
     sheet.add(alerts_family(scene.config.rules, states))
     return sheet.render().text
+
+
+async def draw_gauges(picture: Snapshot, scene: Scene, store: Reader) -> Rendered:
+    """The other series of the same round. Raises `StoreError`."""
+    return await _render(scene, picture.findings, store, picture.now)
 
 
 async def _render(scene: Scene, findings: Sequence[Finding], store: Reader, now: datetime) -> Rendered:
@@ -134,13 +132,12 @@ async def count(
     *,
     now: datetime,
     took: timedelta,
-    dropped: int,
 ) -> None:
     """Counts a round among what is said of ourselves."""
     failed = {rule.name: False for rule in scene.config.rules}
     failed |= {finding.rule.name: True for finding in findings if finding.error}
     await asyncio.sleep(0)
-    self_metrics.evaluated(failed, took=took, dropped=dropped)
+    self_metrics.evaluated(failed, took=took)
     sources = {source.name: source for source in scene.config.sources}
     counts: dict[tuple[str, str], int] = {}
     for place, project in enumerate(scene.projects):

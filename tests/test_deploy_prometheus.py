@@ -110,7 +110,8 @@ def everything_said() -> str:
     own.set_source("gitlab", remaining=1, success_at=NOW, complete=NOW)
     own.count_requests("gitlab", "runs", "200", 1)
     own.webhook("gitlab", "accepted", now=NOW)
-    own.evaluated({"r": True}, took=timedelta(seconds=1), dropped=1)
+    own.evaluated({"r": True}, took=timedelta(seconds=1))
+    own.drawn(dropped=1)
     own.notified("team", "slack", took=timedelta(seconds=1), reason=REASONS[0])
     return own.render("text/plain")[0].decode()
 

@@ -357,7 +357,7 @@ async def test_what_is_no_longer_declared_leaves_the_exposition() -> None:
 
     own.declare(rules=[], receivers=[], sources=[])
     # A round, a message and a look that were under way are over.
-    own.evaluated({"rate_low": True}, took=timedelta(seconds=1), dropped=0)
+    own.evaluated({"rate_low": True}, took=timedelta(seconds=1))
     own.notified("team", "slack", took=timedelta(seconds=1), reason="rateLimited")
     own.count_requests("gitlab", "jobs", "429", 3)
     own.webhook("gitlab", "accepted", now=T0)

@@ -274,10 +274,13 @@ class SelfMetrics:
             self._webhooks.labels(source, outcome).inc()
             self._webhook_at.labels(source).set(now.timestamp())
 
-    def evaluated(self, failed: Mapping[str, bool], *, took: timedelta, dropped: int) -> None:
+    def drawn(self, *, dropped: int) -> None:
+        """The gauges were drawn, but for so many samples."""
+        self._dropped.inc(dropped)
+
+    def evaluated(self, failed: Mapping[str, bool], *, took: timedelta) -> None:
         """A round is over: for each rule, whether judging it failed. Rules that a reload ended meanwhile are gone."""
         self._evaluation_seconds.observe(took.total_seconds())
-        self._dropped.inc(dropped)
         for rule, bad in failed.items():
             if (rule,) not in self._declared["rule"]:
                 continue

@@ -5,7 +5,7 @@ out, and the log after them. So alerts and log are the outbox: nothing else need
 
 1. What is due is planned for one integration after the other, with pauses in which the messages of others go. A desk
    that is free takes what is due for it; one that is busy is passed over, and looked at again.
-2. Message by message: its log entries are stored as tried, it is composed and delivered, its outcome is stored.
+2. Message by message: it is composed, its log entries are stored as tried, it is delivered, its outcome is stored.
 3. After a new round what is left is not said any more: what is due is planned anew, from the present state.
 
 A receiver that hangs or fails holds up neither a round nor another receiver.
@@ -254,8 +254,7 @@ class Desks:
         self._busy.pop(who, None)
 
     async def _tell(self, who: Who, due: Due) -> None:
-        message = await self._compose(due)
-        await self._store_try(due)
+        message = await self._prepare(due)
         tried = await deliver(due, message, wire=self._wire, monotonic=self._time.monotonic)
         now, delivery = self._time.now(), tried.delivery
         chance = self._time.random()
@@ -290,24 +289,34 @@ class Desks:
         self._look_again = self._look_again or bool(found)
         return found
 
-    async def _store_try(self, due: Due) -> None:
-        """Stores that it was tried, before it goes; where that can't be stored it doesn't go."""
-        now = self._time.now()
-        tried = await beside(len(due.parts), lambda: record_try(due, now=now))
-        before = {entry.key: self._log.get(entry.key) for entry in tried}
-        self._log |= {entry.key: entry for entry in tried}
-        try:
-            await self._store.save_log(tried)
-        except StoreError:
-            for key, entry in before.items():
-                self._restore(key, entry)
-            raise
+    async def _prepare(self, due: Due) -> Message:
+        """Its words, once it is stored that it is tried; where that can't be stored it doesn't go.
 
-    def _restore(self, key: Key, entry: LogEntry | None) -> None:
-        if entry is not None:
-            self._log[key] = entry
-        else:
-            self._log.pop(key, None)
+        In memory it is tried from the start: an alert that ends while the words are looked for must not be forgotten as
+        one of which nobody has heard, or its end would be told of what nobody knows any more.
+        """
+        now = self._time.now()
+        entries = await beside(len(due.parts), lambda: record_try(due, now=now))
+        tried = {entry.key: entry for entry in entries}
+        before = {key: self._log.get(key) for key in tried}
+        self._log |= tried
+        try:
+            message = await self._compose(due)
+            await self._store.save_log(entries)
+        except StoreError:
+            self._restore(before, tried)
+            raise
+        return message
+
+    def _restore(self, before: Mapping[Key, LogEntry | None], tried: Mapping[Key, LogEntry]) -> None:
+        """Has the log say what it said before, but for what has moved on since."""
+        for key, entry in before.items():
+            if self._log.get(key) is not tried[key]:
+                continue
+            if entry is not None:
+                self._log[key] = entry
+            else:
+                del self._log[key]
 
     def _note(self, tried: Delivered) -> None:
         due, delivery = tried.due, tried.delivery

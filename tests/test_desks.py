@@ -143,6 +143,24 @@ async def test_what_ends_before_its_turn_is_not_said(tmp_path: Path) -> None:
         assert len(slow.hooked) == 1
 
 
+async def test_what_ends_while_its_message_is_composed_is_remembered_until_its_end_was_told(tmp_path: Path) -> None:
+    async with stand_in_slack() as slack, an_office(tmp_path, team(hook(slack))) as office:
+        office.composing = pause = Pause()
+        red = office.world.fire()
+        await office.round()
+        await pause.reached.wait()
+        office.world.end(red)
+        office.due()
+        assert office.world.finished() == frozenset()
+        pause.go.set()
+        await office.quiet()
+        await office.told(HOUR)
+        assert ["FIRING" in text for text in texts(slack)] == [True, False]
+        assert "RESOLVED" in texts(slack)[-1]
+        office.due()
+        assert office.world.finished() == {red.key}
+
+
 async def test_who_took_it_and_answers_too_late_is_told_again_and_hears_the_end(tmp_path: Path) -> None:
     async with stand_in_slack(Hanging()) as slow:
         assert isinstance(slow, Hanging)

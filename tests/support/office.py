@@ -25,7 +25,7 @@ from tests.support.wires import Waits, a_wire
 
 @dataclass
 class Pause:
-    """A long pause in planning: `reached` once it has begun, over when it is let `go`."""
+    """A long pause in planning or composing: `reached` once it has begun, over when it is let `go`."""
 
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     go: asyncio.Event = field(default_factory=asyncio.Event)
@@ -33,7 +33,10 @@ class Pause:
 
 @dataclass
 class Office:
-    """A world whose messages are delivered by desks; `pauses` are made where the rows of these are planned."""
+    """A world whose messages are delivered by desks.
+
+    `pauses` are made where the rows of these are planned, the one of `composing` where any message is composed.
+    """
 
     world: World
     desks: Desks
@@ -41,6 +44,7 @@ class Office:
     self_metrics: SelfMetrics
     waits: Waits
     pauses: dict[Who, Pause] = field(default_factory=dict)
+    composing: Pause | None = None
 
     def due(self) -> tuple[Due, ...]:
         self.world.log = {entry.key: entry for entry in self.desks.log}
@@ -90,6 +94,9 @@ async def an_office(
     world = World(receivers=receivers)
 
     async def words(due: Due) -> Message:
+        if office.composing is not None:
+            office.composing.reached.set()
+            await office.composing.go.wait()
         return compose(due, [item(alert) for alert in shown(due)], now=world.now)
 
     store = open_store(f"sqlite:///{folder}/k2alert.db")

@@ -165,7 +165,7 @@ class Rounds:
         await desks.load()
         await self.silences.load()
         self._desks, self._pushes, self._resumed = desks, self._make_pushes(), False
-        self._memory = _Memory(alerts=alerts)
+        self._memory = _Memory(alerts=described(alerts, self._memory.alerts))
 
     def replace_setting(self, setting: Setting) -> None:
         """From the next round on, this configuration."""
@@ -251,7 +251,7 @@ class Rounds:
         scene = self._scene(self._setting, now)
         made = await self._plan(scene, self._setting, now)
         if scene.alerts is self._memory.alerts:  # else they were read again meanwhile
-            self._memory.alerts = described(scene.alerts, made.step)
+            self._memory.alerts = described(scene.alerts, made.step.alerts)
         took = timedelta(seconds=self._time.monotonic() - began)
         await self._show_alerts(scene, made, took)
         await self._show_gauges()

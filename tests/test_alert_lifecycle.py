@@ -185,10 +185,10 @@ def test_who_only_looks_on_sees_the_values_of_now_and_the_alerts_as_they_are_sto
     still = step(stored, [finding(rule, "T")._replace(**now)], rules={rule.name: rule}, now=T0 + MINUTE)
     over = step(stored, [finding(rule, "F")._replace(**now)], rules={rule.name: rule}, now=T0 + MINUTE)
 
-    (shown,) = described(stored, still).values()
+    (shown,) = described(stored, still.alerts).values()
     assert (shown.state, shown.fired_at, shown.value, shown.samples) == (AlertState.FIRING, T0, 0.25, 7)
-    assert described(stored, over) == stored
-    assert described(stored, step({}, [], rules={}, now=T0)) == stored
+    assert described(stored, over.alerts) == stored
+    assert described(stored, {}) == stored
 
 
 def test_the_value_is_the_last_one_that_was_data() -> None:

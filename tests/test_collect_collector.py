@@ -1,6 +1,7 @@
 """Stories of the collector: a real server that misbehaves, and a store that must hold the truth afterwards."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -12,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from k2alert.collect import SOURCES
-from k2alert.collect.collector import Collector
+from k2alert.collect.collector import CannotRecord, Collector
 from k2alert.collect.flow import Ask, Flow, Forge
 from k2alert.collect.http import Limits
 from k2alert.collect.settings import SourceSettings
@@ -423,6 +424,28 @@ async def test_what_is_in_the_store_has_been_told_when_a_look_is_cancelled(world
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(world.counted) == 2
+
+
+async def test_what_cannot_be_recorded_when_a_look_is_cancelled_is_no_task_that_failed_unseen(world: World) -> None:
+    saving, go_on, unseen = asyncio.Event(), asyncio.Event(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+
+    class RefusingStore(MemoryStore):
+        async def save(self, runs: Any) -> Saved:
+            saving.set()
+            await go_on.wait()
+            raise CannotRecord("this replica does not lead")
+
+    world.store = RefusingStore()
+    task = asyncio.create_task(world.make().run())
+    await saving.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    gc.collect()
+    assert unseen == []
 
 
 async def test_a_hanging_look_ends_when_the_collector_does(world: World) -> None:

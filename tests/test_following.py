@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -42,17 +42,24 @@ class Stage:
 
 
 @asynccontextmanager
-async def a_stage(folder: Path, slack: Slack | None = None, ahead: timedelta = timedelta(0)) -> AsyncIterator[Stage]:
+async def a_stage(
+    folder: Path,
+    slack: Slack | None = None,
+    ahead: timedelta = timedelta(0),
+    ran: Callable[[World], None] = lambda _: None,
+    rules: str = "",
+) -> AsyncIterator[Stage]:
     """The first of the two leads, and has read the forge; the next look at it is an hour away. Its clock is ahead."""
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(a_world())
         told = await stack.enter_async_context(stand_in_slack(slack))
         world.run(ago=timedelta(hours=1))
+        ran(world)
         hub = Hub.at(folder)
         stack.push_async_callback(hub.store.close)
         config = write_config(folder, world, told)
-        config.write_text(config.read_text().replace("evaluation_interval: 1h", "evaluation_interval: 200ms"))
-        clocks = (Clock(world.clock.ahead + ahead), world.clock)
+        config.write_text(config.read_text().replace("evaluation_interval: 1h", "evaluation_interval: 200ms") + rules)
+        clocks = (Clock(world.clock.ahead + ahead) if ahead else world.clock, world.clock)
         replicas = [await stack.enter_async_context(daemon(config, clock, opener=hub.door)) for clock in clocks]
         for running in replicas:
             while "not ready" in await running.text("/-/ready"):
@@ -267,6 +274,38 @@ async def test_a_reload_is_not_undone_by_a_lease_that_was_lost_meanwhile(tmp_pat
         while "is ready" not in await leader.text("/-/ready"):
             pass
         await until_seen(leader, 'k2alert_alerts{rule="new",severity="info",state="inactive"} 1.0')
+
+
+SLOWER = """
+  - {name: slower, condition: "avg_duration_minutes > value(\\"avg_duration_minutes\\", offset=\\"1h\\")", period: 1h,
+     match: ['branch="dev"'], severity: info, message: slow}
+"""
+
+
+async def threshold_of(running: Running) -> float | None:
+    for alert in json.loads(await running.text("/api/v1/alerts"))["data"]["alerts"]:
+        if alert["labels"]["alertname"] == "slower":
+            return float(alert["k2alert"]["threshold"])
+    return None
+
+
+async def test_a_standby_shows_the_last_threshold_that_was_known_though_another_alert_was_stored_since(
+    tmp_path: Path,
+) -> None:
+    def ran(world: World) -> None:
+        for ago, minutes in ((100, 1), (50, 3), (10, 5)):
+            world.run(ago=timedelta(minutes=ago), minutes=minutes, ref="dev")
+
+    async with a_stage(tmp_path, ran=ran, rules=SLOWER) as stage:
+        leader, standby = stage.replicas
+        for minutes, expected in ((0, 1), (65, 4), (10, 5), (60, 5)):  # the last two: no run is left in the window
+            stage.world.clock.move(minutes=minutes)
+            for running in (leader, standby):
+                while await threshold_of(running) != expected:
+                    await asyncio.sleep(0.02)
+        await break_main(stage, leader)
+        await until_seen(standby, 'k2alert_alerts{rule="main_is_red",severity="critical",state="firing"} 1.0')
+        assert await threshold_of(leader) == await threshold_of(standby) == 5
 
 
 async def test_a_silence_made_here_is_ended_and_changed_there_at_once(tmp_path: Path) -> None:

@@ -129,12 +129,12 @@ def _step_of(
     )
 
 
-def described(stored: Mapping[AlertId, Alert], step: Step) -> dict[AlertId, Alert]:
-    """Alerts as they are stored, with what is not stored each round: the values of a round that somebody else decides.
+def described(stored: Mapping[AlertId, Alert], known: Mapping[AlertId, Alert]) -> dict[AlertId, Alert]:
+    """Alerts as they are stored, with what is not stored each round: the values as they are known since.
 
-    Those that this round would move stay as they are stored.
+    Those that have moved, or would, stay as they are stored.
     """
-    moved = {identity: (alert, step.alerts.get(identity)) for identity, alert in stored.items()}
+    moved = {identity: (alert, known.get(identity)) for identity, alert in stored.items()}
     return {identity: old if new is None or _is_material(old, new) else new for identity, (old, new) in moved.items()}
 
 

@@ -140,6 +140,8 @@ class Looker:
             await asyncio.shield(keeping)
         except asyncio.CancelledError:
             await asyncio.wait([keeping])
+            if not keeping.cancelled():
+                keeping.exception()  # which nobody waits for any more, so that it is no task that failed unseen
             raise
 
     async def _keep(self, batch: Batch) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 import trustme
 
@@ -346,6 +347,39 @@ async def test_a_write_whose_end_is_not_heard_of_is_asked_about(
         assert proxy.cuts == 1
         assert len(await entries_of(store)) == 1 + arrives
         await store.close()
+
+
+async def test_who_breaks_off_a_long_read_waits_for_no_server_and_leaves_no_connection(
+    postgres: PostgresServer, url: str
+) -> None:
+    store = open_store(url)
+    other = await asyncpg.connect(url)
+
+    async def read() -> None:
+        async with store.frozen() as moment:
+            await moment.streams()
+
+    before = await connections(postgres, url)
+    lock = other.transaction()
+    await lock.start()
+    await other.execute("LOCK TABLE streams IN ACCESS EXCLUSIVE MODE")
+    reading = asyncio.create_task(read())
+    while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        await asyncio.sleep(0.02)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1
+    await lock.rollback()
+    while await connections(postgres, url) != before:
+        await asyncio.sleep(0.02)
+    await other.close()
+    await store.close()
+
+
+async def connections(postgres: PostgresServer, url: str) -> int:
+    sql = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name_of(url)}'"
+    return int((await asyncio.to_thread(postgres.say, sql))[0])
 
 
 async def test_closing_while_somebody_still_reads_is_quiet(store: Store) -> None:

@@ -83,17 +83,17 @@ class PostgresOnlooker:
     @asynccontextmanager
     async def frozen(self) -> AsyncIterator[ReadEngine]:
         """See `Engine`: a connection of its own, which reads in the reading thread."""
-        con = await self._reading.call(self._freeze)
+        made: list[asyncpg.Connection] = []
         try:
-            yield _Moment(self._reading, con)
+            await self._reading.call(lambda: self._freeze(made))
+            yield _Moment(self._reading, made[0])
         finally:
-            await self._reading.let_go(con)
+            self._reading.let_go(made)
 
-    def _freeze(self) -> asyncpg.Connection:
+    def _freeze(self, made: list[asyncpg.Connection]) -> None:
         with telling(self._server):
-            con = self._reading.more()
-            self._reading.wait(con.execute(_ONE_MOMENT))
-            return con
+            made.append(self._reading.more())
+            self._reading.wait(made[0].execute(_ONE_MOMENT))
 
     async def close(self) -> None:
         """See `Engine`."""

@@ -285,10 +285,14 @@ class Line:
         self._more.add(con)
         return con
 
-    async def let_go(self, con: asyncpg.Connection) -> None:
-        """Ends another connection, unless all have been ended meanwhile."""
-        if con in self._more:
-            await self.call(lambda: self._terminate(con))
+    def let_go(self, cons: Sequence[asyncpg.Connection]) -> None:
+        """Ends these other connections once the thread is free; nobody waits for a server that does not answer."""
+        if not self._closed:
+            self._thread.submit(self._terminate_all, cons)
+
+    def _terminate_all(self, cons: Sequence[asyncpg.Connection]) -> None:
+        for con in cons:
+            self._terminate(con)
 
     def _terminate(self, con: asyncpg.Connection) -> None:
         self._more.discard(con)

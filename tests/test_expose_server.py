@@ -770,3 +770,20 @@ async def test_flaky_tests_are_asked_for_by_labels_and_options(
         response = await session.get(f"/api/v1/flaky{query}")
         answer = await response.json()
     assert (response.status, answer.get("data", answer.get("error"))) == (status, said)
+
+
+def test_who_leads_no_more_does_not_go_on_saying_what_only_a_leader_knows() -> None:
+    def said() -> set[str]:
+        lines = own.render("")[0].decode().splitlines()
+        return {line for line in lines if line.startswith(("k2alert_source_rate", "k2alert_notifications_queued"))}
+
+    own = own_metrics()
+    own.set_leader(True)
+    own.set_queued({("team", "slack"): 3})
+    own.set_source("gitlab", remaining=7, success_at=None, complete=None)
+    queued = 'k2alert_notifications_queued{integration="slack",receiver="team"}'
+    assert said() == {f"{queued} 3.0", 'k2alert_source_rate_limit_remaining{source="gitlab"} 7.0'}
+
+    own.set_leader(False)
+    own.set_source("gitlab", remaining=7, success_at=None, complete=None)
+    assert said() == {f"{queued} 0.0"}

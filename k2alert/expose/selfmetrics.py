@@ -49,6 +49,7 @@ class SelfMetrics:
         self._make_rounds(registry)
         self._make_notifications(registry)
         self._declared: dict[str, set[tuple[str, ...]]] = {"rule": set(), "receiver": set(), "source": set()}
+        self._leads = False
 
     def _make_process(self, registry: CollectorRegistry, version: str) -> None:
         info = Gauge("k2alert_build_info", "Version of this k2alert; always 1.", ["version"], registry=registry)
@@ -231,8 +232,14 @@ class SelfMetrics:
         self._reload_at.set(now.timestamp())
 
     def set_leader(self, leads: bool) -> None:
-        """Whether this process is the one that judges and sends."""
+        """Whether this process judges and sends. Once it does not, what only a leader knows goes, for it would stay as
+        it was.
+        """
         self._leader.set(leads)
+        self._leads = leads
+        if not leads:
+            self.set_queued({})
+            self._remaining.clear()
 
     def config_refused(self) -> None:
         """The files hold errors; the configuration in use stays."""
@@ -258,10 +265,12 @@ class SelfMetrics:
     def set_source(
         self, source: str, *, remaining: int | None, success_at: datetime | None, complete: datetime | None
     ) -> None:
-        """What a source said of its limit (None: nothing), when a look last ended, and until when all is recorded."""
+        """What a source said of its limit (None: nothing; shown by who leads), when a look last ended, and until when
+        all is recorded.
+        """
         if (source,) not in self._declared["source"]:
             return
-        if remaining is not None:
+        if remaining is not None and self._leads:
             self._remaining.labels(source).set(remaining)
         if success_at is not None:
             self._source_success.labels(source).set(success_at.timestamp())

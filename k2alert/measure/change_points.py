@@ -22,8 +22,9 @@ them, and `_SEPARATION`, which trades what is missed for what is told in vain.
 
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from math import ceil, exp, inf, isfinite, log, sqrt
 from statistics import median
 
@@ -41,10 +42,12 @@ _LONG = 15
 _SEPARATION = 0.85
 _FLOOR = 0.01  # the least noise that is believed in: counters and cached results have none
 _MEDIAN_ERROR, _MAD_SIGMA = 1.2533, 1.4826
+_HALVES = tuple(((size + 1) // 2, size) for size in _SIZES)
 _WORTH_SCREENING = 10  # values that come at once
-_MOST_SCREENED = 500  # points held for it, so that they are seldom moved
 _LEAST = log(1 + _EFFECT)
 _ROUNDING = 1e-9  # so far apart may be what is the same on paper
+_SIDE = ceil(_SEPARATION * _REACH)
+_BELOW, _MIDDLE, _ABOVE = _REACH - _SIDE, _REACH // 2, _SIDE - 1  # places in `_REACH` points, least first
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,26 +92,40 @@ class Series:
 
     def extend(self, values: Sequence[float]) -> None:
         """More measurements, one after the other."""
-        screen = _Screen(self._logs) if len(values) > _WORTH_SCREENING else None
-        for value in values:
-            self._known += 1
-            if not (isfinite(value) and value > 0):
-                continue
-            self._logs.append(log(value))
-            self._indexes.append(self._known - 1)
-            if screen is not None and not screen.may_split(self._logs[-1]):
-                self._forget(len(self._logs) - _REACH - _LATEST)
-            elif self._split() and screen is not None:
-                screen = _Screen(self._logs)
+        logs, indexes = _measurements(values, self._known)
+        self._known += len(values)
+        done = 0
+        while done < len(logs):
+            done = self._take_to_step(logs, indexes, done)
+
+    def _take_to_step(self, logs: Sequence[float], indexes: Sequence[int], done: int) -> int:
+        """Takes points up to the one that confirms the next step; how many are done then."""
+        for end in self._doubts(logs, done):
+            self._logs.extend(logs[done:end])
+            self._indexes.extend(indexes[done:end])
+            self._forget(len(self._logs) - _REACH - _LATEST)
+            done = end
+            if self._split():
+                break
+        return done
+
+    def _doubts(self, logs: Sequence[float], done: int) -> Iterator[int]:
+        """How many points are done whenever there may be a split; and once all are."""
+        if len(logs) - done <= _WORTH_SCREENING:
+            yield from range(done + 1, len(logs) + 1)
+            return
+        screen, known = _Screen(self._logs), len(self._logs)
+        for place in screen.doubts(islice(logs, done, None)):
+            yield done + place - known
+        yield len(logs)
 
     def _split(self) -> bool:
         """Whether the last value has confirmed a step."""
         split = _best_split(self._logs)
         if split is None:
-            self._forget(len(self._logs) - _REACH - _LATEST)
             return False
         before, after = self._logs[max(0, split - _REACH) : split], self._logs[split:]
-        self.steps.append(Step(self._indexes[split], self._known - 1, exp(median(before)), exp(median(after))))
+        self.steps.append(Step(self._indexes[split], self._indexes[-1], exp(median(before)), exp(median(after))))
         self._forget(split)
         return True
 
@@ -128,66 +145,110 @@ class Series:
 
 
 class _Screen:
-    """Tells most splits that cannot be from those that have to be looked at, in a fifth of the time.
+    """Tells most splits that cannot be from those that have to be looked at, in a small part of the time.
 
     Of the five tests it takes what is cheap of the second and the fifth. A level that rises must pass `_EFFECT`, and
     its median must lie so far above the one before that the middle between the two is above `_SEPARATION` of the points
     before: so each split has two bounds, known from the points before alone; a median after it between them is no step.
-    And the median of six points or more is never outside of the medians of all three in a row among them: of each three
-    two are on the inner side, which is more than half of all.
+    And where a median of some points is above its split's bound, half of these points are. So a point is *high* where
+    it is above the least bound of all splits that it can be after, and medians are looked at only where enough of the
+    last points are high. The same goes for low ones.
     """
 
-    __slots__ = ("_downs", "_logs", "_recent", "_thirds", "_ups")
+    __slots__ = ("_doubtful", "_downs", "_highs", "_logs", "_lows", "_recent", "_ups")
 
-    def __init__(self, logs: Sequence[float]) -> None:
+    def __init__(self, logs: Iterable[float]) -> None:
         self._logs: list[float] = []
-        self._thirds: list[float] = []  # the median of each point and the two before it
         self._recent: list[float] = []  # the last `_REACH` points, least first
         self._ups: list[float] = []  # by split, what a median after it that is higher must be above
         self._downs: list[float] = []
-        for point in logs:
-            self._take(point)
+        self._highs: list[int] = []  # the places of high points
+        self._lows: list[int] = []
+        self._doubtful = 0  # how many points there are until so many of the last ones cannot be high, or low, any more
+        for _ in self.doubts(logs):
+            pass
 
-    def may_split(self, point: float) -> bool:
-        """Takes one more point, and says whether there may be a split now."""
-        self._take(point)
+    def doubts(self, points: Iterable[float]) -> Iterator[int]:
+        """Takes points; how many it has taken of all, whenever there may be a split."""
+        logs, recent, ups, downs, highs, lows = (
+            self._logs,
+            self._recent,
+            self._ups,
+            self._downs,
+            self._highs,
+            self._lows,
+        )
+        place, doubtful = len(logs), self._doubtful
+        least_up, most_down = self._extremes(0)
+        for point in points:
+            if place % _LATEST == 0:
+                least_up, most_down = self._extremes(place - _LATEST)
+            if place >= _REACH:  # as `_bounds`, in a third of the time
+                middle = recent[_MIDDLE]
+                up, down = 2 * recent[_ABOVE] - middle - _ROUNDING, 2 * recent[_BELOW] - middle + _ROUNDING
+                if up < middle + _LEAST - _ROUNDING:
+                    up = middle + _LEAST - _ROUNDING
+                if down > middle - _LEAST + _ROUNDING:
+                    down = middle - _LEAST + _ROUNDING
+                del recent[bisect_left(recent, logs[place - _REACH])]
+            else:
+                up, down = _bounds(recent)
+            insort(recent, point)
+            ups.append(up)
+            downs.append(down)
+            logs.append(point)
+            if up < least_up:
+                least_up = up
+            if down > most_down:
+                most_down = down
+            if point > least_up:
+                highs.append(place)
+                doubtful = self._doubtful = max(doubtful, _doubtful_until(highs))
+            elif point < most_down:
+                lows.append(place)
+                doubtful = self._doubtful = max(doubtful, _doubtful_until(lows))
+            place += 1
+            if place <= doubtful and self._may_split():
+                yield place
+
+    def _extremes(self, first: int) -> tuple[float, float]:
+        """The least upper and the greatest lower bound of the splits from a place on."""
+        first = max(0, first)
+        return min(self._ups[first:], default=inf), max(self._downs[first:], default=-inf)
+
+    def _may_split(self) -> bool:
         count = len(self._logs)
-        first, last = max(_BEFORE, count - _LATEST), count - _AFTER + 1
-        if first >= last:
-            return False
-        thirds = self._thirds[max(2, count - _LATEST + 2) :]
-        if max(thirds) <= min(self._ups[first:last]) and min(thirds) >= max(self._downs[first:last]):
-            return False
         return any(self._is_outside(count - size) for size in _SIZES if count - size >= _BEFORE)
 
     def _is_outside(self, split: int) -> bool:
         after = median(self._logs[split:])
         return after > self._ups[split] or after < self._downs[split]
 
-    def _take(self, point: float) -> None:
-        """The bounds of the split before the point come from what was there before it."""
-        up, down = self._bounds()
-        self._ups.append(up)
-        self._downs.append(down)
-        if len(self._recent) == _REACH:
-            del self._recent[bisect_left(self._recent, self._logs[-_REACH])]
-        insort(self._recent, point)
-        self._logs.append(point)
-        last = sorted(self._logs[-3:])
-        self._thirds.append(last[len(last) // 2])  # those of fewer than three are never asked for
-        if len(self._logs) > _MOST_SCREENED:
-            for held in (self._logs, self._thirds, self._ups, self._downs):
-                del held[: len(held) - _REACH - _LATEST]
 
-    def _bounds(self) -> tuple[float, float]:
-        count = len(self._recent)
-        if count < _BEFORE:
-            return inf, -inf
-        recent, most = self._recent, ceil(_SEPARATION * count)
-        middle = recent[count // 2] if count == _REACH else median(recent)
-        up = max(2 * recent[most - 1] - middle, middle + _LEAST)
-        down = min(2 * recent[count - most] - middle, middle - _LEAST)
-        return up - _ROUNDING, down + _ROUNDING
+def _doubtful_until(places: Sequence[int]) -> int:
+    """Up to how many points some `_SIZES` of the last ones are half of those at these places; 0 where none are."""
+    count, last = len(places), places[-1]
+    ends = [places[-half] + size for half, size in _HALVES if half <= count and places[-half] + size > last]
+    return max(ends, default=0)
+
+
+def _bounds(recent: Sequence[float]) -> tuple[float, float]:
+    """The bounds of a split after these points."""
+    count = len(recent)
+    if count < _BEFORE:
+        return inf, -inf
+    middle, most = median(recent), ceil(_SEPARATION * count)
+    up = max(2 * recent[most - 1] - middle, middle + _LEAST)
+    down = min(2 * recent[count - most] - middle, middle - _LEAST)
+    return up - _ROUNDING, down + _ROUNDING
+
+
+def _measurements(values: Sequence[float], known: int) -> tuple[Sequence[float], Sequence[int]]:
+    """The logarithms of those above 0, and their indexes in a series of which so many are known."""
+    if isfinite(sum(values)) and min(values, default=1) > 0:  # all of them
+        return list(map(log, values)), range(known, known + len(values))
+    indexes = [index for index, value in enumerate(values) if isfinite(value) and value > 0]
+    return [log(values[index]) for index in indexes], [known + index for index in indexes]
 
 
 def find_steps(values: Iterable[float]) -> tuple[Step, ...]:

@@ -68,13 +68,12 @@ class Lanes:
         self._line = line
         self._skew = max([line.skew, *(row.created - row.finished for row in past)])
         self._lanes: dict[int, _Lane] = {}
-        decided = line.codes.translate(DECIDED.marks)
-        places: dict[int, list[int]] = {}
-        for index, lane in compress(zip(range(len(line)), line.lanes.items, strict=True), decided):
-            places.setdefault(lane, []).append(index)
-        for in_lane in places.values():
-            in_lane.sort(key=lambda index: (line.created(index), line.refs[index]))
-            self._lane(line.lanes[in_lane[0]]).places.extend(index + line.dropped for index in in_lane)
+        created = line.creations()
+        for in_lane in _by_lane(line):
+            in_lane.sort(key=created.__getitem__)
+            if len(set(map(created.__getitem__, in_lane))) < len(in_lane):  # seldom, and a pair takes long to compare
+                in_lane.sort(key=lambda index: (created[index], line.refs[index]))
+            self._lane(line.lanes[in_lane[0]]).places.extend(map(line.dropped.__add__, in_lane))
         for row in past:
             if row.worth(DECIDED):
                 insort(self._lane(row.lane).past, row, key=_ORDER)
@@ -153,6 +152,18 @@ class Lanes:
             index = lane.places[number] - line.dropped
             if line.finished[index] <= at:
                 yield _Run(line.created(index), line.refs[index], SUCCESSFUL.marks[line.codes[index]])
+
+
+def _by_lane(line: Timeline) -> Iterable[list[int]]:
+    """The places of a timeline's decided rows, those of each lane together."""
+    decided, lanes = line.codes.translate(DECIDED.marks), line.lanes.items
+    if lanes and lanes.count(lanes[0]) == len(lanes):  # as of a project that is counted on one branch
+        found = list(compress(range(len(lanes)), decided))
+        return [found] if found else []
+    places: dict[int, list[int]] = {}
+    for index, lane in compress(zip(range(len(lanes)), lanes, strict=True), decided):
+        places.setdefault(lane, []).append(index)
+    return places.values()
 
 
 def _run_of(row: Row) -> _Run:

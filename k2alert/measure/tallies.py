@@ -108,10 +108,9 @@ class Sums:
         del self._carries[bisect_right(self._carries, index) :]
 
     def _carry(self, totals: list[int], high: int) -> None:
-        for place, total in enumerate(totals, self.done + 1):
-            while high < total >> _BITS:
-                self._carries.append(place)
-                high += 1
+        """Notes where the running sums pass another 32 bits: they never fall."""
+        for part in range(high + 1, (totals[-1] >> _BITS) + 1):
+            self._carries.append(self.done + 1 + bisect_left(totals, part << _BITS))
 
     def _widen(self) -> None:
         self._sums = array("q", [self.between(0, place) for place in range(len(self._sums))])

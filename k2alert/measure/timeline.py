@@ -12,6 +12,7 @@ lengths 4 bytes each, the store's number of it 5, its code and its lane 1 each.
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import compress
+from operator import sub
 from typing import NamedTuple
 
 from k2alert.measure.columns import UNKNOWN, Column, Field, Lengths, code_of
@@ -165,6 +166,10 @@ class Timeline:
     def created(self, index: int) -> int:
         """When a row was created, by its place."""
         return self.finished[index] - self._ages[index]
+
+    def creations(self) -> list[int]:
+        """When all rows were created, by place."""
+        return list(map(sub, self.finished, self._ages))
 
     def rows(self, low: int, high: int) -> Iterator[Row]:
         """The rows from place `low` up to but without `high`."""

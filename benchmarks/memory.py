@@ -137,7 +137,7 @@ async def measure(kind: str, projects: int, days: int) -> None:
     scene = make_scene(house)
     leave_out()
     loaded, took = rss() - house_before, time.process_time() - began
-    for _ in scene.measures.settle():  # type: ignore[attr-defined]
+    for _ in scene.measures.settle(later=True):  # type: ignore[attr-defined]
         pass
     plan(scene, now=NOW)
     sheet = Sheet(0)

@@ -3,7 +3,8 @@
 `k2alert run` as a process of its own over a store that `benchmarks/full_store.py` makes (some minutes; a file that is
 there is taken as it is, and the daemon's own changes to it are few). From the first moment on a webhook is posted each
 half second, and `/-/healthy` is asked every 20 ms: its slowest answer says how long anything was held up. Printed: when
-probes were answered, when the history was in memory (ready), and when the first round was over, in seconds of the wall
+probes were answered, when the history was in memory (ready), when the rules were judged, the first round was over, and
+the gauges of all benchmarks were there (some minutes later), in seconds of the wall
 and in the process's CPU; how webhooks fared until it was ready; the memory.
 
     python benchmarks/start.py [FILE] [1000 projects] [30 days]
@@ -79,10 +80,10 @@ class Watched:
                 self.hooks.append((answer.status, time.perf_counter() - began))
             await asyncio.sleep(0.5)
 
-    async def until(self, path: str, text: str) -> None:
+    async def until(self, path: str, text: str, times: int) -> None:
         while True:
             async with self.session.get(self.url + path) as answer:
-                if answer.status == 200 and text in await answer.text():
+                if answer.status == 200 and (await answer.text()).count(text) >= times:
                     return
             await asyncio.sleep(0.1)
 
@@ -115,12 +116,14 @@ async def measure(store: Path, projects: int, folder: Path) -> None:
         seen = Watched(mortal, session, port)
         tasks = [asyncio.create_task(seen.probe()), asyncio.create_task(seen.post(hook()))]
         print("| | wall | CPU | memory (most) | slowest probe until then |\n|---|--:|--:|--:|--:|")
-        for name, path, text in (
-            ("answers probes", "/-/healthy", "healthy"),
-            ("ready", "/-/ready", "ready"),
-            ("first round over", "/metrics", "k2alert_ci_runs_total{"),
+        for name, path, text, times in (
+            ("answers probes", "/-/healthy", "healthy", 1),
+            ("ready", "/-/ready", "ready", 1),
+            ("judged", "/metrics", "k2alert_alerts{", 1),
+            ("first round over", "/metrics", "k2alert_ci_runs_total{", 1),
+            ("benchmarks worked out", "/metrics", "k2alert_ci_benchmark_regressions{", projects),
         ):
-            await seen.until(path, text)
+            await seen.until(path, text, times)
             now, most = seen.memory()
             wall = time.perf_counter() - began
             held = f"{seen.slowest * 1000:.0f} ms"

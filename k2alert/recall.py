@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from itertools import islice
 
 from k2alert.config.model import Config
 from k2alert.garbage import paused
@@ -9,7 +10,9 @@ from k2alert.measure.board import Board
 from k2alert.model import EvidenceRefs, Kind, Known, Metric, OpenChange, Rule, Saved, Selection
 from k2alert.record.store import Reader
 
-__all__ = ["behind", "export_selection", "fill_board", "make_board", "settle"]
+__all__ = ["behind", "export_selection", "fill_board", "make_board", "settle", "settle_more"]
+
+_A_ROUND = 2000  # bits of work, of a millisecond or two at most
 
 
 def make_board(config: Config, metrics: Mapping[str, Metric]) -> Board:
@@ -17,6 +20,8 @@ def make_board(config: Config, metrics: Mapping[str, Metric]) -> Board:
     board = Board(lambda known: config.labels_of_project(known.get("source", ""), known.get("project", "")))
     for selection, kinds in _wanted(config, metrics).items():
         board.require(selection, kinds)
+    measured = frozenset(metric.kind for metric in metrics.values() if metric.kind is not None)
+    board.require(export_selection(config), measured, later=True)
     return board
 
 
@@ -62,8 +67,14 @@ async def _fill(board: Board, store: Reader, kind: Kind) -> AsyncIterator[int]:
 
 
 async def settle(board: Board) -> None:
-    """Works out what takes long of a history that was loaded, and lets others work in between."""
-    for _ in board.settle():
+    """Works out what takes long of a history that was loaded and rules ask for; lets others work in between."""
+    for _ in board.settle(later=False):
+        await asyncio.sleep(0)
+
+
+async def settle_more(board: Board) -> None:
+    """The same for a part of what only gauges ask for: a month of it would hold the rounds up for long."""
+    for _ in islice(board.settle(later=True), _A_ROUND):
         await asyncio.sleep(0)
 
 
@@ -94,8 +105,7 @@ def export_selection(config: Config) -> Selection:
 
 
 def _wanted(config: Config, metrics: Mapping[str, Metric]) -> dict[Selection, frozenset[Kind]]:
-    measured = frozenset(metric.kind for metric in metrics.values() if metric.kind is not None)
-    wanted: dict[Selection, frozenset[Kind]] = {export_selection(config): measured}
+    wanted: dict[Selection, frozenset[Kind]] = {}
     for rule in config.rules:
         kinds = {metrics[name].kind for name in _metrics_of(rule) & metrics.keys()}
         wanted[rule.selection] = wanted.get(rule.selection, frozenset()) | {kind for kind in kinds if kind is not None}

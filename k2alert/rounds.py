@@ -52,7 +52,7 @@ from k2alert.notify.push import PushState, pushes, remembered
 from k2alert.notify.route import integrations_of
 from k2alert.notify.unreached import Who, able, changed_settings, forsaken, last_words
 from k2alert.pushes import Pushes
-from k2alert.recall import settle
+from k2alert.recall import settle, settle_more
 from k2alert.record.store import NotLeader, Store, StoreError
 from k2alert.showing import count, draw_alerts, draw_gauges
 from k2alert.silences import Silences
@@ -493,6 +493,7 @@ class Rounds:
         (shown, scene), self._undrawn, self._drawing = self._undrawn, None, True
         began = self._time.monotonic()
         try:
+            await settle_more(self._setting.board)
             drawn = await draw_gauges(shown, scene, self._store)
         finally:
             self._drawing = False

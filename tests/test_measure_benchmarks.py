@@ -234,12 +234,40 @@ def test_steps_that_were_worked_out_beforehand_are_those_that_are_worked_out_whe
     runs = tuple(run(day, 60 if day < 40 else 90) for day in range(5000))
     asked, settled = made([], ALL, runs=runs), made([], ALL, runs=runs)
 
-    pauses = len(list(settled.settle()))
+    pauses = len(list(settled.settle(later=False)))
 
     assert pauses > 2  # so long a course is not worked out in one go
-    assert list(settled.settle()) == []
+    assert list(settled.settle(later=True)) == []
     assert regressions(settled, at=60) == regressions(asked, at=60)
     assert regressions(settled, at=60).value == 1
+
+
+def test_what_nobody_waits_for_has_no_data_until_it_is_worked_out() -> None:
+    runs = tuple(run(day, 60 if day < 40 else 90) for day in range(2000))
+    board = made([], ALL)
+    board.require(EACH, frozenset({Kind.BENCHMARK}), later=True)
+    board.load(Kind.RUN, runs)
+    board.load_facts(Kind.BENCHMARK, ())
+    labels = OF_PROJECT.merged({"benchmark": "pipeline:CI"})
+
+    assert list(board.settle(later=False)) == []
+    assert regressions(board, EACH, labels, at=60) == Measured(None, 0)
+    for _ in board.settle(later=True):
+        pass
+    assert regressions(board, EACH, labels, at=60).value == 1
+
+    board.apply(Saved(entries=[EntryChange(Kind.RUN, None, run(2000, 90))]))  # which takes no time to work out
+    assert regressions(board, EACH, labels, at=60).value == 1
+
+
+def test_what_rules_ask_for_is_not_put_off_by_gauges_that_show_it_too() -> None:
+    board = made([], ALL)
+    board.require(EACH, frozenset({Kind.BENCHMARK}))
+    board.require(EACH, frozenset({Kind.BENCHMARK}), later=True)
+    board.load(Kind.RUN, tuple(run(day, 60 if day < 40 else 90) for day in range(100)))
+    board.load_facts(Kind.BENCHMARK, ())
+
+    assert regressions(board, EACH, OF_PROJECT.merged({"benchmark": "pipeline:CI"}), at=60).value == 1
 
 
 @pytest.mark.parametrize("late", [0, 3, 4990])

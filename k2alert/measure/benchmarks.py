@@ -121,10 +121,14 @@ class _Key(NamedTuple):
 
 @dataclass(slots=True)
 class Benchmarks:
-    """The courses of one selection. `labels` are those of all streams, by number."""
+    """The courses of one selection. `labels` are those of all streams, by number.
+
+    `later`: no rule asks, so what takes long may wait, and there is no data until it is worked out.
+    """
 
     selection: Selection
     labels: Mapping[int, Labels]
+    later: bool = False
     _courses: dict[_Key, Course] = field(default_factory=dict)
     _groups: dict[int, _Group | None] = field(default_factory=dict)
     _by_labels: defaultdict[Labels, dict[_Key, Course]] = field(default_factory=lambda: defaultdict(dict))
@@ -150,9 +154,10 @@ class Benchmarks:
     def settle(self) -> Iterator[None]:
         """Works out the steps of what was loaded, a little at a time: months of it would hold the first round up."""
         while self._unread:
-            course = self._unread.pop()
+            course = next(iter(self._unread))
             while course.read_on(_AT_A_TIME):
                 yield
+            self._unread.discard(course)
             yield
 
     def insert(self, point: Point) -> Course | None:
@@ -239,7 +244,9 @@ class Benchmarks:
         return dict(sorted(found.items(), key=lambda item: (-item[1][1].percent, item[0])))
 
     def measured(self, labels: Labels, since: int, at: int) -> int:
-        """How many benchmarks have a measurement in (since, at]."""
+        """How many benchmarks have a measurement in (since, at]; none while that of one is put off."""
+        if self.later and not self._unread.isdisjoint(self._of(labels).values()):
+            return 0
         return len({key.benchmark for key, course in self._of(labels).items() if course.span(since, at)})
 
     def _of(self, labels: Labels) -> Mapping[_Key, Course]:
@@ -289,8 +296,10 @@ def _count(benchmarks: Benchmarks, labels: Labels, window: Window, at: int) -> M
 def _largest(benchmarks: Benchmarks, labels: Labels, window: Window, at: int) -> Measured:
     since = _since(window, at)
     measured = benchmarks.measured(labels, since, at)
+    if not measured:
+        return _NO_DATA
     worst = [step.percent for _, step in benchmarks.worsened(labels, since, at).values()]
-    return Measured(max(worst, default=0.0), measured) if measured else _NO_DATA
+    return Measured(max(worst, default=0.0), measured)
 
 
 BENCHMARK_FORMULAS: Mapping[str, Callable[[Benchmarks, Labels, Window, int], Measured]] = MappingProxyType(
@@ -301,8 +310,8 @@ BENCHMARK_FORMULAS: Mapping[str, Callable[[Benchmarks, Labels, Window, int], Mea
 def find_evidence(benchmarks: Benchmarks, labels: Labels, window: Window, at: int, limit: int) -> EvidenceRefs:
     """The rows that new levels began with, the worst first, of the kind of the worst; and the last row before it."""
     since = _since(window, at)
-    steps = list(benchmarks.worsened(labels, since, at).values())
     measured = benchmarks.measured(labels, since, at)
+    steps = list(benchmarks.worsened(labels, since, at).values()) if measured else []
     if not steps:
         return EvidenceRefs(Kind.BENCHMARK, (), 0, measured, None, None)
     kind, worst = steps[0]

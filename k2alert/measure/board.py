@@ -199,13 +199,17 @@ class Board:
 
     # ------------------------------------------------------------------------------------- what comes in
 
-    def require(self, selection: Selection, kinds: frozenset[Kind]) -> bool:
-        """Ask for a selection's facts. True when it is new for one of the kinds: `load` them then."""
+    def require(self, selection: Selection, kinds: frozenset[Kind], *, later: bool = False) -> bool:
+        """Ask for a selection's facts. True when it is new for one of the kinds: `load` them then.
+
+        `later`: nobody waits for them, so where the history that is loaded takes long to work out, they have no data
+        until `settle` has done it.
+        """
         known = [kind for kind in _KINDS if selection in self._tables[kind] or selection in self._fresh[kind]]
         new = [kind for kind in kinds if kind.of_runs and kind not in known]
         for kind in new:
             self._fresh[kind][selection] = _Table(selection, kind, self._streams)
-        return self._facts.require(selection, [kind for kind in kinds if not kind.of_runs]) or bool(new)
+        return self._facts.require(selection, [kind for kind in kinds if not kind.of_runs], later=later) or bool(new)
 
     def add_streams(self, streams: Iterable[Stream]) -> None:
         """Learn the labels of streams; before any entry that uses them."""
@@ -249,9 +253,12 @@ class Board:
                 for row in page.pile((stream,)).rows():
                     self._facts.runs.add(labels, row.created, str(row.ref))
 
-    def settle(self) -> Iterator[None]:
-        """Works out what takes long of the history that was loaded, bit by bit: steps of benchmarks."""
-        return self._facts.settle()
+    def settle(self, *, later: bool) -> Iterator[None]:
+        """Works out what takes long of the history that was loaded, bit by bit: steps of benchmarks.
+
+        Also of selections that were asked for `later`, if wanted.
+        """
+        return self._facts.settle(later=later)
 
     @property
     def wants_tests(self) -> bool:

@@ -175,12 +175,12 @@ class FactBoard:
 
     # ------------------------------------------------------------------------------------- what comes in
 
-    def require(self, selection: Selection, kinds: Iterable[Kind]) -> bool:
-        """Ask for a selection's facts. True when it is new for one of the kinds."""
+    def require(self, selection: Selection, kinds: Iterable[Kind], *, later: bool) -> bool:
+        """Ask for a selection's facts. True when it is new for one of the kinds. See `Board.require`."""
         new = [kind for kind in kinds if not self._has(selection, kind)]
         for kind in new:
             if kind is Kind.BENCHMARK:
-                self._fresh_benchmarks[selection] = Benchmarks(selection, self._streams.labels)
+                self._fresh_benchmarks[selection] = Benchmarks(selection, self._streams.labels, later)
             else:
                 self._fresh[kind][selection] = _Table(selection, kind, self._streams)
         return bool(new)
@@ -254,10 +254,11 @@ class FactBoard:
             for courses in self._fresh_benchmarks.values():
                 courses.load(past)
 
-    def settle(self) -> Iterator[None]:
+    def settle(self, *, later: bool) -> Iterator[None]:
         """See `Board.settle`."""
         for courses in self._benchmarks.values():
-            yield from courses.settle()
+            if later or not courses.later:
+                yield from courses.settle()
 
     def apply_run(self, change: EntryChange) -> None:
         """Take over what a save changed of a run."""

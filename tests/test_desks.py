@@ -161,6 +161,22 @@ async def test_what_ends_while_its_message_is_composed_is_remembered_until_its_e
         assert office.world.finished() == {red.key}
 
 
+async def test_what_could_not_be_composed_is_as_if_nobody_had_tried(tmp_path: Path) -> None:
+    async with stand_in_slack() as slack, an_office(tmp_path, team(hook(slack))) as office:
+        office.composing = pause = Pause(fails=StoreError("no space left"))
+        office.world.fire()
+        await office.round()
+        await pause.reached.wait()
+        pause.go.set()
+        with pytest.raises(StoreError):
+            await office.quiet()
+        assert (office.desks.log, slack.hooked) == ((), [])
+        office.composing = None
+        await office.desks.look()
+        await office.quiet()
+        assert (len(slack.hooked), office.entry().sent) == (1, 1)
+
+
 async def test_who_took_it_and_answers_too_late_is_told_again_and_hears_the_end(tmp_path: Path) -> None:
     async with stand_in_slack(Hanging()) as slow:
         assert isinstance(slow, Hanging)

@@ -25,10 +25,11 @@ from tests.support.wires import Waits, a_wire
 
 @dataclass
 class Pause:
-    """A long pause in planning or composing: `reached` once it has begun, over when it is let `go`."""
+    """A long pause in planning or composing: `reached` once it has begun, over when it is let `go`, and how it `fails` then."""
 
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     go: asyncio.Event = field(default_factory=asyncio.Event)
+    fails: Exception | None = None
 
 
 @dataclass
@@ -97,6 +98,8 @@ async def an_office(
         if office.composing is not None:
             office.composing.reached.set()
             await office.composing.go.wait()
+            if office.composing.fails is not None:
+                raise office.composing.fails
         return compose(due, [item(alert) for alert in shown(due)], now=world.now)
 
     store = open_store(f"sqlite:///{folder}/k2alert.db")

@@ -70,6 +70,7 @@ __all__ = ["EngineReader", "EngineStore"]
 
 T = TypeVar("T")
 _Item = TypeVar("_Item")
+_Made = TypeVar("_Made")
 _MANY = 1_000  # rows that are made in a few milliseconds
 Step = tuple[str, Sequence[Sequence[Any]]]  # a statement, and the rows to run it with
 
@@ -165,8 +166,7 @@ class EngineReader:
         await self._engine.close()
 
     async def _rows(self, make: Callable[[Sequence[Any]], T], query: str, *args: object) -> list[T]:
-        rows = await self._engine.read(_fetch, query, args)
-        return [make(row) for row in rows]
+        return await _made(make, await self._engine.read(_fetch, query, args))
 
 
 class EngineMoment(EngineReader):
@@ -278,15 +278,15 @@ class EngineStore(EngineReader):
         """See `Store`."""
         steps: list[Step] = [
             ("drop_alert", [(key,) for key in dropped]),
-            ("put_alert", await _rows(alert_row, alerts)),
-            ("add_transition", await _rows(transition_row, transitions)),
+            ("put_alert", await _made(alert_row, alerts)),
+            ("add_transition", await _made(transition_row, transitions)),
         ]
         await self._writes.write(_run_all, steps, topic=Topic.ALERTS)
 
     async def save_log(self, entries: Sequence[LogEntry], *, tellings: Sequence[Telling] = ()) -> None:
         """See `Store`."""
         steps: list[Step] = [
-            ("put_notification", await _rows(log_row, entries)),
+            ("put_notification", await _made(log_row, entries)),
             ("add_telling", [telling_row(told) for told in tellings]),
         ]
         await self._writes.write(_run_all, steps, topic=Topic.LOG)
@@ -308,11 +308,11 @@ class EngineStore(EngineReader):
         await self._writes.write(_touch, by_all=True)
 
 
-async def _rows(row: Callable[[_Item], Sequence[Any]], items: Sequence[_Item]) -> list[Sequence[Any]]:
-    """The rows of what is to be written; many are made beside the event loop, which they would hold."""
+async def _made(make: Callable[[_Item], _Made], items: Sequence[_Item]) -> list[_Made]:
+    """What is made of rows, or the rows of what is to be written; many beside the event loop, which they would hold."""
     if len(items) <= _MANY:
-        return list(map(row, items))
-    return await asyncio.to_thread(lambda: list(map(row, items)))
+        return list(map(make, items))
+    return await asyncio.to_thread(lambda: list(map(make, items)))
 
 
 def _run_all(con: Connection, steps: Sequence[Step]) -> None:

@@ -25,7 +25,7 @@ from tests.support.wires import Waits, a_wire
 
 @dataclass
 class Pause:
-    """A long pause in planning or composing: `reached` once it has begun, over when it is let `go`, and how it `fails` then."""
+    """A long pause in planning or composing: `reached` once it has begun, over when let `go`; it may fail then."""
 
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     go: asyncio.Event = field(default_factory=asyncio.Event)

@@ -173,7 +173,7 @@ def stories(kind: str, storm_of: int) -> Story:
     stale = alert(rule="K2AlertSourceStale", at=world.now, labels=labels, identity=Labels({"source": "gitlab"}))
     world.put(replace(stale, value=3))
     yield from _said(world, "stale-source", _stale)
-    identity = Labels({"receiver": "team", "integration": "slack[0]"})
+    identity = Labels({"receiver": "on-call", "integration": "slack[0]"})
     labels = identity.merged({"alertname": "K2AlertNotificationsFailing", "severity": "warning"})
     failing = alert(rule="K2AlertNotificationsFailing", at=world.now, labels=labels, identity=identity)
     world.put(replace(failing, value=2))
@@ -217,7 +217,7 @@ def _stale(of: Alert) -> Item:
 
 def _failing(of: Alert) -> Item:
     said = (
-        "Receiver team does not get what it should by slack[0]. The last message of 2 incidents was given up: "
+        "Receiver on-call does not get what it should by slack[0]. The last message of 2 incidents was given up: "
         "#ci: Slack answered 200 channel_not_found."
     )
     return Item(alert=of, text=said, html=said, value_text="2")

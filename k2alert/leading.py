@@ -27,6 +27,7 @@ _LOG = logging.getLogger(__name__)
 PRUNE_EVERY = timedelta(hours=1)
 HEAR_EVERY = timedelta(seconds=0.1)  # our own changes wake us, too
 DELIVER_EVERY = timedelta(seconds=1)  # who asked to be left alone for a second is told after a second
+DRAW_EVERY = timedelta(seconds=1)  # where drawing takes long, it rests for longer
 
 
 class SourceCounts:
@@ -114,6 +115,7 @@ class Leading:
                 "digest webhooks": self._inbox.digest,
                 "evaluate": lambda: self._repeat(self._round, self._interval, stop, self._memory.facts_came),
                 "deliver": lambda: self._deliver(stop),
+                "draw": lambda: self._repeat(self._rounds.draw, lambda: DRAW_EVERY, stop),
                 "prune": lambda: self._repeat(self._prune, lambda: PRUNE_EVERY, stop),
             },
             stop,

@@ -68,8 +68,8 @@ _CLOCK_SET_BACK = timedelta(minutes=5)  # by more than this the clock was wrong 
 
 _RESUMING = timedelta(seconds=10)  # the first round waits so long for those who may not have heard
 
-_QUICK = 0.25  # seconds: gauges that take no longer are drawn in every round
-_SHARE = 10  # others are left alone for so many times as long as they took, but no longer than a round comes by itself
+_QUICK = 0.25  # seconds: gauges that take no longer are drawn in every round, others beside the rounds
+_SHARE = 10  # those rest for so many times as long as they took, but no longer than from one round to the next
 
 _AT_A_TIME = 100  # alerts whose evidence is looked up before others may work again
 
@@ -135,6 +135,7 @@ class Rounds:
         self.snapshot: Snapshot | None = None
         self._undrawn: tuple[Snapshot, Scene] | None = None  # shown, and its gauges not drawn yet
         self._drawing = False
+        self._draws_quickly = True
         self._draw_from = -inf  # on the monotonic clock
 
     # --------------------------------------------------------------------------------------- life
@@ -190,6 +191,10 @@ class Rounds:
         if self._resumed:
             await self._with_store(self._look)
 
+    async def draw(self) -> None:
+        """Draws the gauges where rounds leave that to us, for it takes long, and did so not just now."""
+        await self._with_store(self._draw)
+
     async def close(self) -> None:
         """Tells nobody anything more; waits a little for what is in flight."""
         await self._pushes.close()
@@ -242,7 +247,8 @@ class Rounds:
             await self._desks.begin()
             await asyncio.sleep(0)
             await self._tidy(setting)
-        await self._show_gauges()  # of a thousand projects they take a third of a second
+        if self._draws_quickly:  # else a rest that is ten times as long as the round would be too long: see `draw`
+            await self._show_gauges()
         await count(self._self_metrics, scene, made.findings, now=now, took=took)
 
     async def _look_on(self) -> None:
@@ -262,7 +268,6 @@ class Rounds:
         if not self._telling.locked():  # else the round plans what is due
             async with self._telling:
                 await self._desks.look()
-        await self._show_gauges()  # those that a round has left
 
     async def _set_anew(self, setting: Setting) -> None:
         """Has those who have other settings told anew; where these are not the newest, the next round does it."""
@@ -483,12 +488,13 @@ class Rounds:
         )
         self._undrawn = self.snapshot, scene
 
-    async def _show_gauges(self) -> None:
-        """Draws the gauges of what was shown last; those of many projects for at most a part of the time.
+    async def _draw(self) -> None:
+        if not self._draws_quickly and self._time.monotonic() >= self._draw_from:
+            await self._show_gauges()
 
-        So a round that facts call for need not wait until those of the last one are drawn.
-        """
-        if self._undrawn is None or self._drawing or self._time.monotonic() < self._draw_from:
+    async def _show_gauges(self) -> None:
+        """Draws the gauges of what was shown last."""
+        if self._undrawn is None or self._drawing:
             return
         (shown, scene), self._undrawn, self._drawing = self._undrawn, None, True
         began = self._time.monotonic()
@@ -501,8 +507,8 @@ class Rounds:
         self.snapshot = replace(newest, series=drawn.text, series_openmetrics=drawn.openmetrics)
         self._self_metrics.drawn(dropped=drawn.dropped)
         took = self._time.monotonic() - began
-        rest = min(_SHARE * took, scene.config.evaluation_interval.total_seconds()) if took > _QUICK else 0.0
-        self._draw_from = self._time.monotonic() + rest
+        self._draws_quickly = took <= _QUICK
+        self._draw_from = self._time.monotonic() + min(_SHARE * took, scene.config.evaluation_interval.total_seconds())
 
 
 def _rules(findings: Iterable[Finding]) -> dict[str, Rule]:

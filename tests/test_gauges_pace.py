@@ -84,15 +84,15 @@ async def test_gauges_that_take_long_are_left_alone_for_ten_times_as_long_and_dr
         assert house.drawn == 1
         house.seconds += 1
         await rounds.round()
-        await rounds.deliver()
+        await rounds.draw()
         assert house.drawn == 1
         assert rounds.snapshot is not None
         assert rounds.snapshot.now == T0 + timedelta(seconds=house.seconds)
         house.seconds += 4.1
-        await rounds.deliver()
+        await rounds.draw()
         assert house.drawn == 2
         house.seconds += 60
-        await rounds.deliver()
+        await rounds.draw()
         assert house.drawn == 2  # there is nothing new
 
 
@@ -104,10 +104,12 @@ async def test_gauges_that_take_a_moment_are_drawn_in_every_round(tmp_path: Path
             assert house.drawn == number + 1
 
 
-async def test_however_long_gauges_take_they_are_drawn_in_a_round_that_comes_by_itself(tmp_path: Path) -> None:
+async def test_however_long_gauges_take_they_are_drawn_as_often_as_rounds_come_by_themselves(tmp_path: Path) -> None:
     async with a_house(tmp_path) as (house, rounds):
         house.takes = 20.0
         await rounds.round()
         house.seconds += 30
         await rounds.round()
+        assert house.drawn == 1
+        await rounds.draw()
         assert house.drawn == 2

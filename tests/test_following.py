@@ -227,7 +227,7 @@ async def test_who_has_lost_the_lease_neither_is_ready_nor_tries_for_it_until_it
         assert (await late.text("/api/v1/explain?rule=main_is_red")).count("being read")
         assert door.idle() == math.inf
         await break_main(stage, other)
-        await until(stage.slack.top, "the message")
+        await until_seen(other, 'k2alert_notifications_total{integration="slack",receiver="team"} 1.0')
         stage.hub.lead(0)  # though it did not try
         assert STANDS_BY in await late.text("/metrics")
         door.may_read.set()

@@ -330,6 +330,18 @@ def test_kinds_are_kept_apart() -> None:
     assert ask(board, "failed_jobs", 50).value == 1
 
 
+def test_the_parts_of_two_kinds_may_take_turns() -> None:
+    board = Board(lambda _: Labels())
+    board.require(BY_PROJECT, RUNS | JOBS)
+    board.add_streams([MAIN, TEST])
+    board.load(Kind.RUN, runs("+"), more=True)
+    board.load(Kind.JOB, [run(1, "-", stream=TEST, finished=1)], more=True)
+    board.load(Kind.RUN, runs("+", first=3))
+    board.load(Kind.JOB, [run(2, "-", stream=TEST, finished=2)])
+    assert ask(board, "total_pipelines", 100).value == 2
+    assert ask(board, "failed_jobs", 100).value == 2
+
+
 def test_matchers_see_fact_labels_project_labels_and_the_result() -> None:
     match = [parse_matcher(text) for text in ('ref_type="default"', 'team="core"', 'result=~"failure|error"')]
     failing = Selection(tuple(match), ("project", "team"))

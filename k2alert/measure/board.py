@@ -49,6 +49,7 @@ Route = tuple[Series | None, ...]
 
 _RESULT_LABELS = (*(str(result) for result in RESULTS), "")
 _OPEN = len(RESULTS)
+_PACKED_AT_A_TIME = 10_000
 _AT_A_TIME = 1_000_000  # rows sorted into series, in some 30 MB: of thousands of projects each has some
 _KINDS = tuple(kind for kind in Kind if kind.of_runs)
 _NOWHERE: Route = (None,) * len(_RESULT_LABELS)
@@ -195,7 +196,7 @@ class Board:
         self._tables: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in _KINDS}
         self._fresh: dict[Kind, dict[Selection, _Table]] = {kind: {} for kind in _KINDS}
         self._facts = FactBoard(self._streams.mark)
-        self._page = Page(self._streams.lanes)
+        self._pages = {kind: Page(self._streams.lanes) for kind in _KINDS}
 
     # ------------------------------------------------------------------------------------- what comes in
 
@@ -225,15 +226,18 @@ class Board:
 
         `more`: another part follows; then nothing may be applied in between. Other selections stay as they are.
         """
-        self.load_rows(kind, list(map(packed, sorted(entries, key=attrgetter("finished", "ref")))), more=more)
+        ordered = sorted(entries, key=attrgetter("finished", "ref"))
+        for first in range(0, len(ordered), _PACKED_AT_A_TIME):
+            self.load_rows(kind, list(map(packed, ordered[first : first + _PACKED_AT_A_TIME])), more=True)
+        self.load_rows(kind, (), more=more)
 
     def load_rows(self, kind: Kind, rows: Sequence[EntryRow], *, more: bool = False) -> None:
         """The same for rows by (finished, ref). Until it is filled a board may be so in another thread."""
         fresh = self._fresh[kind]
-        page = self._page
+        page = self._pages[kind]
         page.add(rows)
         if not more or page.count >= _AT_A_TIME:
-            self._page = page.next()
+            self._pages[kind] = page.next()
             self._take(kind, page)
         if not more:
             for table in fresh.values():

@@ -88,7 +88,7 @@ class Following:
                 await self._catch_up()
                 await self._collector.follow()
                 await self._rounds.load()
-                return True
+                return self._lease.holds()  # all that may have taken long
             except _DOWN as error:
                 _LOG.warning("cannot lead yet: %s", error)
                 await self._time.sleep(_AGAIN.total_seconds())

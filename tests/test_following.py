@@ -37,6 +37,14 @@ class Stage:
         self.hub.lead(number)
         await until_seen(self.replicas[number], LEADS)
 
+    async def lead_in_vain(self, number: int) -> None:
+        """This replica, which may not read, wins the lease, begins to read what is missing, and loses it again."""
+        door = self.hub.doors[number]
+        readings = door.readings
+        self.hub.lead(number)
+        await until(lambda: door.readings > readings, "it to read")
+        self.hub.lead(None)
+
     def told(self) -> list[str]:
         return [message.body["text"].partition("*")[2][:12] for message in self.slack.top()]
 
@@ -254,9 +262,12 @@ async def test_a_standby_that_is_far_behind_neither_is_ready_nor_tries_for_the_l
         await until(lambda: door.reading, "everything to be read anew")
         assert "the history is being read" in await standby.text("/-/ready")
         assert door.idle() == math.inf
+        await stage.lead_in_vain(1)
         door.may_read.set()
         await until(lambda: door.idle() < math.inf, "all to be read")
         assert "is ready" in await standby.text("/-/ready")
+        await stage.lead(1)
+        assert stage.hub.refused == []
 
 
 async def test_a_reload_is_not_undone_by_a_lease_that_was_lost_meanwhile(tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ class Door:
         self.fails: Exception | None = None  # while it is set, nothing can be done through this door
         self.idle: Callable[[], float] = lambda: 0.0
         self.reading = False  # everything, or at its beginning
+        self.readings = 0  # how often it began to
         self.may_read = asyncio.Event()  # while it is not set, reading everything does not begin
         self.may_read.set()
         self._led = False
@@ -162,6 +163,7 @@ class _Frozen:
 
     async def __aenter__(self) -> Any:
         self._door.reading = True
+        self._door.readings += 1
         await self._door.may_read.wait()
         if self._door.fails is not None:
             raise self._door.fails

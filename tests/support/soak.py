@@ -35,6 +35,10 @@ MOST_INCIDENTS = {timedelta(minutes=5): 6, timedelta(minutes=13): 9}
 """Of a lane in such a time: more than ten in five minutes would be told in lists. What was told by a clock that is
 seven minutes ahead is counted then, and once more when it is that late by a right one."""
 
+A_ROUND = timedelta(seconds=0.4)
+"""A round that is under way sees a branch break, and dates that by its own beginning. What is told before the next
+incident takes longer: `group_wait` and `group_interval`."""
+
 
 @dataclass(frozen=True)
 class Script:
@@ -149,7 +153,7 @@ class Soak:
             await self._hear(lane, lived)
 
     def _begin(self, lane: Lane) -> Lived:
-        lane.begun.append(datetime.now(UTC))
+        lane.begun.append(datetime.now(UTC) - A_ROUND)
         lived = Lived(lane.name, iso(lane.begun[-1]).removesuffix("Z"), sure=not lane.hasty)
         self.lived.append(lived)
         return lived

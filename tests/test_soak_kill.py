@@ -161,6 +161,14 @@ def test_the_oracle_excuses_what_the_store_called_tried_when_its_sender_was_kill
     assert wrong([LIVED], *again, tried={0}) == ["twice"]
 
 
+def test_the_oracle_knows_that_what_fires_again_is_said_in_the_thread() -> None:
+    anew = RED._replace(state="worse", root=False)
+    heard = (RED, GREEN._replace(mood=Mood.LYING), anew, anew._replace(life=2), GREEN._replace(life=2))
+    hasty = replace(LIVED, sure=False)
+    assert wrong([hasty], *heard, tried={1}) == []
+    assert wrong([hasty], *heard) == ["twice"]
+
+
 def test_the_oracle_lets_hasty_incidents_be_missed_but_not_their_ends() -> None:
     hasty = replace(LIVED, sure=False)
     assert wrong([hasty]) == []

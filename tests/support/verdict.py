@@ -179,7 +179,9 @@ def _excuse_all(repeats: Iterable[tuple[Said, Said]], in_flight: InFlight, verdi
 def _excuse(first: Said, second: Said, in_flight: InFlight) -> str:
     """Why nobody could know that the first was taken; "" where somebody should have known."""
     who = (first.lane, INTEGRATIONS[first.integration])
-    firing = FIRING.get(first.state, -1)
-    if any(firing in in_flight.get(life, {}).get(who, ()) for life in range(first.life, second.life)):
+    firing = {FIRING.get(first.state, -1)}
+    if first.state == "worse" and not first.root:
+        firing.add(FIRING["firing"])  # in a thread: one that fires again, of which it could not be told that it ended
+    if any(firing & in_flight.get(life, {}).get(who, set()) for life in range(first.life, second.life)):
         return "in flight at a kill"
     return "no good answer" if first.mood.is_unsure else ""

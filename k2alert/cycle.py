@@ -40,9 +40,10 @@ from k2alert.model import (
 )
 from k2alert.notify.address import address
 from k2alert.notify.digest import digests_due, digests_of
+from k2alert.notify.dues import Due
 from k2alert.notify.hush import hushes
 from k2alert.notify.outlook import Outlook, looking_out
-from k2alert.notify.plan import Due, due, due_of
+from k2alert.notify.plan import due, due_of
 from k2alert.notify.push import PushState
 from k2alert.notify.unreached import Who
 from k2alert.pauses import Pausing, at_once

@@ -23,11 +23,11 @@ from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.loops import beside
 from k2alert.model import LogEntry, Refused, Retry, Sent, Telling
 from k2alert.notify.delivery import Delivered, deliver, shuts
+from k2alert.notify.dues import Due
 from k2alert.notify.history import telling_of
 from k2alert.notify.message import Message
 from k2alert.notify.outcome import record_outcome, record_try
 from k2alert.notify.pace import Wire
-from k2alert.notify.plan import Due
 from k2alert.notify.unreached import Who, mended, set_anew
 from k2alert.record.store import Store, StoreError
 

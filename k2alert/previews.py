@@ -15,8 +15,8 @@ from k2alert.labels import Labels
 from k2alert.model import Alert, AlertState, EndReason, Evidence, LogEntry, Rule
 from k2alert.notify import INTEGRATIONS
 from k2alert.notify.address import render_address
+from k2alert.notify.dues import Due, Kind, Part
 from k2alert.notify.message import Message
-from k2alert.notify.plan import Due, Kind, Part
 from k2alert.notify.route import Integration, Route, routes_for
 from k2alert.telling import message_of
 

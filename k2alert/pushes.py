@@ -12,9 +12,9 @@ from k2alert.collect.http import Time
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.model import Refused, Retry
 from k2alert.notify.delivery import deliver
+from k2alert.notify.dues import Due
 from k2alert.notify.message import Message
 from k2alert.notify.pace import Wire
-from k2alert.notify.plan import Due
 from k2alert.notify.push import PUSH_EVERY, PushState
 
 __all__ = ["Pushes"]

@@ -41,13 +41,13 @@ from k2alert.model import (
 )
 from k2alert.notify import INTEGRATIONS
 from k2alert.notify.digest import awaited_by_digests, open_digests
+from k2alert.notify.dues import Due
+from k2alert.notify.dues import Kind as Why
 from k2alert.notify.hush import hushes
 from k2alert.notify.message import Message, compose, shown
 from k2alert.notify.outcome import finished, in_flight, settling
 from k2alert.notify.outlook import Outlook
 from k2alert.notify.pace import Pace, Wire
-from k2alert.notify.plan import Due
-from k2alert.notify.plan import Kind as Why
 from k2alert.notify.push import PushState, pushes, remembered
 from k2alert.notify.route import integrations_of
 from k2alert.notify.unreached import Who, able, changed_settings, forsaken, last_words

@@ -28,8 +28,8 @@ from k2alert.model import (
     RunEvidence,
 )
 from k2alert.notify import INTEGRATIONS
+from k2alert.notify.dues import Due
 from k2alert.notify.message import Item, Message, compose
-from k2alert.notify.plan import Due
 from k2alert.notify.text import clean
 from k2alert.pauses import Pausing, at_once
 from k2alert.stale import stale_words

@@ -28,7 +28,7 @@ from k2alert.model import (
     RunEvidence,
     Truth,
 )
-from k2alert.notify.plan import Kind as Why
+from k2alert.notify.dues import Kind as Why
 from k2alert.stale import by_our_clock, is_complete, is_stale, state_of
 from k2alert.telling import Known, evidence_of, value_text
 from k2alert.universe import make_universe

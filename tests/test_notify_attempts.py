@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from k2alert.model import Retry
+from k2alert.notify.dues import TRIED_KEY, Due
 from k2alert.notify.outcome import record_try
-from k2alert.notify.plan import TRIED_KEY, Due
 from tests.support.daemon import PROJECT, a_world, daemon, until, until_judged
 from tests.support.ears import Said, listening_ears
 from tests.support.notified import MINUTE, SECOND, Told, World, receivers

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from k2alert.intervals import Interval, Range, Span, parse_moments
 from k2alert.model import Retry, Sent
+from k2alert.notify.dues import Due
 from k2alert.notify.outcome import record_try
-from k2alert.notify.plan import Due
 from k2alert.notify.route import Route
 from tests.support.notified import HOUR, MINUTE, Told, World, receivers
 

@@ -8,9 +8,9 @@ import pytest
 from k2alert.intervals import Interval, Range, Span
 from k2alert.labels import Labels, parse_matcher
 from k2alert.model import Alert, AlertState, Hush, Silence
+from k2alert.notify.dues import TRIED_KEY
 from k2alert.notify.hush import Inhibition, alert_groups, all_hushes, hushes
 from k2alert.notify.outcome import record_try
-from k2alert.notify.plan import TRIED_KEY
 from k2alert.notify.route import Route
 from tests.support.notified import HOUR, MINUTE, T0, World, alert, ended
 

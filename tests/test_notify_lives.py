@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from k2alert.model import AlertState, Delivery, EndReason, Refused, Retry, Sent
-from k2alert.notify.plan import LIST_KEY, Due
+from k2alert.notify.dues import LIST_KEY, Due
 from k2alert.notify.route import Route
 from tests.support.notified import MINUTE, Told, World, alert, receivers
 

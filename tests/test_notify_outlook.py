@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from k2alert.model import FAILING_ALERT, Alert, AlertState
 from k2alert.notify.digest import digests_due, digests_of
+from k2alert.notify.dues import Due
 from k2alert.notify.outlook import looking_out
-from k2alert.notify.plan import Due, due, due_of
+from k2alert.notify.plan import due, due_of
 from k2alert.notify.route import Integration
 from k2alert.notify.unreached import Who, identity_of
 from k2alert.pauses import at_once

@@ -7,7 +7,7 @@ import pytest
 
 from k2alert.labels import Labels, parse_matcher
 from k2alert.model import AlertState, EndReason, LogEntry, Refused, Retry, Sent
-from k2alert.notify.plan import Due
+from k2alert.notify.dues import Due
 from k2alert.notify.retrying import backoff, is_put_off
 from k2alert.notify.route import Receiver, Route
 from tests.support.notified import HOUR, MINUTE, SECOND, T0, Told, World, alert, ended, receivers

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from k2alert.model import FAILING_ALERT, AlertState, Delivery, Refused, Retry, Sent
-from k2alert.notify.plan import Due
+from k2alert.notify.dues import Due
 from k2alert.notify.route import Route
 from k2alert.notify.unreached import set_anew, unreached
 from tests.support.notified import MINUTE, Told, World, receivers

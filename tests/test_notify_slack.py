@@ -13,8 +13,8 @@ from pydantic import SecretStr, ValidationError
 from k2alert.labels import Labels
 from k2alert.model import Delivery, EndReason, Evidence, LogEntry, Refused, Retry, Sent
 from k2alert.notify import slack as integration
+from k2alert.notify.dues import Due, Kind, Part
 from k2alert.notify.message import Item, compose, shown
-from k2alert.notify.plan import Due, Kind, Part
 from tests.support.notified import HOUR, MINUTE, T0, Told, World, alert, item, receivers, run
 from tests.support.slack import HOOK, TOKEN, Scripted, Slack, all_blocks, stand_in_slack, texts, texts_of, wrong_payload
 from tests.support.wires import Waits, a_wire

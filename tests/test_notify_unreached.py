@@ -8,8 +8,8 @@ import pytest
 from k2alert.config.model import Config
 from k2alert.labels import Labels
 from k2alert.model import FAILING_ALERT, Delivery, Refused, Retry, Sent, Truth
+from k2alert.notify.dues import Due
 from k2alert.notify.outcome import record_try
-from k2alert.notify.plan import Due
 from k2alert.notify.push import PushState
 from k2alert.notify.route import Integration, Receiver, Route
 from k2alert.notify.unreached import Fate, Unreached, Who, last_words, set_anew, unreached

@@ -16,8 +16,8 @@ from pydantic import SecretStr
 from k2alert.labels import Labels
 from k2alert.model import Delivery, EndReason, Refused, Retry, Sent
 from k2alert.notify import webhook
+from k2alert.notify.dues import Due
 from k2alert.notify.message import compose, shown
-from k2alert.notify.plan import Due
 from tests.support.notified import HOUR, MINUTE, T0, Told, World, alert, item, receivers
 from tests.support.posts import PASSWORD, Posts, taking_posts
 from tests.support.wires import a_wire

@@ -13,8 +13,8 @@ from k2alert.collect.http import Time
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.intervals import Interval, Range, Span
 from k2alert.model import Alert
+from k2alert.notify.dues import Due
 from k2alert.notify.message import Message, compose
-from k2alert.notify.plan import Due
 from k2alert.notify.push import RESOLVED_FOR, PushState, pushes, remembered
 from k2alert.notify.route import Integration, Receiver, Route
 from k2alert.notify.webhook import Settings

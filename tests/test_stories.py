@@ -20,8 +20,8 @@ from k2alert.config.load import load
 from k2alert.config.model import Config
 from k2alert.measure.catalogue import METRICS
 from k2alert.model import Delivery, Refused
+from k2alert.notify.dues import Due
 from k2alert.notify.message import subject
-from k2alert.notify.plan import Due
 from k2alert.notify.unreached import changed_settings, set_anew
 from k2alert.record import open_store
 from k2alert.times import format_duration, parse_duration

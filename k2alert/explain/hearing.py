@@ -11,7 +11,8 @@ from k2alert.cycle import Scene
 from k2alert.explain.explanation import Hearing, Reason
 from k2alert.labels import Labels
 from k2alert.model import Alert, AlertState, Hush, LogEntry, Silence, SilenceState
-from k2alert.notify.plan import Kind, next_due
+from k2alert.notify.dues import Kind
+from k2alert.notify.plan import next_due
 from k2alert.notify.route import Route, routes_for
 from k2alert.notify.standing import Standing, standings
 from k2alert.times import iso

@@ -12,9 +12,9 @@ from k2alert.loops import beside
 from k2alert.model import Alert, Delivery, Retry
 from k2alert.notify import INTEGRATIONS
 from k2alert.notify.address import render_address
+from k2alert.notify.dues import Due
 from k2alert.notify.message import Message
 from k2alert.notify.pace import Wire
-from k2alert.notify.plan import Due
 
 __all__ = ["Delivered", "deliver", "due_alerts", "shuts"]
 

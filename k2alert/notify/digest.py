@@ -11,8 +11,8 @@ from datetime import datetime
 
 from k2alert.labels import Labels
 from k2alert.model import Alert, AlertState, LogEntry
+from k2alert.notify.dues import TRIED_KEY, Due, Kind, Part
 from k2alert.notify.outlook import Outlook
-from k2alert.notify.plan import TRIED_KEY, Due, Kind, Part
 from k2alert.notify.retrying import is_put_off
 from k2alert.notify.route import Integration, Receiver, Route, routes_for
 from k2alert.notify.standing import DIGEST, fired_at, is_digest

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from k2alert.labels import Labels
 from k2alert.model import Alert, Delivery, Refused, Retry, Telling, TellingOutcome, ToldAlert
-from k2alert.notify.plan import Due
+from k2alert.notify.dues import Due
 from k2alert.notify.text import cut
 
 __all__ = ["telling_of"]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from k2alert.model import Severity
 from k2alert.notify.chart import Chart
 from k2alert.notify.details import culprits, details, digest_line, links_of, turn, ways
+from k2alert.notify.dues import Kind
 from k2alert.notify.message import (
     Item,
     Line,
@@ -25,7 +26,6 @@ from k2alert.notify.message import (
     summary,
 )
 from k2alert.notify.plain import plain_line
-from k2alert.notify.plan import Kind
 from k2alert.notify.text import clean, safe_url, spaced
 
 __all__ = ["escape_html", "html_of", "text_of"]

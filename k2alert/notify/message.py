@@ -14,7 +14,7 @@ from typing import NamedTuple
 from k2alert.labels import Labels
 from k2alert.model import FAILING_ALERT, Alert, AlertState, EndReason, Evidence, Severity
 from k2alert.notify.chart import Chart
-from k2alert.notify.plan import Due, Kind
+from k2alert.notify.dues import Due, Kind
 from k2alert.notify.standing import fired_at, recovered
 from k2alert.times import human_duration
 

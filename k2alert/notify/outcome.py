@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from k2alert.model import Alert, AlertState, Delivery, LogEntry, Refused, Retry, Sent
-from k2alert.notify.plan import CLOSING, ENDS, LIST_KEY, PARTLY_KEY, TRIED_KEY, Due, Part, Told
+from k2alert.notify.dues import CLOSING, ENDS, LIST_KEY, PARTLY_KEY, TRIED_KEY, Due, Part, Told
 from k2alert.notify.retrying import GIVE_UP_AFTER, backoff, failing_for
 from k2alert.notify.route import Receiver, Route, integrations_of
 from k2alert.notify.standing import Standing, standing_up

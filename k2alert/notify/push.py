@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from k2alert.labels import Labels
 from k2alert.model import Alert, AlertState, LogEntry
-from k2alert.notify.plan import Due, Kind, Part
+from k2alert.notify.dues import Due, Kind, Part
 from k2alert.notify.route import Receiver, Route, routes_for
 
 __all__ = ["PUSH_EVERY", "RESOLVED_FOR", "PushState", "pushes", "remembered"]

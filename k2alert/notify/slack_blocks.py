@@ -13,6 +13,7 @@ from typing import Any
 
 from k2alert.model import Severity
 from k2alert.notify.details import details, digest_line, ways
+from k2alert.notify.dues import Kind
 from k2alert.notify.message import (
     Item,
     Line,
@@ -28,7 +29,6 @@ from k2alert.notify.message import (
     subject,
     summary,
 )
-from k2alert.notify.plan import Kind
 from k2alert.notify.text import clean, cut, safe_url, spaced
 
 __all__ = ["build", "build_reply", "escape"]

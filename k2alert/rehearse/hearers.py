@@ -13,7 +13,8 @@ from heapq import heappop, heappush
 from k2alert.alert.lifecycle import AlertId
 from k2alert.cycle import Scene, hushes_of
 from k2alert.model import Alert, AlertState
-from k2alert.notify.plan import STORM_SPAN, next_due
+from k2alert.notify.lists import STORM_SPAN
+from k2alert.notify.plan import next_due
 from k2alert.notify.route import Route, routes_for
 from k2alert.notify.standing import group_key, standings
 from k2alert.rehearse.agenda import Grid

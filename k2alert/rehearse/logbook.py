@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import count
 
 from k2alert.model import LogEntry
-from k2alert.notify.plan import LIST_KEY
+from k2alert.notify.dues import LIST_KEY
 
 __all__ = ["Logbook"]
 

@@ -22,7 +22,7 @@ from k2alert.config.watch import is_file, matched, read_start
 from k2alert.document import DocumentPath, parse_document
 from k2alert.measure.catalogue import METRICS
 from k2alert.model import Place, Problem, Rule
-from k2alert.notify.plan import Kind
+from k2alert.notify.dues import Kind
 from k2alert.rehearse.listeners import DEFAULT_RECEIVER, heard_by_one, listener
 from k2alert.rehearse.made_legs import impossible
 from k2alert.rehearse.rule_test_given import RunDefaults, with_defaults

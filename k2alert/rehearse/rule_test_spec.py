@@ -10,7 +10,7 @@ from k2alert.config.intervals import TimeInterval
 from k2alert.config.schema import DIALECT
 from k2alert.config.settings import ProjectLabelsSettings, RouteSettings
 from k2alert.config.values import LabelName, PositiveDuration, as_list
-from k2alert.notify.plan import Kind
+from k2alert.notify.dues import Kind
 from k2alert.rehearse.rule_test_given import DeploymentSpec, Moment, RunDefaults, RunsSpec, ScheduleSpec
 from k2alert.times import parse_instant
 

@@ -12,8 +12,8 @@ from k2alert.alert.lifecycle import AlertId, forget
 from k2alert.cycle import Plan, Scene, due_now, hushes_of, plan
 from k2alert.model import Alert, AlertState, Sent
 from k2alert.notify.digest import awaited_by_digests, open_digests
+from k2alert.notify.dues import Due
 from k2alert.notify.outcome import finished, record_outcome, settled
-from k2alert.notify.plan import Due
 from k2alert.rehearse.logbook import Logbook
 
 __all__ = ["Office", "Told", "World"]

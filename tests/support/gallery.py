@@ -26,8 +26,8 @@ from k2alert.model import (
 )
 from k2alert.notify import INTEGRATIONS, alertmanager, email, slack, webhook
 from k2alert.notify.chart import Chart
+from k2alert.notify.dues import Due, Kind, Part
 from k2alert.notify.message import Item, Message, compose, shown
-from k2alert.notify.plan import Due, Kind, Part
 from k2alert.notify.route import Integration, Receiver, Route
 from k2alert.previews import Preview, files_of, write_files
 from tests.support.notified import HOUR, MINUTE, T0, World, alert, always, ended, item, run

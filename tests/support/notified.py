@@ -24,10 +24,11 @@ from k2alert.model import (
     Silence,
 )
 from k2alert.notify.digest import awaited_by_digests, digests_due, open_digests
+from k2alert.notify.dues import Due
 from k2alert.notify.hush import Inhibition, all_hushes
 from k2alert.notify.message import Item
 from k2alert.notify.outcome import finished, record_outcome, settled
-from k2alert.notify.plan import Due, due
+from k2alert.notify.plan import due
 from k2alert.notify.route import Integration, Receiver, Route
 from k2alert.notify.unreached import forsaken, mended
 from k2alert.undelivered import undelivered_findings

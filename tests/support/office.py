@@ -14,8 +14,8 @@ from k2alert.collect.http import Time
 from k2alert.desks import Desks, PlanRow
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.model import LogEntry
+from k2alert.notify.dues import Due
 from k2alert.notify.message import Message, compose, shown
-from k2alert.notify.plan import Due
 from k2alert.notify.route import Receiver
 from k2alert.notify.unreached import Who
 from k2alert.record import Store, open_store

@@ -192,7 +192,7 @@ class Rounds:
             await self._with_store(self._look)
 
     async def draw(self) -> None:
-        """Draws the gauges where rounds leave that to us, for it takes long, and did so not just now."""
+        """Draws the gauges that a round has left to us, for that takes long; unless it was done just now."""
         await self._with_store(self._draw)
 
     async def close(self) -> None:
@@ -477,19 +477,15 @@ class Rounds:
     # --------------------------------------------------------------------------------------- show
 
     async def _show_alerts(self, scene: Scene, made: Plan, took: timedelta) -> None:
-        self.snapshot = await draw_alerts(
-            scene,
-            made.findings,
-            self._memory.alerts,
-            self._store,
-            now=made.now,
-            took=took,
-            before=self.snapshot,
-        )
+        alerts = self._memory.alerts
+        picture = await draw_alerts(scene, made.findings, alerts, self._store, now=made.now, took=took)
+        before = self.snapshot or picture  # its gauges may have been drawn while we drew the alerts
+        self.snapshot = replace(picture, series=before.series, series_openmetrics=before.series_openmetrics)
         self._undrawn = self.snapshot, scene
 
     async def _draw(self) -> None:
-        if not self._draws_quickly and self._time.monotonic() >= self._draw_from:
+        soon = self._draws_quickly and self._telling.locked()  # the round itself will draw them
+        if not soon and self._time.monotonic() >= self._draw_from:
             await self._show_gauges()
 
     async def _show_gauges(self) -> None:

@@ -45,9 +45,8 @@ async def draw_alerts(
     *,
     now: datetime,
     took: timedelta,
-    before: Snapshot | None,
 ) -> Snapshot:
-    """What a round judged and what fires now, with the gauges of the round before. Raises `StoreError`."""
+    """What a round judged and what fires now, without gauges. Raises `StoreError`."""
     rules = {finding.rule.name: finding.rule for finding in findings} | {rule.name: rule for rule in scene.config.rules}
     await asyncio.sleep(0)
     messages, annotations = await _words(scene, alerts, rules, store, now)
@@ -61,8 +60,6 @@ async def draw_alerts(
         messages=messages,
         annotations=annotations,
         alert_series=await _alert_series(scene, findings, alerts),
-        series=before.series if before is not None else Packed(),
-        series_openmetrics=before.series_openmetrics if before is not None else Packed(),
     )
 
 

@@ -1,10 +1,10 @@
 """Gauges that take long to draw hold up no round: rounds over a real store, on a clock in the test's hands."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,30 +13,39 @@ import aiohttp
 from k2alert.collect.http import Time
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.measure.catalogue import METRICS
-from k2alert.model import RunTotal
-from k2alert.recall import make_board
+from k2alert.model import Project, Result, RunEvidence, RunTotal
+from k2alert.recall import fill_board, make_board
 from k2alert.record import Store, open_store
 from k2alert.rounds import Rounds, Setting
 from tests.support.loading import load_text
-from tests.support.looks import T0
+from tests.support.looks import T0, finished_run
+from tests.support.office import Pause
 
 MAIN = """
 sources: [{type: gitlab, name: gitlab, url: "http://127.0.0.1", token: abcdefgh, projects: [k2/app]}]
 evaluation_interval: 30s
 receivers: [{name: team}]
 route: {receiver: team}
-alert_rules: [{name: red, condition: consecutive_failures > 1, period: 24h, severity: info, message: m}]
+alert_rules: [{name: red, condition: consecutive_failures > 1, period: 24h, severity: info,
+  message: "{{ evidence.faults }} failed"}]
 """
+SINCE = T0 - timedelta(days=30)
+APP = Project(source="gitlab", key="k2/app", path="k2/app", first_seen_at=SINCE, covered_since=SINCE)
 
 
 @dataclass
 class House:
-    """A store and its rounds; to draw the gauges once takes so many seconds. `drawn` counts how often they were."""
+    """A store and its rounds; to draw the gauges once takes so many seconds. `drawn` counts how often they were.
+
+    Two runs have failed. `looking` pauses who looks up what is behind an alert, `drawing` who draws.
+    """
 
     store: Store
     takes: float = 0.0
     seconds: float = 1000.0
     drawn: int = 0
+    looking: Pause | None = None
+    drawing: Pause | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
@@ -44,7 +53,20 @@ class House:
     async def totals(self) -> list[RunTotal]:
         self.drawn += 1
         self.seconds += self.takes
+        if self.drawing is not None:
+            self.drawing.reached.set()
+            await self.drawing.go.wait()
         return await self.store.totals()
+
+    async def run_evidence(self, refs: Sequence[int]) -> dict[int, RunEvidence]:
+        if self.looking is not None:
+            self.looking.reached.set()
+            await self.looking.go.wait()
+        return await self.store.run_evidence(refs)
+
+    @property
+    def now(self) -> datetime:
+        return T0 + timedelta(seconds=self.seconds)
 
 
 @asynccontextmanager
@@ -56,15 +78,18 @@ async def a_house(folder: Path) -> AsyncIterator[tuple[House, Rounds]]:
     self_metrics.declare(rules=["red"], sources=["gitlab"], receivers=[])
     async with AsyncExitStack() as stack:
         stack.push_async_callback(house.store.close)
+        await house.store.save([finished_run(str(number), number, Result.FAILURE) for number in (1, 2)])
+        board = make_board(config, METRICS)
+        await fill_board(board, house.store)
         rounds = Rounds(
-            Setting(config=config, board=make_board(config, METRICS)),
+            Setting(config=config, board=board),
             metrics=METRICS,
             store=cast(Store, house),
-            projects=lambda: [],
+            projects=lambda: [replace(APP, complete_at=house.now, success_at=house.now)],
             session=await stack.enter_async_context(aiohttp.ClientSession()),
             self_metrics=self_metrics,
             time=Time(
-                now=lambda: T0 + timedelta(seconds=house.seconds),
+                now=lambda: house.now,
                 monotonic=lambda: house.seconds,
                 sleep=asyncio.sleep,
                 random=lambda: 0.5,
@@ -87,7 +112,7 @@ async def test_gauges_that_take_long_are_left_alone_for_ten_times_as_long_and_dr
         await rounds.draw()
         assert house.drawn == 1
         assert rounds.snapshot is not None
-        assert rounds.snapshot.now == T0 + timedelta(seconds=house.seconds)
+        assert rounds.snapshot.now == house.now
         house.seconds += 4.1
         await rounds.draw()
         assert house.drawn == 2
@@ -113,3 +138,47 @@ async def test_however_long_gauges_take_they_are_drawn_as_often_as_rounds_come_b
         assert house.drawn == 1
         await rounds.draw()
         assert house.drawn == 2
+
+
+async def test_gauges_that_are_drawn_while_a_round_is_shown_stay(tmp_path: Path) -> None:
+    async with a_house(tmp_path) as (house, rounds):
+        house.takes = 0.5
+        await rounds.round()
+        assert counted(rounds) == 2
+        house.seconds += 10
+        await rounds.round()
+        await house.store.save([finished_run("3", 3, Result.FAILURE)])
+        house.looking = Pause()
+        later = asyncio.create_task(rounds.round())
+        await house.looking.reached.wait()
+        await rounds.draw()
+        assert counted(rounds) == 3
+        house.looking.go.set()
+        await later
+        assert counted(rounds) == 3  # a counter that goes back has been reset, to Prometheus
+
+
+async def test_what_came_while_gauges_were_drawn_in_a_moment_is_drawn_before_the_next_round(tmp_path: Path) -> None:
+    async with a_house(tmp_path) as (house, rounds):
+        house.takes = 0.5
+        await rounds.round()
+        house.seconds += 10
+        await rounds.round()
+        house.takes = 0.1
+        house.drawing = Pause()
+        drawing = asyncio.create_task(rounds.draw())
+        await house.drawing.reached.wait()
+        await rounds.round()
+        house.drawing.go.set()
+        await drawing
+        assert house.drawn == 2
+        house.seconds += 5
+        await rounds.draw()
+        assert house.drawn == 3
+
+
+def counted(rounds: Rounds) -> int:
+    """How many runs the series count."""
+    assert rounds.snapshot is not None
+    text = rounds.snapshot.series.plain.decode()
+    return sum(int(float(line.split()[-1])) for line in text.splitlines() if line.startswith("k2alert_ci_runs_total{"))

@@ -75,6 +75,7 @@ class Desks:
         self._unsaved: dict[Key, LogEntry] = {}  # told, but the store was down
         self._untold: list[Telling] = []
         self._busy: dict[Who, asyncio.Task[None]] = {}
+        self._passed_over: set[Who] = set()  # busy when it was planned what they hear
         self._queued: Counter[Who] = Counter()
         self._shut: dict[Who, float] = {}  # left alone until then, on the monotonic clock
         self._round = 0
@@ -186,8 +187,8 @@ class Desks:
         self._queued[who] = len(row)
         self._show_queue()
         if who in self._busy:
-            return
-        if was_busy:  # what it had in flight was planned again, and has arrived since
+            self._passed_over.add(who)
+        elif was_busy:  # what it had in flight was planned again, and has arrived since
             self._look_again = True
         elif row and not self._closing and who not in self._shut:
             name = f"tell {who[0]} by {who[1]}"
@@ -250,7 +251,9 @@ class Desks:
                 self._show_queue()
         except StoreError as error:
             self._failure = error
-        self._look_again = self._look_again or self._round != in_round or self._failure is not None
+        left = who in self._passed_over or self._round != in_round or self._failure is not None
+        self._look_again = self._look_again or left
+        self._passed_over.discard(who)
         self._busy.pop(who, None)
 
     async def _tell(self, who: Who, due: Due) -> None:

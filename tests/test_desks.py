@@ -255,6 +255,30 @@ async def test_a_failed_message_is_tried_again_between_rounds(tmp_path: Path) ->
                 assert len(slack.hooked) == told
 
 
+async def test_what_is_due_while_its_desk_is_busy_is_told_once_that_is_free(tmp_path: Path) -> None:
+    async with stand_in_slack(Hanging()) as slow:
+        assert isinstance(slow, Hanging)
+        slow.script = [Scripted(status=503)]
+        async with an_office(tmp_path, team(hook(slow))) as office:
+            for project in ("k2/a", "k2/b"):
+                office.world.fire(project)
+                office.world.now += SECOND
+            await office.round()
+            for _ in range(2):
+                await slow.took.wait()
+                slow.took.clear()
+                office.world.now += 11 * SECOND
+                await office.desks.look()
+                slow.go.set()
+                slow.go.clear()
+            await office.quiet()
+            assert ["k2/a" in text for text in texts(slow)] == [False]
+            slow.go.set()
+            await office.desks.look()
+            await office.quiet()
+            assert ["k2/a" in text for text in texts(slow)] == [False, True]
+
+
 async def test_a_receiver_that_asks_to_wait_is_asked_nothing_until_then(tmp_path: Path) -> None:
     async with stand_in_slack() as slack:
         slack.script = [Scripted(status=429, headers={"Retry-After": "30"})]

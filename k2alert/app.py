@@ -13,6 +13,7 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -56,6 +57,7 @@ __all__ = ["NotRunnable", "Options", "serve", "system_time"]
 _LOG = logging.getLogger(__name__)
 
 _BEAT = timedelta(seconds=0.25)  # a loop that is held longer than a few of these hangs, and another replica leads
+_THREADS = 64  # rounds need one now and then; each host takes one whose name no server answers for
 WATCH_EVERY = timedelta(seconds=2)  # a ConfigMap takes a minute to arrive; reading a few files costs nothing
 
 
@@ -93,6 +95,7 @@ async def serve(options: Options, stop: asyncio.Event, reload: asyncio.Event | N
 
     Raises `NotRunnable`, `StoreError` or `ListenError` where it cannot start.
     """
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "k2alert-beside"))
     loaded = _load(options)
     config = runnable(loaded)
     options.secrets.replace(secrets_of(config))

@@ -5,13 +5,14 @@ import os
 import signal
 import sqlite3
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from k2alert.cli import main
-from tests.support.daemon import Clock, daemon
+from tests.support.daemon import Clock, daemon, until_a_round_is_over
 
 SILENT = "sources: []\nstore: sqlite:///{folder}/k2alert.db\nevaluation_interval: 100ms\n"
 
@@ -67,6 +68,7 @@ def test_what_cannot_start_says_why_in_one_line_and_exits_with_1(tmp_path: Path,
 # The command, which says `here` when it begins to import the daemon.
 HERE = """
 import sys
+import threading
 import k2alert.cli.run as run
 
 class Here:
@@ -93,3 +95,15 @@ async def test_a_signal_ends_it_with_0_however_early(tmp_path: Path, name: signa
     _, errors = await process.communicate()
 
     assert (process.returncode, errors.count(b"Traceback")) == (0, 0)
+
+
+async def test_rounds_go_on_while_many_hosts_are_looked_up_in_vain(tmp_path: Path) -> None:
+    found = threading.Event()  # the system looks a name up in a thread, for minutes where no name server answers
+    async with daemon(write(tmp_path), Clock()) as running:
+        await until_a_round_is_over(running)
+        looking = [asyncio.create_task(asyncio.to_thread(found.wait)) for _ in range(32)]
+        try:
+            await until_a_round_is_over(running)
+        finally:
+            found.set()
+            await asyncio.gather(*looking)

@@ -382,8 +382,8 @@ class Rounds:
     # --------------------------------------------------------------------------------------- 5. tell
 
     async def _rows(self) -> Mapping[Who, PlanRow]:
-        """What plans the row of each integration, from the alerts as they are now."""
-        scene = replace(self._picture.scene, log=self._desks.log)
+        """What plans the row of each integration, from the alerts and silences as they are now."""
+        scene = replace(self._picture.scene, log=self._desks.log, silences=self.silences.all())
         made = planning_whom(scene, self._memory.alerts, now=self._time.now())
         outlook = await unhurried(made, monotonic=self._time.monotonic)
         return {who: partial(self._row, who, outlook) for who in outlook.fires_for}

@@ -32,7 +32,7 @@ from k2alert.rounds import Rounds, Setting
 from tests.support.loading import load_text
 from tests.support.posts import Posts, taking_posts
 
-__all__ = ["ROUTE", "Ended", "Heard", "Outcome", "live", "play", "rehearsed", "seen"]
+__all__ = ["ROUTE", "Ended", "Heard", "Outcome", "delivered", "live", "play", "rehearsed", "seen"]
 
 _MAIN = """
 sources:
@@ -132,7 +132,7 @@ class _Life:
                         board.apply(await self.store.save([] if look.run is None else [look.run]))
                         board.apply(await self.store.save_facts(look.facts))
                     await rounds.round()
-                    await _delivered()
+                    await delivered()
                     heard += self._heard(kinds.kinds)
             await rounds.close()
         return heard
@@ -174,7 +174,7 @@ class _Life:
         return heard
 
 
-async def _delivered() -> None:
+async def delivered() -> None:
     """Everything that the desks have in hand is with its receiver."""
     while tasks := [task for task in asyncio.all_tasks() if task.get_name().startswith("tell ")]:
         await asyncio.wait(tasks)

@@ -11,7 +11,7 @@ A crash before 3 repeats the evaluation; a message that was in flight is said ag
 """
 
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
@@ -155,11 +155,12 @@ def _judge_anew(scene: Scene, kept: Kept, now: datetime) -> Pausing[tuple[set[tu
     at = to_ms(now)
     mark = kept.begin(at)
     complete = yield from _completing(scene, {rule.look_back for rule in scene.config.rules}, now)
+    same_universe, kept.universe = kept.universe is scene.universe, scene.universe
     todo: list[tuple[int, int]] = []
     same_targets = True
     for number, rule in enumerate(kept.rules):
-        targets = _targets(scene, rule.rule, now)
-        same_targets &= not rule.turn_to(targets if isinstance(targets, tuple) else tuple(targets))
+        targets = yield from _targets(scene, rule.rule, now, rule.target_of if same_universe else _unknown)
+        same_targets &= not rule.turn_to(targets)
         todo += [(place, number) for place in rule.open_places(kept.board, mark, complete[rule.rule.look_back], at)]
         yield
     changed: set[tuple[int, int]] = set()
@@ -245,7 +246,7 @@ def _judge_all(scene: Scene, *, now: datetime) -> Iterator[Finding]:
     at = to_ms(now)
     complete = at_once(_completing(scene, {rule.look_back for rule in scene.config.rules}, now))
     for rule in scene.config.rules:
-        for target in _targets(scene, rule, now):
+        for target in targets_of(scene, rule, now=now):
             yield judge_target(scene, rule, target, complete[rule.look_back], at)
 
 
@@ -257,7 +258,7 @@ def judge_one(scene: Scene, rule: Rule, target: Target, *, now: datetime) -> Fin
 
 def targets_of(scene: Scene, rule: Rule, *, now: datetime) -> tuple[Target, ...]:
     """The label sets that a rule is judged for at this time."""
-    return tuple(_targets(scene, rule, now))
+    return at_once(_targets(scene, rule, now))
 
 
 def judge_target(scene: Scene, rule: Rule, target: Target, complete: frozenset[ProjectId], at: int) -> Finding:
@@ -301,17 +302,26 @@ def _completing(
     return {look_back: frozenset(complete) for look_back, complete in found.items()}
 
 
-def _targets(scene: Scene, rule: Rule, now: datetime) -> Iterable[Target]:
+def _unknown(identity: Labels) -> Target | None:
+    """No target is known from before."""
+
+
+def _targets(
+    scene: Scene, rule: Rule, now: datetime, known: Callable[[Labels], Target | None] = _unknown
+) -> Pausing[tuple[Target, ...]]:
+    """The label sets that a rule is judged for; of one with labels of facts, those with one in the period or an open
+    alert. What is `known` of this universe is not worked out again.
+    """
     fixed = scene.universe.fixed.get(rule.name)
-    return _open_targets(scene, rule, now) if fixed is None else fixed
-
-
-def _open_targets(scene: Scene, rule: Rule, now: datetime) -> Iterator[Target]:
-    """The label sets of a rule with labels of facts: those with a fact in the period or an open alert."""
+    if fixed is not None:
+        return fixed
+    found: list[Target] = []
     for identity in sorted(_label_sets(scene, rule, now), key=str):
-        target = target_of(scene, rule, identity)
+        yield
+        target = known(identity) or target_of(scene, rule, identity)
         if target is not None:
-            yield target
+            found.append(target)
+    return tuple(found)
 
 
 def target_of(scene: Scene, rule: Rule, identity: Labels) -> Target | None:

@@ -16,7 +16,7 @@ from k2alert.judge.condition import Condition
 from k2alert.labels import Labels
 from k2alert.measure.board import Board
 from k2alert.model import Alert, Finding, Kind, Metric, Rule, Truth, Window
-from k2alert.universe import ProjectId, Target
+from k2alert.universe import ProjectId, Target, Universe
 
 __all__ = ["Kept", "KeptRule"]
 
@@ -58,6 +58,11 @@ class KeptRule:
         self._soon = [(at, place) for place, at in enumerate(until)]
         heapify(self._soon)
         return True
+
+    def target_of(self, identity: Labels) -> Target | None:
+        """Its target with these labels, if it has one."""
+        place = self.places.get(identity)
+        return None if place is None else self.targets[place]
 
     def open_places(self, board: Board, mark: int, complete: frozenset[ProjectId], at: int) -> list[int]:
         """Which of its targets must be judged at `at` (ms): the facts changed since the board's mark, it is time, or
@@ -114,8 +119,8 @@ class KeptRule:
 class Kept:
     """The findings of all rules over a board, and the alerts that they came to; of one process, for its rounds alone.
 
-    `restless` are the ids of alerts that may move though their finding stays the same. It is good for one
-    configuration and one board.
+    `restless` are the ids of alerts that may move though their finding stays the same; the targets are of `universe`.
+    It is good for one configuration and one board.
     """
 
     def __init__(self, rules: Iterable[Rule], metrics: Mapping[str, Metric], board: Board) -> None:
@@ -123,6 +128,7 @@ class Kept:
         self.rules = tuple(_kept_rule(rule, metrics) for rule in rules)
         self.alerts: Mapping[AlertId, Alert] = {}
         self.restless: set[AlertId] = set()
+        self.universe: Universe | None = None
         self._numbers = {kept.rule.name: number for number, kept in enumerate(self.rules)}
         self._mark = board.mark
         self._at = 0

@@ -215,6 +215,7 @@ async def measure(number: int, folder: Path) -> None:
         await rounds.round()
         await until(lambda: posts.taken)
         await rounds.round()
+        await rounds.draw()
         runner, port = await start(make_app(make_view(rounds, store), loopback=True), "127.0.0.1:0")
         print(
             "| page | the first time, CPU (wall) | then, CPU (wall) | size | loop held at most |\n|---|---|---|---|---|"

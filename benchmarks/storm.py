@@ -281,6 +281,7 @@ async def phase(name: str, daemon: Daemon, receivers: Listening) -> None:
     for _ in range(40):
         await asyncio.sleep(0.05)
         await daemon.rounds.deliver()
+        await daemon.rounds.draw()
     told = time.thread_time() - round_from
     watching.cancel()
     heard = await receivers.heard()

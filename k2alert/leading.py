@@ -27,7 +27,7 @@ _LOG = logging.getLogger(__name__)
 PRUNE_EVERY = timedelta(hours=1)
 HEAR_EVERY = timedelta(seconds=0.1)  # our own changes wake us, too
 DELIVER_EVERY = timedelta(seconds=1)  # who asked to be left alone for a second is told after a second
-DRAW_EVERY = timedelta(seconds=1)  # where drawing takes long, it rests for longer
+DRAW_EVERY = timedelta(seconds=1)  # or at once, after a round; where drawing takes long, it rests for longer
 
 
 class SourceCounts:
@@ -74,7 +74,9 @@ class Leading:
         self_metrics: SelfMetrics,
         lease: Lease,
         time: Time,
+        busy: Callable[[], float],
     ) -> None:
+        """`busy` says for how many seconds the event loop's thread has worked: neighbours make no round long."""
         self._memory = memory
         self._store = store
         self._collector = collector
@@ -84,9 +86,10 @@ class Leading:
         self._self_metrics = self_metrics
         self._lease = lease
         self._time = time
+        self._busy = busy
         self._began = 0.0
         self._epoch = 0
-        self._judged = False
+        self._judged = self._drawn = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Leads until `stop` is set, and ends what is under way; memory must be as the store has it.
@@ -94,6 +97,7 @@ class Leading:
         Where it leads no more before that, everything is broken off at once, and memory must be filled anew.
         """
         self._began, self._epoch, self._judged = self._time.monotonic(), self._lease.epoch, False
+        self._drawn = False
         _LOG.info("this replica leads", extra={"epoch": self._epoch})
         self._self_metrics.set_leader(True)
         self._inbox.look()  # others may have left some
@@ -115,7 +119,7 @@ class Leading:
                 "digest webhooks": self._inbox.digest,
                 "evaluate": lambda: self._repeat(self._round, self._interval, stop, self._memory.facts_came),
                 "deliver": lambda: self._deliver(stop),
-                "draw": lambda: self._repeat(self._rounds.draw, lambda: DRAW_EVERY, stop),
+                "draw": lambda: self._repeat(self._draw, lambda: DRAW_EVERY, stop, self._rounds.undrawn),
                 "prune": lambda: self._repeat(self._prune, lambda: PRUNE_EVERY, stop),
             },
             stop,
@@ -151,7 +155,7 @@ class Leading:
     async def _repeat(
         self, work: Work, every: Callable[[], timedelta], stop: asyncio.Event, wake: asyncio.Event | None = None
     ) -> None:
-        await repeat(work, every, stop, monotonic=self._time.monotonic, wake=wake)
+        await repeat(work, every, stop, monotonic=self._time.monotonic, wake=wake, busy=self._busy)
 
     def _interval(self) -> timedelta:
         return self._memory.config.evaluation_interval
@@ -164,6 +168,13 @@ class Leading:
             leave_out()  # what the first round worked out of each series stays with it
             took = round(self._time.monotonic() - self._began, 3)
             _LOG.info("the first round of this reign is over", extra={"seconds": took})
+
+    async def _draw(self) -> None:
+        drawn = self._rounds.drawings
+        await self._rounds.draw()
+        if self._rounds.drawings > drawn and not self._drawn:
+            self._drawn = True
+            leave_out()  # so does what the first drawing worked out
 
     async def _deliver(self, stop: asyncio.Event) -> None:
         await self._repeat(self._rounds.deliver, lambda: DELIVER_EVERY, stop)

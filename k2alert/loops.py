@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 from k2alert.pauses import Pausing
 
-__all__ = ["TaskEnded", "Work", "beside", "repeat", "run_together", "unhurried"]
+__all__ = ["Allowance", "TaskEnded", "Work", "beside", "repeat", "run_together", "unhurried"]
 
-_SHORTEST_REST = 0.1  # seconds: what comes in a burst is taken in few rounds
+_SHORTEST_REST = 0.02  # seconds: what comes in a burst is taken in few rounds
 _SHARE = 10  # at most one part in so many of the time is spent on rounds that were called for
+_SAVED = 1.0  # seconds of it that were not used are there for a burst: who calls now and then need not wait
 
 _LONGEST_HOLD = 0.01  # seconds that work with pauses goes on before others may work
 
@@ -90,6 +91,26 @@ async def beside(many: int, work: Callable[[], _Result]) -> _Result:
     return work() if many <= _AT_ONCE else await asyncio.to_thread(work)
 
 
+class Allowance:
+    """Time to spend on rounds that are called for: it comes in a little at a time, and some of it can be saved up.
+
+    All in seconds, `now` on a monotonic clock.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._left, self._seen = _SAVED, now
+
+    def spend(self, seconds: float) -> None:
+        """Even where there is not so much left."""
+        self._left -= seconds
+
+    def missing(self, now: float) -> float:
+        """Seconds until what was spent too much has come in again."""
+        self._left = min(self._left + max(now - self._seen, 0.0) / _SHARE, _SAVED)
+        self._seen = now
+        return max(-self._left * _SHARE, 0.0)
+
+
 async def repeat(
     work: Work,
     every: Callable[[], timedelta],
@@ -97,26 +118,33 @@ async def repeat(
     *,
     monotonic: Callable[[], float],
     wake: asyncio.Event | None = None,
+    busy: Callable[[], float] | None = None,
 ) -> None:
     """Does the work, then again `every` after the last start, until `stop` is set; the work is never cut short.
 
     A round that takes longer than `every` is followed at once by the next, none is made up for. Setting `wake` calls
-    for the next round sooner: after a rest that is short, but ten times as long as the last round took.
+    for the next round sooner: at once, or where such rounds have taken more than a tenth of the time lately, when they
+    no longer have. What a round takes is told by `busy`, in seconds: by `monotonic`, where nothing else is given.
     """
+    busy = busy or monotonic
+    allowance, called = Allowance(monotonic()), False
     while not stop.is_set():
-        began = monotonic()
+        began, worked = monotonic(), busy()
         if wake is not None:
             wake.clear()
         await work()
-        took = monotonic() - began
-        left = max(every().total_seconds() - took, 0.0)
+        if called:
+            allowance.spend(busy() - worked)
+        now = monotonic()
+        left = max(every().total_seconds() - (now - began), 0.0)
         if wake is None:
             await _wait_for(stop, left)
             continue
-        rest = min(max(_SHORTEST_REST, _SHARE * took), left)
+        rest = min(max(_SHORTEST_REST, allowance.missing(now)), left)
         await _wait_for(stop, rest)
         if not stop.is_set():
             await _wait_for_either(stop, wake, left - rest)
+        called = monotonic() - now < left
 
 
 async def _wait_for(stop: asyncio.Event, seconds: float) -> None:

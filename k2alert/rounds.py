@@ -1,8 +1,8 @@
 """The round: everything a running daemon does each `evaluation_interval`, and what it remembers in between.
 
 1. now = clock(); 2. plan; 3. store the alerts (decided before anyone is told); 4. show the alerts by HTTP; 5. let the
-desks deliver what is due (desks.py), and wait for nobody; 6. draw the gauges. The first round of a process begins with
-what was in flight when the last one died.
+desks deliver what is due (desks.py), and wait for nobody. The first round of a process begins with what was in flight
+when the last one died. The gauges are drawn beside the rounds (`draw`), for that takes long where projects are many.
 
 With the store down nothing is sent; the next round begins where this one could not go on.
 """
@@ -68,8 +68,7 @@ _CLOCK_SET_BACK = timedelta(minutes=5)  # by more than this the clock was wrong 
 
 _RESUMING = timedelta(seconds=10)  # the first round waits so long for those who may not have heard
 
-_QUICK = 0.25  # seconds: gauges that take no longer are drawn in every round, others beside the rounds
-_SHARE = 10  # those rest for so many times as long as they took, but no longer than from one round to the next
+_SHARE = 10  # gauges rest for so many times as long as they took, but no longer than from one round to the next
 
 _AT_A_TIME = 100  # alerts whose evidence is looked up before others may work again
 
@@ -134,9 +133,11 @@ class Rounds:
         self._judged_at: datetime | None = None
         self.snapshot: Snapshot | None = None
         self._undrawn: tuple[Snapshot, Scene] | None = None  # shown, and its gauges not drawn yet
-        self._drawing = False
-        self._draws_quickly = True
         self._draw_from = -inf  # on the monotonic clock
+        self.undrawn = asyncio.Event()  # calls for gauges to be drawn
+        self.drawings = 0  # how often they have been
+        self._between_rounds = asyncio.Event()
+        self._between_rounds.set()
 
     # --------------------------------------------------------------------------------------- life
 
@@ -176,7 +177,11 @@ class Rounds:
 
     async def round(self) -> None:
         """One round. A store that is down ends it early, is logged once, and costs nothing but the time."""
-        await self._with_store(self._round)
+        self._between_rounds.clear()
+        try:
+            await self._with_store(self._round)
+        finally:
+            self._between_rounds.set()
 
     async def hear(self) -> None:
         """Takes up silences that other replicas have stored."""
@@ -192,7 +197,7 @@ class Rounds:
             await self._with_store(self._look)
 
     async def draw(self) -> None:
-        """Draws the gauges that a round has left to us, for that takes long; unless it was done just now."""
+        """Draws the gauges where a round has left some to draw, and drawing them did not take long just now."""
         await self._with_store(self._draw)
 
     async def close(self) -> None:
@@ -247,9 +252,8 @@ class Rounds:
             await self._desks.begin()
             await asyncio.sleep(0)
             await self._tidy(setting)
-        if self._draws_quickly:  # else a rest that is ten times as long as the round would be too long: see `draw`
-            await self._show_gauges()
         await count(self._self_metrics, scene, made.findings, now=now, took=took)
+        self.undrawn.set()
 
     async def _look_on(self) -> None:
         await settle(self._setting.board)
@@ -484,27 +488,28 @@ class Rounds:
         self._undrawn = self.snapshot, scene
 
     async def _draw(self) -> None:
-        soon = self._draws_quickly and self._telling.locked()  # the round itself will draw them
-        if not soon and self._time.monotonic() >= self._draw_from:
+        if self._time.monotonic() >= self._draw_from:
             await self._show_gauges()
 
     async def _show_gauges(self) -> None:
         """Draws the gauges of what was shown last."""
-        if self._undrawn is None or self._drawing:
+        if self._undrawn is None:
             return
-        (shown, scene), self._undrawn, self._drawing = self._undrawn, None, True
+        (shown, scene), self._undrawn = self._undrawn, None
         began = self._time.monotonic()
-        try:
-            await settle_more(self._setting.board)
-            drawn = await draw_gauges(shown, scene, self._store)
-        finally:
-            self._drawing = False
+        await settle_more(self._setting.board)
+        drawn = await draw_gauges(shown, scene, self._store, pause=self._let_rounds_pass)
         newest = self.snapshot or shown  # whose alerts may be those of a later round by now
         self.snapshot = replace(newest, series=drawn.text, series_openmetrics=drawn.openmetrics)
         self._self_metrics.drawn(dropped=drawn.dropped)
+        self.drawings += 1
         took = self._time.monotonic() - began
-        self._draws_quickly = took <= _QUICK
         self._draw_from = self._time.monotonic() + min(_SHARE * took, scene.config.evaluation_interval.total_seconds())
+
+    async def _let_rounds_pass(self) -> None:
+        """Lets others work; while a round is going on, nothing is drawn: somebody may wait for a message."""
+        await asyncio.sleep(0)
+        await self._between_rounds.wait()
 
 
 def _rules(findings: Iterable[Finding]) -> dict[str, Rule]:

@@ -7,7 +7,7 @@ what is pending or fires.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
 
@@ -73,19 +73,20 @@ async def _alert_series(scene: Scene, findings: Sequence[Finding], alerts: Alert
     return sheet.render().text
 
 
-async def draw_gauges(picture: Snapshot, scene: Scene, store: Reader) -> Rendered:
-    """The other series of the same round. Raises `StoreError`."""
-    return await _render(scene, picture.findings, store, picture.now)
+async def draw_gauges(
+    picture: Snapshot, scene: Scene, store: Reader, *, pause: Callable[[], Awaitable[None]]
+) -> Rendered:
+    """The other series of the same round, as text. Raises `StoreError`.
 
-
-async def _render(scene: Scene, findings: Sequence[Finding], store: Reader, now: datetime) -> Rendered:
-    """The series as text, made in parts: ten thousand projects take seconds; others may work in between."""
+    They are made in parts: ten thousand projects take seconds; `pause` lets others work in between.
+    """
+    findings, now = picture.findings, picture.now
     sources = {source.name: source for source in scene.config.sources}
     read = [project for project in scene.projects if is_current(project, sources[project.source], now=now)]
-    await asyncio.sleep(0)
+    await pause()
     here = {(project.source, project.path) for project in scene.projects}
     totals = await store.totals()
-    await asyncio.sleep(0)
+    await pause()
     sheet = Sheet(MOST_SAMPLES)
     for part in chain(
         value_families(findings),
@@ -93,7 +94,7 @@ async def _render(scene: Scene, findings: Sequence[Finding], store: Reader, now:
         ci_families(scene.config, scene.metrics, scene.measures, read, now=now),
     ):
         sheet.add(part)
-        await asyncio.sleep(0)
+        await pause()
     return await asyncio.to_thread(sheet.render)
 
 

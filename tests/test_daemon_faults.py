@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from k2alert.rehearse.gitlab_standin import StandinGitLab, StandinPipeline
-from tests.support.daemon import Clock, Running, daemon, until, until_a_round_is_over, until_seen
+from tests.support.daemon import Clock, Running, daemon, until, until_drawn, until_seen
 from tests.support.faults import Fault, answer, html, reset, truncated
 from tests.support.slack import TOKEN, Slack, stand_in_slack
 
@@ -116,7 +116,7 @@ def alerts(state: str, number: int) -> str:
 
 async def gauges(running: Running) -> dict[str, dict[str, float]]:
     """The CI gauges' values by project, then by name and window; counters left out."""
-    await until_a_round_is_over(running)
+    await until_drawn(running)
     found: dict[str, dict[str, float]] = {}
     for family in text_string_to_metric_families(await running.text("/metrics")):
         for sample in family.samples:

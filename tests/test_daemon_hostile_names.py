@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from k2alert.cli import main
 from k2alert.logs import Secrets, set_up_logging
 from k2alert.rehearse.gitlab_standin import StandinPipeline
-from tests.support.daemon import PROJECT, Running, World, a_world, daemon, until, until_a_round_is_over
+from tests.support.daemon import PROJECT, Running, World, a_world, daemon, until, until_drawn
 from tests.support.posts import Posts, taking_posts
 from tests.support.slack import TOKEN, Slack, all_blocks, stand_in_slack, texts_of, wrong_payload
 from tests.support.smtp import MailServer, mail_server
@@ -160,7 +160,7 @@ async def test_no_name_of_a_forge_acts_wherever_it_is_told_or_shown(
             check_annotations(alerts)
         await check_pages(ears.running)
         await check_api(ears.running)
-        await until_a_round_is_over(ears.running)  # its gauges are drawn after its messages are told
+        await until_drawn(ears.running)  # its gauges are drawn after its messages are told
         check_metrics(await ears.running.text("/metrics"))
         for arguments in (["explain", "branch_is_red"], ["explain", "branch_is_red", "--message"], ["alerts"]):
             await check_terminal(ears, tmp_path, arguments)

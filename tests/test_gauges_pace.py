@@ -10,10 +10,14 @@ from tests.support.looks import finished_run
 from tests.support.office import Pause
 
 
-async def test_gauges_that_take_long_are_left_alone_for_ten_times_as_long_and_drawn_then(tmp_path: Path) -> None:
+async def test_gauges_are_drawn_beside_the_rounds_and_left_alone_for_ten_times_as_long_as_they_took(
+    tmp_path: Path,
+) -> None:
     async with a_house(tmp_path) as (house, rounds):
         house.takes = 0.5
         await rounds.round()
+        assert house.drawn == 0
+        await rounds.draw()
         assert house.drawn == 1
         house.seconds += 1
         await rounds.round()
@@ -29,18 +33,11 @@ async def test_gauges_that_take_long_are_left_alone_for_ten_times_as_long_and_dr
         assert house.drawn == 2  # there is nothing new
 
 
-async def test_gauges_that_take_a_moment_are_drawn_in_every_round(tmp_path: Path) -> None:
-    async with a_house(tmp_path) as (house, rounds):
-        for number in range(3):
-            house.takes = 0.2
-            await rounds.round()
-            assert house.drawn == number + 1
-
-
 async def test_however_long_gauges_take_they_are_drawn_as_often_as_rounds_come_by_themselves(tmp_path: Path) -> None:
     async with a_house(tmp_path) as (house, rounds):
         house.takes = 20.0
         await rounds.round()
+        await rounds.draw()
         house.seconds += 30
         await rounds.round()
         assert house.drawn == 1
@@ -48,41 +45,29 @@ async def test_however_long_gauges_take_they_are_drawn_as_often_as_rounds_come_b
         assert house.drawn == 2
 
 
-async def test_gauges_that_are_drawn_while_a_round_is_shown_stay(tmp_path: Path) -> None:
+async def test_a_round_calls_for_gauges_and_while_one_is_going_on_none_are_drawn(tmp_path: Path) -> None:
     async with a_house(tmp_path) as (house, rounds):
-        house.takes = 0.5
         await rounds.round()
-        assert counted(rounds) == 2
+        assert rounds.undrawn.is_set()
         house.seconds += 10
-        await rounds.round()
+        house.drawing = Pause()
+        drawing = asyncio.create_task(rounds.draw())
+        await house.drawing.reached.wait()
         await house.store.save([finished_run("3", 3, Result.FAILURE)])
         house.looking = Pause()
         later = asyncio.create_task(rounds.round())
         await house.looking.reached.wait()
-        await rounds.draw()
-        assert counted(rounds) == 3
+        house.drawing.go.set()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not drawing.done()
         house.looking.go.set()
         await later
-        assert counted(rounds) == 3  # a counter that goes back has been reset, to Prometheus
-
-
-async def test_what_came_while_gauges_were_drawn_in_a_moment_is_drawn_before_the_next_round(tmp_path: Path) -> None:
-    async with a_house(tmp_path) as (house, rounds):
-        house.takes = 0.5
-        await rounds.round()
-        house.seconds += 10
-        await rounds.round()
-        house.takes = 0.1
-        house.drawing = Pause()
-        drawing = asyncio.create_task(rounds.draw())
-        await house.drawing.reached.wait()
-        await rounds.round()
-        house.drawing.go.set()
         await drawing
-        assert house.drawn == 2
-        house.seconds += 5
+        assert counted(rounds) == 3  # the round has taken none of it back: that would be a reset, to Prometheus
+        house.seconds += 10
         await rounds.draw()
-        assert house.drawn == 3
+        assert house.drawn == 2  # what the round left
 
 
 def counted(rounds: Rounds) -> int:

@@ -142,6 +142,9 @@ class SelfMetrics:
             registry=registry,
             buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5),
         )
+        self._drawings = Counter(
+            "k2alert_drawings", "How often the gauges and values of all projects were drawn.", registry=registry
+        )
         self._dropped = Counter(
             "k2alert_ci_series_dropped",
             "CI samples that rounds left out of the exposition, for there were too many.",
@@ -285,6 +288,7 @@ class SelfMetrics:
 
     def drawn(self, *, dropped: int) -> None:
         """The gauges were drawn, but for so many samples."""
+        self._drawings.inc()
         self._dropped.inc(dropped)
 
     def evaluated(self, failed: Mapping[str, bool], *, took: timedelta) -> None:

@@ -147,18 +147,27 @@ async def until_seen(running: Running, line: str) -> None:
 
 
 async def until_a_round_is_over(running: Running) -> None:
-    """Until the gauges are of the alerts that are seen now, or of later ones."""
-    before = await _rounds(running)
+    """Until one more is than now."""
+    before = await _counted(running, "k2alert_evaluation_duration_seconds_count")
     deadline = time.monotonic() + PATIENCE
-    while await _rounds(running) == before:
+    while await _counted(running, "k2alert_evaluation_duration_seconds_count") == before:
         assert time.monotonic() < deadline, "waited in vain for a round"
         await asyncio.sleep(0.02)
 
 
-async def _rounds(running: Running) -> str:
-    """How many are over."""
-    name = "k2alert_evaluation_duration_seconds_count"
-    return next(line for line in (await running.text("/metrics")).splitlines() if line.startswith(name))
+async def until_drawn(running: Running) -> None:
+    """Until the gauges are of the alerts that are seen now, or of later ones; there must be rounds meanwhile."""
+    until = await _counted(running, "k2alert_drawings_total") + 2  # the next may be going on already
+    deadline = time.monotonic() + PATIENCE
+    while await _counted(running, "k2alert_drawings_total") < until:
+        assert time.monotonic() < deadline, "waited in vain for gauges"
+        await asyncio.sleep(0.02)
+
+
+async def _counted(running: Running, name: str) -> float:
+    """What a counter without labels says."""
+    lines = (await running.text("/metrics")).splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
 
 async def until_unseen(running: Running, text: str) -> None:

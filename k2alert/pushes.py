@@ -48,6 +48,7 @@ class Pushes:
         self._next: dict[Who, float] = {}  # when to push again at the latest, on the monotonic clock
         self._states: dict[Who, PushState] = {}
         self._looked = False
+        self._unplanned = True  # what is to be pushed may be something else than when it was last planned
 
     def state(self, who: Who) -> PushState | None:
         """How pushes to an integration go; None where none has been answered yet."""
@@ -57,24 +58,41 @@ class Pushes:
 
     def changed(self) -> None:
         """Alerts began or ended: everyone who does not just fail is pushed to at once."""
+        self._unplanned = True
         self._next = {who: at for who, at in self._next.items() if self._is_failing(who)}
 
+    def plan_anew(self) -> None:
+        """Somebody else may be pushed to now: alerts were judged, or the configuration is another."""
+        self._unplanned = True
+
     def look(self) -> None:
-        """Pushes where it is time, without waiting for it. Raises what a push died of."""
+        """Pushes where it is time, without waiting for it. Raises what a push died of.
+
+        Costs nothing where it is nobody's time, however many alerts there are.
+        """
         for who, task in list(self._busy.items()):
             if task.done():
                 del self._busy[who]
                 task.result()
-        now, planned = self._time.monotonic(), self._plan()
-        self._looked = True
+        now = self._time.monotonic()
+        if self._unplanned or any(at <= now and who not in self._busy for who, at in self._next.items()):
+            self._begin(self._plan(), now)
+
+    def _begin(self, planned: Sequence[Due], now: float) -> None:
+        self._looked, self._unplanned = True, False
         here = {(due.receiver, due.integration.name) for due in planned}
-        # Where there is nothing to push, nothing fails.
+        # Where there is nothing to push, nothing fails, and it is nobody's time.
         self._states = {who: state for who, state in self._states.items() if who in here}
+        self._next = {who: at for who, at in self._next.items() if who in here}
         for due in planned:
             who = (due.receiver, due.integration.name)
-            if who not in self._busy and self._next.get(who, now) <= now:
-                self._next[who] = now + PUSH_EVERY.total_seconds()
-                self._busy[who] = asyncio.create_task(self._push(who, due), name=f"push to {who[0]} by {who[1]}")
+            if self._next.get(who, now) > now:
+                continue
+            if who in self._busy:
+                self._unplanned |= who not in self._next  # alerts have changed since that push began
+                continue
+            self._next[who] = now + PUSH_EVERY.total_seconds()
+            self._busy[who] = asyncio.create_task(self._push(who, due), name=f"push to {who[0]} by {who[1]}")
 
     async def close(self) -> None:
         """Breaks off what is under way: the next process pushes it all anew."""

@@ -174,6 +174,7 @@ class Rounds:
         self._anew |= changed_settings(self._setting.config.receivers, setting.config.receivers)
         self._setting = setting
         self._universe = None
+        self._pushes.plan_anew()
 
     async def round(self) -> None:
         """One round. A store that is down ends it early, is logged once, and costs nothing but the time."""
@@ -245,6 +246,7 @@ class Rounds:
         await asyncio.sleep(0)
         self._picture = _Picture(scene=scene, rules=_rules(made.findings) | _own_rules(setting.config))
         self._desks.begin_round()
+        self._pushes.plan_anew()
         async with self._telling:
             await self._show_alerts(scene, made, took)  # before: who follows a message finds what it says
             await self._set_anew(setting)

@@ -1,7 +1,9 @@
 """Pushes: the present alerts, again and again, to a receiver that keeps nothing of ours."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import aiohttp
@@ -117,61 +119,119 @@ def test_who_wants_no_ends_gets_none() -> None:
     assert pushed(world, remembered({}, world.alerts.values(), now=world.now)) == []
 
 
+@dataclass
+class Push:
+    """Pushes to a real server, which answers with these codes once it may; time passes when told to.
+
+    `planned` says when it was planned what is to be pushed, `taken` when a push arrived.
+    """
+
+    answers: list[int]
+    world: World = field(default_factory=World)
+    now: float = 0.0
+    planned: list[float] = field(default_factory=list)
+    taken: list[float] = field(default_factory=list)
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    self_metrics: SelfMetrics = field(default_factory=lambda: SelfMetrics("test"))
+
+    async def take(self, request: web.Request) -> web.Response:
+        await request.read()
+        self.taken.append(self.now)
+        await self.may_answer.wait()
+        return web.Response(status=self.answers.pop(0))
+
+    def plan(self) -> tuple[Due, ...]:
+        self.planned.append(self.now)
+        return self.due()
+
+    def due(self) -> tuple[Due, ...]:
+        world = self.world
+        return pushes(
+            alerts=world.alerts.values(), ended={}, route=world.route, receivers=world.receivers, now=world.now
+        )
+
+    async def words(self, due: object) -> Message:
+        (one,) = self.due()
+        return compose(one, [item(alert) for alert in one.parts[0].alerts], now=self.world.now)
+
+
+@asynccontextmanager
+async def pushing(*answers: int) -> AsyncIterator[tuple[Push, Pushes]]:
+    push = Push(list(answers))
+    push.may_answer.set()
+    app = web.Application()
+    app.router.add_post("/", push.take)
+    async with TestServer(app, host="127.0.0.1") as server, aiohttp.ClientSession() as session:
+        push.world = World(receivers=am(Settings.model_validate({"url": str(server.make_url("/"))})))
+        push.self_metrics.declare(rules=(), sources=(), receivers=[("team", "webhook")])
+        loop = Pushes(
+            wire=a_wire(session, timedelta(seconds=10)),
+            self_metrics=push.self_metrics,
+            time=Time(lambda: push.world.now, lambda: push.now, asyncio.sleep, lambda: 1.0),
+            plan=push.plan,
+            compose=push.words,
+        )
+        yield push, loop
+        await loop.close()
+
+
 async def test_it_is_pushed_at_once_then_every_minute_and_soon_after_a_failure(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    answers, taken = [503, 200, 200, 200], []
-
-    async def take(request: web.Request) -> web.Response:
-        taken.append(await request.json())
-        return web.Response(status=answers.pop(0))
-
-    app = web.Application()
-    app.router.add_post("/", take)
-    async with TestServer(app, host="127.0.0.1") as server, aiohttp.ClientSession() as session:
-        world = World(receivers=am(Settings.model_validate({"url": str(server.make_url("/"))})))
-        world.fire()
-        clock = [0.0]
-
-        def planned() -> tuple[Due, ...]:
-            return pushes(
-                alerts=world.alerts.values(),
-                ended={},
-                route=world.route,
-                receivers=world.receivers,
-                now=world.now,
-            )
-
-        async def words(due: object) -> Message:
-            (one,) = planned()
-            return compose(one, [item(alert) for alert in one.parts[0].alerts], now=world.now)
-
-        self_metrics = SelfMetrics("test")
-        self_metrics.declare(rules=(), sources=(), receivers=[("team", "webhook")])
-        loop = Pushes(
-            wire=a_wire(session, timedelta(seconds=10)),
-            self_metrics=self_metrics,
-            time=Time(lambda: world.now, lambda: clock[0], asyncio.sleep, lambda: 1.0),
-            plan=planned,
-            compose=words,
-        )
+    async with pushing(503, 200, 200, 200) as (push, loop):
+        push.world.fire()
         who = ("team", "webhook[0]")
         assert loop.state(who) is None  # nobody knows yet
         for at, told in ((0, 1), (9, 1), (10, 2), (69, 2), (70, 3), (71, 3)):
-            clock[0] = at
+            push.now = at
             await _look(loop)
-            assert len(taken) == told, at
-            failed = PushState(world.now, "the webhook answered 503")
+            assert len(push.taken) == told, at
+            failed = PushState(push.world.now, "the webhook answered 503")
             assert loop.state(who) == (failed if at < 10 else PushState())
         loop.changed()
         await _look(loop)
-        assert len(taken) == 4
-        await loop.close()
+        assert len(push.taken) == 4
+        assert push.planned == [0, 10, 70, 71]  # and not with each look: that costs nothing
     assert caplog.text.count("a push failed") == 1
-    assert b'k2alert_notifications_total{integration="webhook",receiver="team"} 4.0' in self_metrics.render("")[0]
+    assert b'k2alert_notifications_total{integration="webhook",receiver="team"} 4.0' in push.self_metrics.render("")[0]
+
+
+async def test_who_is_pushed_to_for_the_first_time_is_found_by_the_next_round() -> None:
+    async with pushing(200) as (push, loop):
+        await _look(loop)
+        push.world.fire()  # a silence ended, say: nothing else has changed
+        push.now = 29
+        await _look(loop)
+        assert push.taken == []
+        loop.plan_anew()
+        await _look(loop)
+        loop.plan_anew()
+        await _look(loop)
+        assert push.taken == [29]
+
+
+async def test_what_changes_while_a_push_is_under_way_is_pushed_after_it() -> None:
+    async with pushing(200, 200) as (push, loop):
+        push.world.fire("k2/a")
+        push.may_answer.clear()
+        loop.look()
+        while not push.taken:
+            await asyncio.sleep(0.01)
+        loop.changed()
+        for _ in range(3):
+            loop.look()
+        push.may_answer.set()
+        await _finished()
+        push.now = 1
+        await _look(loop)
+        assert push.taken == [0, 1]
 
 
 async def _look(loop: Pushes) -> None:
     loop.look()
+    await _finished()
+
+
+async def _finished() -> None:
     tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("push to")]
     await asyncio.gather(*tasks)

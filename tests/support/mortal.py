@@ -50,6 +50,12 @@ class Mortal:
                 env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2]), **self.environ},
             )
 
+    @property
+    def pid(self) -> int:
+        """The process of this life."""
+        assert self._process is not None
+        return self._process.pid
+
     async def kill(self) -> None:
         """Ends this life at once."""
         assert self._process is not None

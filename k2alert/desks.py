@@ -22,7 +22,7 @@ from k2alert.collect.http import Time
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.loops import beside
 from k2alert.model import LogEntry, Refused, Retry, Sent, Telling
-from k2alert.notify.delivery import Delivered, deliver, shuts
+from k2alert.notify.delivery import Delivered, composed, deliver, shuts
 from k2alert.notify.dues import Due
 from k2alert.notify.history import telling_of
 from k2alert.notify.message import Message
@@ -292,8 +292,8 @@ class Desks:
         self._look_again = self._look_again or bool(found)
         return found
 
-    async def _prepare(self, due: Due) -> Message:
-        """Its words, once it is stored that it is tried; where that can't be stored it doesn't go.
+    async def _prepare(self, due: Due) -> Message | Retry:
+        """Its words, once it is stored that it is tried; where that can't be stored it doesn't go. See `composed`.
 
         In memory it is tried from the start: an alert that ends while the words are looked for must not be forgotten as
         one of which nobody has heard, or its end would be told of what nobody knows any more.
@@ -304,11 +304,14 @@ class Desks:
         before = {key: self._log.get(key) for key in tried}
         self._log |= tried
         try:
-            message = await self._compose(due)
-            await self._store.save_log(entries)
+            message = await composed(due, self._compose, down=StoreError)
+            if isinstance(message, Message):
+                await self._store.save_log(entries)
         except StoreError:
             self._restore(before, tried)
             raise
+        if isinstance(message, Retry):
+            self._restore(before, tried)
         return message
 
     def _restore(self, before: Mapping[Key, LogEntry | None], tried: Mapping[Key, LogEntry]) -> None:
@@ -334,5 +337,5 @@ def _log_delivery(tried: Delivered) -> None:
     if isinstance(delivery, Retry | Refused):
         again = "will be tried again" if isinstance(delivery, Retry) else "given up"
         _LOG.warning("a notification failed and %s: %s", again, delivery.error, extra=about)
-    else:
+    elif message is not None:
         _LOG.info("told of %d alerts", message.total, extra=about)

@@ -11,11 +11,12 @@ from datetime import timedelta
 from k2alert.collect.http import Time
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.model import Refused, Retry
-from k2alert.notify.delivery import deliver
+from k2alert.notify.delivery import composed, deliver
 from k2alert.notify.dues import Due
 from k2alert.notify.message import Message
 from k2alert.notify.pace import Wire
 from k2alert.notify.push import PUSH_EVERY, PushState
+from k2alert.record.store import StoreError
 
 __all__ = ["Pushes"]
 
@@ -102,7 +103,7 @@ class Pushes:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _push(self, who: Who, due: Due) -> None:
-        message = await self._compose(due)
+        message = await composed(due, self._compose, down=StoreError)
         tried = await deliver(due, message, wire=self._wire, monotonic=self._time.monotonic)
         failed = tried.delivery if isinstance(tried.delivery, Retry | Refused) else None
         reason = failed.reason if failed is not None else None

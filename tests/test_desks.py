@@ -346,6 +346,20 @@ async def test_a_bug_met_in_telling_one_silences_nobody_else_and_is_tried_again(
     assert "telling met a bug" in caplog.text
 
 
+async def test_a_bug_met_in_composing_is_one_met_in_telling(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with stand_in_slack() as slack, an_office(tmp_path, team(hook(slack))) as office:
+        office.composing = Pause(fails=ZeroDivisionError("oh"))
+        office.composing.go.set()
+        office.world.fire()
+        await office.told()
+        assert (office.entry().error, office.entry().sent, slack.hooked) == ("bug: ZeroDivisionError", 0, [])
+        assert await office.store.log() == [office.entry()]
+        office.composing = None
+        await office.told(11 * SECOND)
+        assert (office.entry().error, office.entry().sent, len(slack.hooked)) == ("", 1, 1)
+    assert "telling met a bug" in caplog.text
+
+
 async def test_a_stop_waits_for_what_is_in_flight_and_leaves_the_rest(tmp_path: Path) -> None:
     async with stand_in_slack(Hanging()) as slow:
         assert isinstance(slow, Hanging)

@@ -123,7 +123,7 @@ def test_who_wants_no_ends_gets_none() -> None:
 class Push:
     """Pushes to a real server, which answers with these codes once it may; time passes when told to.
 
-    `planned` says when it was planned what is to be pushed, `taken` when a push arrived.
+    `planned` says when it was planned what is to be pushed, `taken` when a push arrived. `broken` is what words meet.
     """
 
     answers: list[int]
@@ -131,6 +131,7 @@ class Push:
     now: float = 0.0
     planned: list[float] = field(default_factory=list)
     taken: list[float] = field(default_factory=list)
+    broken: Exception | None = None
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     self_metrics: SelfMetrics = field(default_factory=lambda: SelfMetrics("test"))
 
@@ -151,6 +152,8 @@ class Push:
         )
 
     async def words(self, due: object) -> Message:
+        if self.broken is not None:
+            raise self.broken
         (one,) = self.due()
         return compose(one, [item(alert) for alert in one.parts[0].alerts], now=self.world.now)
 
@@ -225,6 +228,19 @@ async def test_what_changes_while_a_push_is_under_way_is_pushed_after_it() -> No
         push.now = 1
         await _look(loop)
         assert push.taken == [0, 1]
+
+
+async def test_a_push_whose_words_meet_a_bug_is_tried_again() -> None:
+    async with pushing(200) as (push, loop):
+        push.world.fire()
+        push.broken = ZeroDivisionError("oh")
+        await _look(loop)
+        who = ("team", "webhook[0]")
+        assert loop.state(who) == PushState(push.world.now, "bug: ZeroDivisionError")
+        push.broken = None
+        push.now = 10
+        await _look(loop)
+        assert (push.taken, loop.state(who)) == ([10], PushState())
 
 
 async def _look(loop: Pushes) -> None:

@@ -4,7 +4,7 @@ What may go wrong is a value (`Retry`, `Refused`), and no address or secret is i
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ from k2alert.notify.dues import Due
 from k2alert.notify.message import Message
 from k2alert.notify.pace import Wire
 
-__all__ = ["Delivered", "deliver", "due_alerts", "shuts"]
+__all__ = ["Delivered", "composed", "deliver", "due_alerts", "shuts"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -25,22 +25,34 @@ _SHUTTING = frozenset({"rateLimited", "contextDeadlineExceeded"})
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """One message that was tried."""
+    """One message that was tried; None where a bug was met in composing it."""
 
     due: Due
-    message: Message
+    message: Message | None
     delivery: Delivery
     took: timedelta
 
 
+async def composed(due: Due, compose: Callable[[Due], Awaitable[Message]], *, down: type[Exception]) -> Message | Retry:
+    """A message, or when a bug was met, that it is to be tried again. Raises `down` where `compose` does."""
+    try:
+        return await compose(due)
+    except down:
+        raise
+    except Exception as error:
+        return _bug_met(due, error)
+
+
 async def deliver(
     due: Due,
-    message: Message,
+    message: Message | Retry,
     *,
     wire: Wire,
     monotonic: Callable[[], float],
 ) -> Delivered:
-    """Delivers a message. A bug met in telling is logged and tried again: it must not silence the others."""
+    """Delivers a message, where it could be composed."""
+    if isinstance(message, Retry):
+        return Delivered(due, None, message, timedelta(0))
     kind = INTEGRATIONS[due.integration.kind]
     began = monotonic()
     delivery: Delivery
@@ -48,9 +60,15 @@ async def deliver(
         render = await beside(message.total, lambda: render_address(due_alerts(due)))
         delivery = wire.refusal() or await kind.send(due.integration.settings, message, wire=wire, render=render)
     except Exception as error:
-        _LOG.exception("telling met a bug", extra={"receiver": due.receiver, "integration": due.integration.name})
-        delivery = Retry(f"bug: {type(error).__name__}")
+        delivery = _bug_met(due, error)
     return Delivered(due, message, delivery, timedelta(seconds=monotonic() - began))
+
+
+def _bug_met(due: Due, error: Exception) -> Retry:
+    """It is logged, and the message tried again: it must not silence the others."""
+    about = {"receiver": due.receiver, "integration": due.integration.name}
+    _LOG.error("telling met a bug", exc_info=error, extra=about)
+    return Retry(f"bug: {type(error).__name__}")
 
 
 def shuts(delivery: Delivery) -> bool:

@@ -2,14 +2,15 @@
 
 1. now = clock(); 2. plan; 3. store the alerts (decided before anyone is told); 4. show the alerts by HTTP; 5. let the
 desks deliver what is due (desks.py), and wait for nobody. The first round of a process begins with what was in flight
-when the last one died. The gauges are drawn beside the rounds (`draw`), for that takes long where projects are many.
+when the last one died. The gauges are drawn beside the rounds (`draw`), for that takes long where projects are many;
+those of a few are there once the first round is over.
 
 With the store down nothing is sent; the next round begins where this one could not go on.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -69,6 +70,8 @@ _CLOCK_SET_BACK = timedelta(minutes=5)  # by more than this the clock was wrong 
 _RESUMING = timedelta(seconds=10)  # the first round waits so long for those who may not have heard
 
 _SHARE = 10  # gauges rest for so many times as long as they took, but no longer than from one round to the next
+
+_FEW = 100  # projects whose gauges are drawn in some 30 ms
 
 _AT_A_TIME = 100  # alerts whose evidence is looked up before others may work again
 
@@ -254,6 +257,8 @@ class Rounds:
             await self._desks.begin()
             await asyncio.sleep(0)
             await self._tidy(setting)
+        if not self.drawings and len(scene.projects) <= _FEW:  # whoever waits for a round finds gauges, too
+            await self._show_gauges(partial(asyncio.sleep, 0))
         await count(self._self_metrics, scene, made.findings, now=now, took=took)
         self.undrawn.set()
 
@@ -266,7 +271,7 @@ class Rounds:
             self._memory.alerts = described(scene.alerts, made.step.alerts)
         took = timedelta(seconds=self._time.monotonic() - began)
         await self._show_alerts(scene, made, took)
-        await self._show_gauges()
+        await self._show_gauges(partial(asyncio.sleep, 0))
         await count(self._self_metrics, scene, made.findings, now=now, took=took)
 
     async def _look(self) -> None:
@@ -490,17 +495,19 @@ class Rounds:
         self._undrawn = self.snapshot, scene
 
     async def _draw(self) -> None:
-        if self._time.monotonic() >= self._draw_from:
-            await self._show_gauges()
+        now = self._time.monotonic()
+        if now >= self._draw_from:
+            patience = self._setting.config.evaluation_interval.total_seconds()
+            await self._show_gauges(partial(self._let_rounds_pass, until=now + patience))
 
-    async def _show_gauges(self) -> None:
-        """Draws the gauges of what was shown last."""
+    async def _show_gauges(self, pause: Callable[[], Awaitable[None]]) -> None:
+        """Draws the gauges of what was shown last; `pause` lets others work."""
         if self._undrawn is None:
             return
         (shown, scene), self._undrawn = self._undrawn, None
         began = self._time.monotonic()
         await settle_more(self._setting.board)
-        drawn = await draw_gauges(shown, scene, self._store, pause=self._let_rounds_pass)
+        drawn = await draw_gauges(shown, scene, self._store, pause=pause)
         newest = self.snapshot or shown  # whose alerts may be those of a later round by now
         self.snapshot = replace(newest, series=drawn.text, series_openmetrics=drawn.openmetrics)
         self._self_metrics.drawn(dropped=drawn.dropped)
@@ -508,10 +515,14 @@ class Rounds:
         took = self._time.monotonic() - began
         self._draw_from = self._time.monotonic() + min(_SHARE * took, scene.config.evaluation_interval.total_seconds())
 
-    async def _let_rounds_pass(self) -> None:
-        """Lets others work; while a round is going on, nothing is drawn: somebody may wait for a message."""
+    async def _let_rounds_pass(self, until: float) -> None:
+        """Lets others work; while a round is going on, nothing is drawn: somebody may wait for a message.
+
+        Until then, on the monotonic clock: rounds may leave each other no rest.
+        """
         await asyncio.sleep(0)
-        await self._between_rounds.wait()
+        if self._time.monotonic() < until:
+            await self._between_rounds.wait()
 
 
 def _rules(findings: Iterable[Finding]) -> dict[str, Rule]:

@@ -16,7 +16,6 @@ async def test_gauges_are_drawn_beside_the_rounds_and_left_alone_for_ten_times_a
     async with a_house(tmp_path) as (house, rounds):
         house.takes = 0.5
         await rounds.round()
-        assert house.drawn == 0
         await rounds.draw()
         assert house.drawn == 1
         house.seconds += 1
@@ -48,8 +47,10 @@ async def test_however_long_gauges_take_they_are_drawn_as_often_as_rounds_come_b
 async def test_a_round_calls_for_gauges_and_while_one_is_going_on_none_are_drawn(tmp_path: Path) -> None:
     async with a_house(tmp_path) as (house, rounds):
         await rounds.round()
-        assert rounds.undrawn.is_set()
         house.seconds += 10
+        rounds.undrawn.clear()
+        await rounds.round()
+        assert rounds.undrawn.is_set()
         house.drawing = Pause()
         drawing = asyncio.create_task(rounds.draw())
         await house.drawing.reached.wait()
@@ -67,7 +68,21 @@ async def test_a_round_calls_for_gauges_and_while_one_is_going_on_none_are_drawn
         assert counted(rounds) == 3  # the round has taken none of it back: that would be a reset, to Prometheus
         house.seconds += 10
         await rounds.draw()
-        assert house.drawn == 2  # what the round left
+        assert house.drawn == 3  # what the round left
+
+
+async def test_rounds_that_leave_each_other_no_rest_do_not_keep_gauges_from_being_drawn(tmp_path: Path) -> None:
+    async with a_house(tmp_path) as (house, rounds):
+        await rounds.round()
+        house.seconds += 30
+        await rounds.round()
+        drawn, began = rounds.drawings, house.seconds
+        drawing = asyncio.create_task(rounds.draw())
+        while not drawing.done():
+            house.seconds += 1
+            await rounds.round()
+        assert rounds.drawings == drawn + 1
+        assert house.seconds - began < 40
 
 
 def counted(rounds: Rounds) -> int:

@@ -27,3 +27,10 @@ async def test_what_is_silenced_between_two_rounds_is_not_told_any_more(tmp_path
         await rounds.deliver()
         await delivered()
         assert (posts.script, posts.taken) == ([], [])
+
+
+async def test_the_first_round_leaves_no_gauge_of_a_few_projects_out(tmp_path: Path) -> None:
+    async with a_house(tmp_path) as (_, rounds):
+        await rounds.round()
+        assert rounds.snapshot is not None
+        assert b"k2alert_ci_runs_total{" in rounds.snapshot.series.plain

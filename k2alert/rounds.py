@@ -325,7 +325,7 @@ class Rounds:
 
     async def _meet_projects(self, setting: Setting) -> None:
         """Works out what is judged where other projects are known than before; with many of them that takes a while."""
-        projects = self._projects()
+        projects = self._projects_of(setting)
         if self._known_universe(setting, projects) is None:
             made = making_universe(setting.config, projects)
             self._universe = setting, await unhurried(made, monotonic=self._time.monotonic)
@@ -336,8 +336,13 @@ class Rounds:
         known = tuple((project.source, project.path) for project in projects)
         return self._universe[1] if self._universe[1].projects == known else None
 
+    def _projects_of(self, setting: Setting) -> Sequence[Project]:
+        """Those of its sources: whoever collects knows of a reload a moment later."""
+        sources = {source.name for source in setting.config.sources}
+        return [project for project in self._projects() if project.source in sources]
+
     def _scene(self, setting: Setting, now: datetime) -> Scene:
-        projects = self._projects()
+        projects = self._projects_of(setting)
         if self._leads():  # who only looks on goes by the leader's clock
             projects = [by_our_clock(project, now=now) for project in projects]
         universe = self._known_universe(setting, projects)

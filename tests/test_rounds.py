@@ -1,11 +1,12 @@
 """What rounds do, and what happens between them."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from k2alert.labels import parse_matcher
 from k2alert.model import SilenceDraft
-from tests.support.house import a_house
+from tests.support.house import APP, a_house
 from tests.support.living import delivered
 from tests.support.posts import taking_posts
 
@@ -34,3 +35,11 @@ async def test_the_first_round_leaves_no_gauge_of_a_few_projects_out(tmp_path: P
         await rounds.round()
         assert rounds.snapshot is not None
         assert b"k2alert_ci_runs_total{" in rounds.snapshot.series.plain
+
+
+async def test_projects_whose_source_a_reload_took_away_are_not_looked_at(tmp_path: Path) -> None:
+    async with a_house(tmp_path) as (house, rounds):
+        house.projects.append(replace(APP, source="gone"))  # as the collector has it until its looks have ended
+        await rounds.round()
+        assert rounds.snapshot is not None
+        assert b"gone" not in rounds.snapshot.series.plain

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -44,6 +44,7 @@ class House:
     takes: float = 0.0
     seconds: float = 1000.0
     drawn: int = 0
+    projects: list[Project] = field(default_factory=lambda: [APP])
     looking: Pause | None = None
     drawing: Pause | None = None
 
@@ -87,7 +88,7 @@ async def a_house(folder: Path, *, hook: str = "") -> AsyncIterator[tuple[House,
             Setting(config=config, board=board),
             metrics=METRICS,
             store=cast(Store, house),
-            projects=lambda: [replace(APP, complete_at=house.now, success_at=house.now)],
+            projects=lambda: [replace(one, complete_at=house.now, success_at=house.now) for one in house.projects],
             session=await stack.enter_async_context(aiohttp.ClientSession()),
             self_metrics=self_metrics,
             time=Time(

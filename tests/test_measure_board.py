@@ -1,5 +1,6 @@
 """What the board answers, as stories: runs as text, times in minutes since a fixed, dull moment."""
 
+import tracemalloc
 from datetime import timedelta
 
 import pytest
@@ -380,6 +381,27 @@ def test_a_stream_that_is_forgotten_comes_back_under_another_number() -> None:
     board.apply(Saved(streams=[again], entries=[EntryChange(Kind.RUN, None, back)]))
     assert ask(board, "failed_pipelines", 100, labels=lib).value == 1
     assert ask(board, "success_rate", 100) == Measured(1 / 3, 3)
+
+
+def test_a_branch_is_not_taken_for_another_when_one_is_forgotten() -> None:
+    board = board_with(*runs("--", stream=TOPIC))
+    fresh = Stream(6, Kind.RUN, APP.merged({"branch": "fresh"}))
+    board.apply(Saved(gone=[MAIN.id, TEST.id, LINT.id]))
+    board.apply(Saved(streams=[fresh], entries=[EntryChange(Kind.RUN, None, run(9, "+", stream=fresh, finished=50))]))
+    assert ask(board, "consecutive_failures", 100).value == 2
+
+
+def test_nothing_is_left_of_branches_that_are_forgotten() -> None:
+    board = board_with()
+    held = []
+    tracemalloc.start()
+    for first in (10, 10_000, 20_000):
+        numbers = range(first, first + 1000)
+        board.apply(Saved(streams=[Stream(n, Kind.RUN, APP.merged({"branch": f"topic {n}"})) for n in numbers]))
+        board.apply(Saved(gone=numbers))
+        held.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert held[2] - held[1] < 10_000
 
 
 def test_taking_out_more_than_was_ever_added_up_leaves_nothing_stale() -> None:

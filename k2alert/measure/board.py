@@ -9,6 +9,7 @@ applied to it row by row.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import count
 from operator import attrgetter
 
 from k2alert.labels import Labels, matches_all
@@ -64,6 +65,7 @@ class _Streams:
     def __init__(self) -> None:
         self.mark = Mark()
         self._lane_numbers: dict[tuple[str, ...], int] = {}
+        self._new_lanes = count()  # no number is given twice: series may remember a lane that was forgotten
         self.labels: dict[int, Labels] = {}
         self.lanes: dict[int, int] = {}
         self.scheduled: set[int] = set()  # streams of runs that a schedule started
@@ -73,13 +75,17 @@ class _Streams:
         if labels.get("event") == Event.SCHEDULE.value:
             self.scheduled.add(stream.id)
         lane = tuple(labels.get(name, "") for name in ("source", "project", "workflow", "branch"))
-        self.lanes[stream.id] = self._lane_numbers.setdefault(lane, len(self._lane_numbers))
+        if lane not in self._lane_numbers:
+            self._lane_numbers[lane] = next(self._new_lanes)
+        self.lanes[stream.id] = self._lane_numbers[lane]
 
     def forget(self, streams: Iterable[int]) -> None:
         for number in streams:
             self.labels.pop(number, None)
             self.lanes.pop(number, None)
             self.scheduled.discard(number)
+        left = set(self.lanes.values())
+        self._lane_numbers = {lane: number for lane, number in self._lane_numbers.items() if number in left}
 
 
 class _Table:

@@ -498,6 +498,7 @@ class Rounds:
         before = self.snapshot or picture  # its gauges may have been drawn while we drew the alerts
         self.snapshot = replace(picture, series=before.series, series_openmetrics=before.series_openmetrics)
         self._undrawn = self.snapshot, scene
+        self._self_metrics.set_behind(True)
 
     async def _draw(self) -> None:
         now = self._time.monotonic()
@@ -516,6 +517,7 @@ class Rounds:
         newest = self.snapshot or shown  # whose alerts may be those of a later round by now
         self.snapshot = replace(newest, series=drawn.text, series_openmetrics=drawn.openmetrics)
         self._self_metrics.drawn(dropped=drawn.dropped)
+        self._self_metrics.set_behind(self._undrawn is not None)
         self.drawings += 1
         took = self._time.monotonic() - began
         self._draw_from = self._time.monotonic() + min(_SHARE * took, scene.config.evaluation_interval.total_seconds())

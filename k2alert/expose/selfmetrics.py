@@ -142,8 +142,10 @@ class SelfMetrics:
             registry=registry,
             buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5),
         )
-        self._drawings = Counter(
-            "k2alert_drawings", "How often the gauges and values of all projects were drawn.", registry=registry
+        self._behind = Gauge(
+            "k2alert_gauges_behind",
+            "1 while values and gauges are of an earlier round than alerts.",
+            registry=registry,
         )
         self._dropped = Counter(
             "k2alert_ci_series_dropped",
@@ -288,8 +290,11 @@ class SelfMetrics:
 
     def drawn(self, *, dropped: int) -> None:
         """The gauges were drawn, but for so many samples."""
-        self._drawings.inc()
         self._dropped.inc(dropped)
+
+    def set_behind(self, behind: bool) -> None:
+        """Whether there are alerts of a later round than the gauges."""
+        self._behind.set(behind)
 
     def evaluated(self, failed: Mapping[str, bool], *, took: timedelta) -> None:
         """A round is over: for each rule, whether judging it failed. Rules that a reload ended meanwhile are gone."""

@@ -156,12 +156,8 @@ async def until_a_round_is_over(running: Running) -> None:
 
 
 async def until_drawn(running: Running) -> None:
-    """Until the gauges are of the alerts that are seen now, or of later ones; there must be rounds meanwhile."""
-    until = await _counted(running, "k2alert_drawings_total") + 2  # the next may be going on already
-    deadline = time.monotonic() + PATIENCE
-    while await _counted(running, "k2alert_drawings_total") < until:
-        assert time.monotonic() < deadline, "waited in vain for gauges"
-        await asyncio.sleep(0.02)
+    """Until the gauges are of the alerts that are seen now, or of later ones."""
+    await until_seen(running, "k2alert_gauges_behind 0.0")
 
 
 async def _counted(running: Running, name: str) -> float:
@@ -179,5 +175,6 @@ async def until_unseen(running: Running, text: str) -> None:
 
 
 async def until_judged(running: Running) -> None:
-    """Until every project has been read, and a round has seen it so."""
+    """Until every project has been read, and a round has seen it so, and its gauges are drawn."""
     await until_seen(running, 'k2alert_projects{source="gitlab",state="ok"} 1.0')
+    await until_drawn(running)

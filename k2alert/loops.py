@@ -5,19 +5,22 @@ reason nobody asked for (an exception, or simply returning) ends them all, loudl
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from datetime import timedelta
+from math import inf
 from typing import Any, TypeVar
 
 from k2alert.pauses import Pausing
 
-__all__ = ["Allowance", "TaskEnded", "Work", "beside", "repeat", "run_together", "unhurried"]
+__all__ = ["Allowance", "Breaks", "TaskEnded", "Work", "beside", "repeat", "run_together", "unhurried"]
 
 _SHORTEST_REST = 0.02  # seconds: what comes in a burst is taken in few rounds
 _SHARE = 10  # at most one part in so many of the time is spent on rounds that were called for
 _SAVED = 1.0  # seconds of it that were not used are there for a burst: who calls now and then need not wait
 
 _LONGEST_HOLD = 0.01  # seconds that work with pauses goes on before others may work
+
+_SPELL, _BREAK = 0.002, 0.001  # seconds of work, and of rest after it: a webhook's round needs the loop some ten times
 
 _AT_ONCE = 100  # things that are worked through in a millisecond or two
 
@@ -84,6 +87,24 @@ async def unhurried(work: Pausing[_Result], *, monotonic: Callable[[], float]) -
         if monotonic() >= until:
             await asyncio.sleep(0)
             until = monotonic() + _LONGEST_HOLD
+
+
+class Breaks:
+    """Has work in many small parts rest now and then, so that threads get their turn, too.
+
+    A loop that only goes round between the parts lets go of the interpreter for less time than a thread needs to wake
+    up, and each time has it begin to wait anew: the store's thread got hardly a turn while gauges were drawn.
+    """
+
+    def __init__(self, *, monotonic: Callable[[], float], sleep: Callable[[float], Awaitable[None]]) -> None:
+        self._monotonic, self._sleep = monotonic, sleep
+        self._until = -inf
+
+    async def pause(self) -> None:
+        """Rests, if it is time."""
+        if self._monotonic() >= self._until:
+            await self._sleep(_BREAK)
+            self._until = self._monotonic() + _SPELL
 
 
 async def beside(many: int, work: Callable[[], _Result]) -> _Result:

@@ -1,7 +1,7 @@
 """What memory takes from the store: the board that rules measure on, filled, and what is behind a value."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from itertools import islice
 
 from k2alert.config.model import Config
@@ -72,10 +72,10 @@ async def settle(board: Board) -> None:
         await asyncio.sleep(0)
 
 
-async def settle_more(board: Board) -> None:
+async def settle_more(board: Board, pause: Callable[[], Awaitable[None]]) -> None:
     """The same for a part of what only gauges ask for: a month of it would hold the rounds up for long."""
     for _ in islice(board.settle(later=True), _A_ROUND):
-        await asyncio.sleep(0)
+        await pause()
 
 
 async def behind(store: Reader, refs: Iterable[EvidenceRefs]) -> Known:

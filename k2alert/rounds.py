@@ -27,7 +27,7 @@ from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.view import Snapshot
 from k2alert.grounds import grounds_of
 from k2alert.kept import Kept
-from k2alert.loops import Work, beside, unhurried
+from k2alert.loops import Breaks, Work, beside, unhurried
 from k2alert.memory import Setting
 from k2alert.model import (
     FAILING_ALERT,
@@ -141,6 +141,7 @@ class Rounds:
         self.drawings = 0  # how often they have been
         self._between_rounds = asyncio.Event()
         self._between_rounds.set()
+        self._breaks = Breaks(monotonic=time.monotonic, sleep=time.sleep)
 
     # --------------------------------------------------------------------------------------- life
 
@@ -258,7 +259,7 @@ class Rounds:
             await asyncio.sleep(0)
             await self._tidy(setting)
         if not self.drawings and len(scene.projects) <= _FEW:  # whoever waits for a round finds gauges, too
-            await self._show_gauges(partial(asyncio.sleep, 0))
+            await self._show_gauges(self._breaks.pause)
         await count(self._self_metrics, scene, made.findings, now=now, took=took)
         self.undrawn.set()
 
@@ -271,7 +272,7 @@ class Rounds:
             self._memory.alerts = described(scene.alerts, made.step.alerts)
         took = timedelta(seconds=self._time.monotonic() - began)
         await self._show_alerts(scene, made, took)
-        await self._show_gauges(partial(asyncio.sleep, 0))
+        await self._show_gauges(self._breaks.pause)
         await count(self._self_metrics, scene, made.findings, now=now, took=took)
 
     async def _look(self) -> None:
@@ -512,7 +513,7 @@ class Rounds:
             return
         (shown, scene), self._undrawn = self._undrawn, None
         began = self._time.monotonic()
-        await settle_more(self._setting.board)
+        await settle_more(self._setting.board, pause)
         drawn = await draw_gauges(shown, scene, self._store, pause=pause)
         newest = self.snapshot or shown  # whose alerts may be those of a later round by now
         self.snapshot = replace(newest, series=drawn.text, series_openmetrics=drawn.openmetrics)
@@ -527,7 +528,7 @@ class Rounds:
 
         Until then, on the monotonic clock: rounds may leave each other no rest.
         """
-        await asyncio.sleep(0)
+        await self._breaks.pause()
         if self._time.monotonic() < until:
             await self._between_rounds.wait()
 

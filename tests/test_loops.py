@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from k2alert.loops import Allowance, repeat
+from k2alert.loops import Allowance, Breaks, repeat
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,19 @@ async def test_what_neighbours_make_long_counts_for_nothing() -> None:
         work, lambda: timedelta(hours=1), stop, monotonic=lambda: clock[0], wake=wake, busy=lambda: clock[0] / 1000
     )
     assert rounds == 4
+
+
+async def test_work_in_small_parts_rests_after_some_of_them_and_not_after_each() -> None:
+    clock, rests = [0.0], 0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal rests
+        assert seconds > 0
+        rests += 1
+        clock[0] += seconds
+
+    breaks = Breaks(monotonic=lambda: clock[0], sleep=sleep)
+    for _ in range(1000):
+        await breaks.pause()
+        clock[0] += 0.0001
+    assert 20 <= rests <= 60

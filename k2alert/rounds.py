@@ -3,7 +3,7 @@
 1. now = clock(); 2. plan; 3. store the alerts (decided before anyone is told); 4. show the alerts by HTTP; 5. let the
 desks deliver what is due (desks.py), and wait for nobody. The first round of a process begins with what was in flight
 when the last one died. The gauges are drawn beside the rounds (`draw`), for that takes long where projects are many;
-those of a few are there once the first round is over.
+those of a few are there once the round is over.
 
 With the store down nothing is sent; the next round begins where this one could not go on.
 """
@@ -71,7 +71,8 @@ _RESUMING = timedelta(seconds=10)  # the first round waits so long for those who
 
 _SHARE = 10  # gauges rest for so many times as long as they took, but no longer than from one round to the next
 
-_FEW = 100  # projects whose gauges are drawn in some 30 ms
+_FEW = 50  # projects whose gauges are drawn within a round, in some 15 ms
+_QUICK = 0.25  # seconds: not where that took longer, as after a start with many benchmarks
 
 _AT_A_TIME = 100  # alerts whose evidence is looked up before others may work again
 
@@ -137,6 +138,7 @@ class Rounds:
         self.snapshot: Snapshot | None = None
         self._undrawn: tuple[Snapshot, Scene] | None = None  # shown, and its gauges not drawn yet
         self._draw_from = -inf  # on the monotonic clock
+        self._drawn_in = 0.0  # seconds
         self.undrawn = asyncio.Event()  # calls for gauges to be drawn
         self.drawings = 0  # how often they have been
         self._between_rounds = asyncio.Event()
@@ -258,7 +260,7 @@ class Rounds:
             await self._desks.begin()
             await asyncio.sleep(0)
             await self._tidy(setting)
-        if not self.drawings and len(scene.projects) <= _FEW:  # whoever waits for a round finds gauges, too
+        if len(scene.projects) <= _FEW and self._drawn_in <= _QUICK:  # whoever waits for a round finds its gauges, too
             await self._show_gauges(self._breaks.pause)
         await count(self._self_metrics, scene, made.findings, now=now, took=took)
         self.undrawn.set()
@@ -520,8 +522,9 @@ class Rounds:
         self._self_metrics.drawn(dropped=drawn.dropped)
         self._self_metrics.set_behind(self._undrawn is not None)
         self.drawings += 1
-        took = self._time.monotonic() - began
-        self._draw_from = self._time.monotonic() + min(_SHARE * took, scene.config.evaluation_interval.total_seconds())
+        self._drawn_in = self._time.monotonic() - began
+        rest = min(_SHARE * self._drawn_in, scene.config.evaluation_interval.total_seconds())
+        self._draw_from = self._time.monotonic() + rest
 
     async def _let_rounds_pass(self, until: float) -> None:
         """Lets others work; while a round is going on, nothing is drawn: somebody may wait for a message.

@@ -4,8 +4,7 @@ import asyncio
 from pathlib import Path
 
 from k2alert.model import Result
-from k2alert.rounds import Rounds
-from tests.support.house import a_house
+from tests.support.house import a_house, counted
 from tests.support.looks import finished_run
 from tests.support.office import Pause
 
@@ -13,9 +12,10 @@ from tests.support.office import Pause
 async def test_gauges_are_drawn_beside_the_rounds_and_left_alone_for_ten_times_as_long_as_they_took(
     tmp_path: Path,
 ) -> None:
-    async with a_house(tmp_path) as (house, rounds):
+    async with a_house(tmp_path, projects=60) as (house, rounds):
         house.takes = 0.5
         await rounds.round()
+        assert house.drawn == 0
         await rounds.draw()
         assert house.drawn == 1
         house.seconds += 1
@@ -33,7 +33,7 @@ async def test_gauges_are_drawn_beside_the_rounds_and_left_alone_for_ten_times_a
 
 
 async def test_however_long_gauges_take_they_are_drawn_as_often_as_rounds_come_by_themselves(tmp_path: Path) -> None:
-    async with a_house(tmp_path) as (house, rounds):
+    async with a_house(tmp_path, projects=60) as (house, rounds):
         house.takes = 20.0
         await rounds.round()
         await rounds.draw()
@@ -45,12 +45,10 @@ async def test_however_long_gauges_take_they_are_drawn_as_often_as_rounds_come_b
 
 
 async def test_a_round_calls_for_gauges_and_while_one_is_going_on_none_are_drawn(tmp_path: Path) -> None:
-    async with a_house(tmp_path) as (house, rounds):
-        await rounds.round()
-        house.seconds += 10
-        rounds.undrawn.clear()
+    async with a_house(tmp_path, projects=60) as (house, rounds):
         await rounds.round()
         assert rounds.undrawn.is_set()
+        house.seconds += 10
         house.drawing = Pause()
         drawing = asyncio.create_task(rounds.draw())
         await house.drawing.reached.wait()
@@ -68,11 +66,11 @@ async def test_a_round_calls_for_gauges_and_while_one_is_going_on_none_are_drawn
         assert counted(rounds) == 3  # the round has taken none of it back: that would be a reset, to Prometheus
         house.seconds += 10
         await rounds.draw()
-        assert house.drawn == 3  # what the round left
+        assert house.drawn == 2  # what the round left
 
 
 async def test_rounds_that_leave_each_other_no_rest_do_not_keep_gauges_from_being_drawn(tmp_path: Path) -> None:
-    async with a_house(tmp_path) as (house, rounds):
+    async with a_house(tmp_path, projects=60) as (house, rounds):
         await rounds.round()
         house.seconds += 30
         await rounds.round()
@@ -83,10 +81,3 @@ async def test_rounds_that_leave_each_other_no_rest_do_not_keep_gauges_from_bein
             await rounds.round()
         assert rounds.drawings == drawn + 1
         assert house.seconds - began < 40
-
-
-def counted(rounds: Rounds) -> int:
-    """How many runs the series count."""
-    assert rounds.snapshot is not None
-    text = rounds.snapshot.series.plain.decode()
-    return sum(int(float(line.split()[-1])) for line in text.splitlines() if line.startswith("k2alert_ci_runs_total{"))

@@ -71,12 +71,13 @@ class House:
 
 
 @asynccontextmanager
-async def a_house(folder: Path, *, hook: str = "") -> AsyncIterator[tuple[House, Rounds]]:
-    """A house whose team hears of alerts by a webhook, if there is one."""
+async def a_house(folder: Path, *, hook: str = "", projects: int = 1) -> AsyncIterator[tuple[House, Rounds]]:
+    """A house whose team hears of alerts by a webhook, if there is one; of so many projects one has runs."""
     team = f"{{name: team, webhook: {{url: '{hook}'}}}}" if hook else "{name: team}"
     config = load_text(folder, MAIN.replace("{name: team}", team)).config
     assert config is not None
     house = House(open_store(f"sqlite:///{folder}/k2alert.db"))
+    house.projects += [replace(APP, key=f"k2/{number}", path=f"k2/{number}") for number in range(1, projects)]
     self_metrics = SelfMetrics("test")
     self_metrics.declare(rules=["red"], sources=["gitlab"], receivers=[])
     async with AsyncExitStack() as stack:
@@ -103,3 +104,10 @@ async def a_house(folder: Path, *, hook: str = "") -> AsyncIterator[tuple[House,
         await rounds.load()
         yield house, rounds
         await rounds.close()
+
+
+def counted(rounds: Rounds) -> int:
+    """How many runs the series count."""
+    assert rounds.snapshot is not None
+    text = rounds.snapshot.series.plain.decode()
+    return sum(int(float(line.split()[-1])) for line in text.splitlines() if line.startswith("k2alert_ci_runs_total{"))

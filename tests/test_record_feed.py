@@ -34,6 +34,8 @@ from k2alert.model import (
 )
 from k2alert.record import Change, Store, Topic, open_store
 from k2alert.record.feed import VERSION, decode_change, encode_change
+from k2alert.record.postgres_feed import Ear
+from k2alert.record.postgres_line import Server
 from tests.support.looks import at, finished_run, job, run
 from tests.support.postgres import PostgresServer
 from tests.support.reported import deployment, execution, report, schedule, schedules
@@ -320,3 +322,17 @@ async def test_whoever_waits_is_woken_when_the_connection_is_lost(
     await asyncio.to_thread(postgres.say, sql)
     async with asyncio.timeout(PATIENCE):
         await waiting
+
+
+async def test_whoever_stops_waiting_leaves_no_connection_behind(postgres: PostgresServer, url: str) -> None:
+    for number in range(60):
+        ear = Ear(Server(url))
+        waiting = asyncio.create_task(ear.wait(1000))
+        await asyncio.sleep(number * 0.0005)  # somewhere on the way until it listens
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await ear.close()
+    sql = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{url.rpartition('/')[2]}'"
+    async with asyncio.timeout(PATIENCE):
+        while await asyncio.to_thread(postgres.say, sql) != ["0"]:
+            await asyncio.sleep(0.05)

@@ -78,15 +78,19 @@ class Ear:
         now = asyncio.get_running_loop().time()
         if now < self._again_at:
             return
+        con: asyncpg.Connection | None = None
         try:
             async with asyncio.timeout(max(seconds, _CONNECT_AGAIN)):
                 con = await connect(self._server)
             con.add_termination_listener(lambda _: self._heard.set())
             await con.add_listener(_CHANNEL, lambda *_: self._heard.set())
+            self._con = con
         except (StoreError, *_LOST):
             self._again_at = now + _CONNECT_AGAIN
             return
-        self._con = con
+        finally:
+            if con is not None and con is not self._con:
+                con.terminate()  # else who is broken off here leaves it behind
         self._heard.set()  # much may have happened before
 
     async def close(self) -> None:

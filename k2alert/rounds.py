@@ -515,8 +515,12 @@ class Rounds:
             return
         (shown, scene), self._undrawn = self._undrawn, None
         began = self._time.monotonic()
-        await settle_more(self._setting.board, pause)
-        drawn = await draw_gauges(shown, scene, self._store, pause=pause)
+        try:
+            await settle_more(self._setting.board, pause)
+            drawn = await draw_gauges(shown, scene, self._store, pause=pause)
+        except StoreError:
+            self._undrawn = self._undrawn or (shown, scene)  # the next round may be an hour away
+            raise
         newest = self.snapshot or shown  # whose alerts may be those of a later round by now
         self.snapshot = replace(newest, series=drawn.text, series_openmetrics=drawn.openmetrics)
         self._self_metrics.drawn(dropped=drawn.dropped)

@@ -81,3 +81,14 @@ async def test_rounds_that_leave_each_other_no_rest_do_not_keep_gauges_from_bein
             await rounds.round()
         assert rounds.drawings == drawn + 1
         assert house.seconds - began < 40
+
+
+async def test_gauges_that_could_not_be_drawn_are_drawn_once_the_store_is_back(tmp_path: Path) -> None:
+    async with a_house(tmp_path, projects=60) as (house, rounds):
+        await rounds.round()
+        house.down = True
+        await rounds.draw()
+        house.down = False
+        assert counted(rounds) == 0
+        await rounds.draw()
+        assert counted(rounds) == 2

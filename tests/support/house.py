@@ -15,7 +15,7 @@ from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.measure.catalogue import METRICS
 from k2alert.model import Project, Result, RunEvidence, RunTotal
 from k2alert.recall import fill_board, make_board
-from k2alert.record import Store, open_store
+from k2alert.record import Store, StoreError, open_store
 from k2alert.rounds import Rounds, Setting
 from tests.support.loading import load_text
 from tests.support.looks import T0, finished_run
@@ -37,13 +37,15 @@ APP = Project(source="gitlab", key="k2/app", path="k2/app", first_seen_at=SINCE,
 class House:
     """A store and its rounds; to draw the gauges once takes so many seconds. `drawn` counts how often they were.
 
-    Two runs have failed. `looking` pauses who looks up what is behind an alert, `drawing` who draws.
+    Two runs have failed. `looking` pauses who looks up what is behind an alert, `drawing` who draws; where it is
+    `down` they cannot be drawn.
     """
 
     store: Store
     takes: float = 0.0
     seconds: float = 1000.0
     drawn: int = 0
+    down: bool = False
     projects: list[Project] = field(default_factory=lambda: [APP])
     looking: Pause | None = None
     drawing: Pause | None = None
@@ -54,6 +56,8 @@ class House:
     async def totals(self) -> list[RunTotal]:
         self.drawn += 1
         self.seconds += self.takes
+        if self.down:
+            raise StoreError("no space left")
         if self.drawing is not None:
             self.drawing.reached.set()
             await self.drawing.go.wait()

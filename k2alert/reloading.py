@@ -61,6 +61,7 @@ class Reloader:
         self._self_metrics = self_metrics
         self._reloading = asyncio.Lock()
         self._seen = watched
+        self._down_told = False
 
     async def watch(self) -> None:
         """Reads the files again where they have changed, and are as the last look saw them.
@@ -69,7 +70,8 @@ class Reloader:
         """
         before, self._seen = self._seen, await asyncio.to_thread(fingerprint, self._watched)
         if dict(self._seen) == dict(before) != dict(self._watched):
-            _LOG.info("the files have changed")
+            if not self._down_told:
+                _LOG.info("the files have changed")
             await self.reload()
 
     async def reload_when(self, asked: asyncio.Event) -> None:
@@ -88,6 +90,7 @@ class Reloader:
                 config = runnable(loaded)
                 await self._use(config)
             except NotRunnable as refused:
+                self._down_told = False
                 # A main file that cannot be read names no rule files: those of before are watched on, as they are now.
                 self._watched = {**await asyncio.to_thread(fingerprint, before), **loaded.watched}
                 self._self_metrics.config_refused()
@@ -97,7 +100,10 @@ class Reloader:
             except StoreError as error:
                 self._watched = before  # the files are good: they are read again until the store is back
                 self._self_metrics.config_refused()
-                _LOG.error("not reloaded, the store is down: %s", error)
+                if not self._down_told:
+                    _LOG.error("not reloaded, the store is down: %s", error)
+                self._down_told = True
                 return [f"the store is down: {error}"]
+            self._down_told = False
             _LOG.info("reloaded", extra={"rules": len(config.rules)})
             return ()

@@ -104,7 +104,7 @@ async def test_a_main_file_that_breaks_is_read_once_and_its_rule_files_are_watch
     assert (files.used, files.reads) == ([["other"]], 3)
 
 
-async def test_good_files_are_read_until_the_store_is_back(files: Files) -> None:
+async def test_good_files_are_read_until_the_store_is_back(files: Files, caplog: pytest.LogCaptureFixture) -> None:
     files.write("rules.yml", RULE.format(name="new"))
     files.down = True
     await files.looks(3)
@@ -112,6 +112,7 @@ async def test_good_files_are_read_until_the_store_is_back(files: Files) -> None
     files.down = False
     await files.looks(3)
     assert (files.used, files.reads) == ([["new", "two"]], 3)
+    assert caplog.text.count("the store is down") == 1
 
 
 async def test_who_asks_has_them_read_at_once(files: Files) -> None:

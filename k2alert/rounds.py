@@ -139,6 +139,7 @@ class Rounds:
         self._undrawn: tuple[Snapshot, Scene] | None = None  # shown, and its gauges not drawn yet
         self._draw_from = -inf  # on the monotonic clock
         self._drawn_in = 0.0  # seconds
+        self._drawing = False
         self.undrawn = asyncio.Event()  # calls for gauges to be drawn
         self.drawings = 0  # how often they have been
         self._between_rounds = asyncio.Event()
@@ -511,9 +512,9 @@ class Rounds:
 
     async def _show_gauges(self, pause: Callable[[], Awaitable[None]]) -> None:
         """Draws the gauges of what was shown last; `pause` lets others work."""
-        if self._undrawn is None:
+        if self._undrawn is None or self._drawing:  # who is at it would take back what is drawn meanwhile
             return
-        (shown, scene), self._undrawn = self._undrawn, None
+        (shown, scene), self._undrawn, self._drawing = self._undrawn, None, True
         began = self._time.monotonic()
         try:
             await settle_more(self._setting.board, pause)
@@ -521,6 +522,8 @@ class Rounds:
         except StoreError:
             self._undrawn = self._undrawn or (shown, scene)  # the next round may be an hour away
             raise
+        finally:
+            self._drawing = False
         newest = self.snapshot or shown  # whose alerts may be those of a later round by now
         self.snapshot = replace(newest, series=drawn.text, series_openmetrics=drawn.openmetrics)
         self._self_metrics.drawn(dropped=drawn.dropped)

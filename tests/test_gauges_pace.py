@@ -92,3 +92,21 @@ async def test_gauges_that_could_not_be_drawn_are_drawn_once_the_store_is_back(t
         assert counted(rounds) == 0
         await rounds.draw()
         assert counted(rounds) == 2
+
+
+async def test_while_gauges_are_drawn_no_round_draws_others_that_those_would_take_back(tmp_path: Path) -> None:
+    async with a_house(tmp_path) as (house, rounds):
+        house.down = True
+        await rounds.round()
+        house.down = False
+        house.drawing = Pause()
+        drawing = asyncio.create_task(rounds.draw())
+        await house.drawing.reached.wait()
+        later = asyncio.create_task(rounds.round())
+        while not rounds.undrawn.is_set():
+            await asyncio.sleep(0)
+        assert house.drawn == 2
+        house.drawing.go.set()
+        await asyncio.gather(drawing, later)
+        await rounds.draw()
+        assert house.drawn == 3

@@ -87,7 +87,7 @@ async def measure_scrapes(number: int, config: Config, rounds: Rounds, store: St
     own = SelfMetrics("benchmark")
     rules = [f"rule_{place}" for place in range(20)]
     own.declare(rules=rules, receivers=[("team", "webhook")], sources=["gitlab"])
-    rounds.snapshot = snapshot_of(number)
+    rounds.pictures.snapshot = snapshot_of(number)
     view = make_view(rounds, store)
     object.__setattr__(view, "self_metrics", own.render)
     runner, port = await start(make_app(view, loopback=True), "127.0.0.1:0")

@@ -119,7 +119,7 @@ class Leading:
                 "digest webhooks": self._inbox.digest,
                 "evaluate": lambda: self._repeat(self._round, self._interval, stop, self._memory.facts_came),
                 "deliver": lambda: self._deliver(stop),
-                "draw": lambda: self._repeat(self._draw, lambda: DRAW_EVERY, stop, self._rounds.undrawn),
+                "draw": lambda: self._repeat(self._draw, lambda: DRAW_EVERY, stop, self._rounds.pictures.undrawn),
                 "prune": lambda: self._repeat(self._prune, lambda: PRUNE_EVERY, stop),
             },
             stop,
@@ -170,9 +170,9 @@ class Leading:
             _LOG.info("the first round of this reign is over", extra={"seconds": took})
 
     async def _draw(self) -> None:
-        drawn = self._rounds.drawings
+        drawn = self._rounds.pictures.drawings
         await self._rounds.draw()
-        if self._rounds.drawings > drawn and not self._drawn:
+        if self._rounds.pictures.drawings > drawn and not self._drawn:
             self._drawn = True
             leave_out()  # so does what the first drawing worked out
 

@@ -10,11 +10,10 @@ With the store down nothing is sent; the next round begins where this one could 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from math import inf
 
 import aiohttp
 
@@ -27,7 +26,7 @@ from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.view import Snapshot
 from k2alert.grounds import grounds_of
 from k2alert.kept import Kept
-from k2alert.loops import Breaks, Work, beside, unhurried
+from k2alert.loops import Work, beside, unhurried
 from k2alert.memory import Setting
 from k2alert.model import (
     FAILING_ALERT,
@@ -52,10 +51,11 @@ from k2alert.notify.pace import Pace, Wire
 from k2alert.notify.push import PushState, pushes, remembered
 from k2alert.notify.route import integrations_of
 from k2alert.notify.unreached import Who, able, changed_settings, forsaken, last_words
+from k2alert.pictures import Pictures
 from k2alert.pushes import Pushes
-from k2alert.recall import settle, settle_more
+from k2alert.recall import settle
 from k2alert.record.store import NotLeader, Store, StoreError
-from k2alert.showing import count, draw_alerts, draw_gauges
+from k2alert.showing import count
 from k2alert.silences import Silences
 from k2alert.stale import by_our_clock
 from k2alert.telling import items_of
@@ -68,11 +68,6 @@ _LOG = logging.getLogger(__name__)
 _CLOCK_SET_BACK = timedelta(minutes=5)  # by more than this the clock was wrong before, and is right now
 
 _RESUMING = timedelta(seconds=10)  # the first round waits so long for those who may not have heard
-
-_SHARE = 10  # gauges rest for so many times as long as they took, but no longer than from one round to the next
-
-_FEW = 50  # projects whose gauges are drawn within a round, in some 15 ms
-_QUICK = 0.25  # seconds: not where that took longer, as after a start with many benchmarks
 
 _AT_A_TIME = 100  # alerts whose evidence is looked up before others may work again
 
@@ -135,16 +130,12 @@ class Rounds:
         self._telling = asyncio.Lock()  # of whoever plans what is due, or writes the log beside the desks
         self._leads = leads
         self._judged_at: datetime | None = None
-        self.snapshot: Snapshot | None = None
-        self._undrawn: tuple[Snapshot, Scene] | None = None  # shown, and its gauges not drawn yet
-        self._draw_from = -inf  # on the monotonic clock
-        self._drawn_in = 0.0  # seconds
-        self._drawing = False
-        self.undrawn = asyncio.Event()  # calls for gauges to be drawn
-        self.drawings = 0  # how often they have been
-        self._between_rounds = asyncio.Event()
-        self._between_rounds.set()
-        self._breaks = Breaks(monotonic=time.monotonic, sleep=time.sleep)
+        self.pictures = Pictures(store=store, self_metrics=self_metrics, time=time)
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What HTTP shows; None before the first round has shown something."""
+        return self.pictures.snapshot
 
     # --------------------------------------------------------------------------------------- life
 
@@ -185,11 +176,8 @@ class Rounds:
 
     async def round(self) -> None:
         """One round. A store that is down ends it early, is logged once, and costs nothing but the time."""
-        self._between_rounds.clear()
-        try:
+        with self.pictures.during_a_round():
             await self._with_store(self._round)
-        finally:
-            self._between_rounds.set()
 
     async def hear(self) -> None:
         """Takes up silences that other replicas have stored."""
@@ -205,8 +193,9 @@ class Rounds:
             await self._with_store(self._look)
 
     async def draw(self) -> None:
-        """Draws the gauges where a round has left some to draw, and drawing them did not take long just now."""
-        await self._with_store(self._draw)
+        """Draws gauges beside the rounds. See `Pictures`."""
+        patience = self._setting.config.evaluation_interval
+        await self._with_store(partial(self.pictures.draw_soon, self._setting.board, patience))
 
     async def close(self) -> None:
         """Tells nobody anything more; waits a little for what is in flight."""
@@ -255,16 +244,18 @@ class Rounds:
         self._desks.begin_round()
         self._pushes.plan_anew()
         async with self._telling:
-            await self._show_alerts(scene, made, took)  # before: who follows a message finds what it says
+            await self.pictures.show(
+                scene, made, self._memory.alerts, took
+            )  # before: who follows a message finds what it says
             await self._set_anew(setting)
             await asyncio.sleep(0)
             await self._desks.begin()
             await asyncio.sleep(0)
             await self._tidy(setting)
-        if len(scene.projects) <= _FEW and self._drawn_in <= _QUICK:  # whoever waits for a round finds its gauges, too
-            await self._show_gauges(self._breaks.pause)
+        if self.pictures.is_quick(scene):
+            await self.pictures.draw(self._setting.board)
         await count(self._self_metrics, scene, made.findings, now=now, took=took)
-        self.undrawn.set()
+        self.pictures.undrawn.set()
 
     async def _look_on(self) -> None:
         await settle(self._setting.board)
@@ -274,8 +265,8 @@ class Rounds:
         if scene.alerts is self._memory.alerts:  # else they were read again meanwhile
             self._memory.alerts = described(scene.alerts, made.step.alerts)
         took = timedelta(seconds=self._time.monotonic() - began)
-        await self._show_alerts(scene, made, took)
-        await self._show_gauges(self._breaks.pause)
+        await self.pictures.show(scene, made, self._memory.alerts, took)
+        await self.pictures.draw(self._setting.board)
         await count(self._self_metrics, scene, made.findings, now=now, took=took)
 
     async def _look(self) -> None:
@@ -493,54 +484,6 @@ class Rounds:
 
     def _by_key(self) -> dict[str, Alert]:
         return concerning(self._memory.alerts, self._desks.log)
-
-    # --------------------------------------------------------------------------------------- show
-
-    async def _show_alerts(self, scene: Scene, made: Plan, took: timedelta) -> None:
-        alerts = self._memory.alerts
-        picture = await draw_alerts(scene, made.findings, alerts, self._store, now=made.now, took=took)
-        before = self.snapshot or picture  # its gauges may have been drawn while we drew the alerts
-        self.snapshot = replace(picture, series=before.series, series_openmetrics=before.series_openmetrics)
-        self._undrawn = self.snapshot, scene
-        self._self_metrics.set_behind(True)
-
-    async def _draw(self) -> None:
-        now = self._time.monotonic()
-        if now >= self._draw_from:
-            patience = self._setting.config.evaluation_interval.total_seconds()
-            await self._show_gauges(partial(self._let_rounds_pass, until=now + patience))
-
-    async def _show_gauges(self, pause: Callable[[], Awaitable[None]]) -> None:
-        """Draws the gauges of what was shown last; `pause` lets others work."""
-        if self._undrawn is None or self._drawing:  # who is at it would take back what is drawn meanwhile
-            return
-        (shown, scene), self._undrawn, self._drawing = self._undrawn, None, True
-        began = self._time.monotonic()
-        try:
-            await settle_more(self._setting.board, pause)
-            drawn = await draw_gauges(shown, scene, self._store, pause=pause)
-        except StoreError:
-            self._undrawn = self._undrawn or (shown, scene)  # the next round may be an hour away
-            raise
-        finally:
-            self._drawing = False
-        newest = self.snapshot or shown  # whose alerts may be those of a later round by now
-        self.snapshot = replace(newest, series=drawn.text, series_openmetrics=drawn.openmetrics)
-        self._self_metrics.drawn(dropped=drawn.dropped)
-        self._self_metrics.set_behind(self._undrawn is not None)
-        self.drawings += 1
-        self._drawn_in = self._time.monotonic() - began
-        rest = min(_SHARE * self._drawn_in, scene.config.evaluation_interval.total_seconds())
-        self._draw_from = self._time.monotonic() + rest
-
-    async def _let_rounds_pass(self, until: float) -> None:
-        """Lets others work; while a round is going on, nothing is drawn: somebody may wait for a message.
-
-        Until then, on the monotonic clock: rounds may leave each other no rest.
-        """
-        await self._breaks.pause()
-        if self._time.monotonic() < until:
-            await self._between_rounds.wait()
 
 
 def _rules(findings: Iterable[Finding]) -> dict[str, Rule]:

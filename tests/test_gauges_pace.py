@@ -47,7 +47,7 @@ async def test_however_long_gauges_take_they_are_drawn_as_often_as_rounds_come_b
 async def test_a_round_calls_for_gauges_and_while_one_is_going_on_none_are_drawn(tmp_path: Path) -> None:
     async with a_house(tmp_path, projects=60) as (house, rounds):
         await rounds.round()
-        assert rounds.undrawn.is_set()
+        assert rounds.pictures.undrawn.is_set()
         house.seconds += 10
         house.drawing = Pause()
         drawing = asyncio.create_task(rounds.draw())
@@ -74,12 +74,12 @@ async def test_rounds_that_leave_each_other_no_rest_do_not_keep_gauges_from_bein
         await rounds.round()
         house.seconds += 30
         await rounds.round()
-        drawn, began = rounds.drawings, house.seconds
+        drawn, began = rounds.pictures.drawings, house.seconds
         drawing = asyncio.create_task(rounds.draw())
         while not drawing.done():
             house.seconds += 1
             await rounds.round()
-        assert rounds.drawings == drawn + 1
+        assert rounds.pictures.drawings == drawn + 1
         assert house.seconds - began < 40
 
 
@@ -103,7 +103,7 @@ async def test_while_gauges_are_drawn_no_round_draws_others_that_those_would_tak
         drawing = asyncio.create_task(rounds.draw())
         await house.drawing.reached.wait()
         later = asyncio.create_task(rounds.round())
-        while not rounds.undrawn.is_set():
+        while not rounds.pictures.undrawn.is_set():
             await asyncio.sleep(0)
         assert house.drawn == 2
         house.drawing.go.set()

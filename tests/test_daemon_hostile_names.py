@@ -37,7 +37,7 @@ NAMES = (
     "b" * 10_000,
     "<img src=x onerror=alert(1)><script>alert(2)</script>",
     '"><a href="https://evil.test">x</a>',
-    "{{ 7*7 }}{% raw %}${7*7}",
+    "{{ 9173*8231 }}{% raw %}${9173*8231}",
     "\x1b[2J\x1b]8;;https://evil.test\x07\x00\x9b31m",
     "*b* _i_ ~s~ `c` :boom:",
     "[a](https://evil.test) | b",
@@ -201,7 +201,7 @@ def check_annotations(alerts: list[dict[str, Any]]) -> None:
     for alert in alerts:
         for text in alert["annotations"].values():
             assert not UNSEEN.search(text)
-            assert "49" not in text.replace(alert["labels"].get("branch", ""), "")
+            assert "75502963" not in text.replace(alert["labels"].get("branch", ""), "")
 
 
 async def check_pages(running: Running) -> None:

@@ -28,7 +28,7 @@ from tempfile import TemporaryDirectory
 from k2alert.config.load import load
 from k2alert.config.model import Config
 from k2alert.cycle import Plan, Scene, plan, planning
-from k2alert.garbage import leave_out
+from k2alert.garbage import give_back, leave_out
 from k2alert.kept import Kept
 from k2alert.labels import Labels
 from k2alert.measure.board import Board
@@ -177,6 +177,7 @@ def measure(projects: int, rounds: int) -> Costs:
     before = rss()
     scene = make_scene(loaded.config, projects, entries)
     leave_out()  # as the daemon does, which gives back what was only needed on the way
+    give_back()
     memory = rss() - before
     board = scene.measures
     assert isinstance(board, Board)

@@ -30,7 +30,7 @@ from k2alert.expose.exposition import Family, Sample, Sheet
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.server import make_app, start
 from k2alert.expose.view import Snapshot
-from k2alert.garbage import leave_out
+from k2alert.garbage import give_back, leave_out
 from k2alert.measure.catalogue import METRICS
 from k2alert.model import Event, Outcome, PipelineRun, Project, RefType, Result, RunState
 from k2alert.recall import make_board
@@ -170,9 +170,10 @@ async def measure_rounds(projects: list[Project], rounds: Rounds, told: Callable
     print(f"| {len(projects):,} projects | CPU of the gauges | loop held at most, CPU |\n|---|---|---|")
     for name in ("first round", "second", "third"):
         await rounds.round()
-        rounds._draw_from = 0.0  # now, and not after a rest
+        rounds.pictures._draw_from = 0.0  # now, and not after a rest
         await rounds.draw()
         leave_out()
+        give_back()
         await until(told)  # the message of ten thousand alerts is another matter
         print(f"| {name} | {seen[-1][0]:.2f} s | {seen[-1][1] * 1000:.0f} ms |", flush=True)
     assert rounds.snapshot is not None
@@ -191,6 +192,7 @@ async def measure(series: int, number: int, folder: Path) -> None:
         await record_totals(store, projects)
         await rounds.load()
         leave_out()  # as the daemon does once it has read its history
+        give_back()
         await measure_scrapes(series, config, rounds, store)
         await measure_rounds(projects, rounds, lambda: posts.taken)
         await rounds.close()

@@ -110,7 +110,7 @@ async def phase(name: str, daemon: Daemon, watch: Watch, rounds: int, share: flo
         watch.longest = 0.0
         before = time.thread_time()
         await daemon.rounds.round()
-        daemon.rounds._draw_from = 0.0  # now, and not after a rest
+        daemon.rounds.pictures._draw_from = 0.0  # now, and not after a rest
         await daemon.rounds.draw()
         await asyncio.sleep(0.01)
         took.append(time.thread_time() - before)

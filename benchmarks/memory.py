@@ -26,7 +26,7 @@ from evaluate import CONFIG, NOW, RULES, RUNS_A_DAY, rss
 from k2alert.config.load import load
 from k2alert.cycle import Scene, plan
 from k2alert.expose.exposition import Sheet
-from k2alert.garbage import leave_out
+from k2alert.garbage import give_back, leave_out
 from k2alert.gauges import ci_families
 from k2alert.labels import Labels
 from k2alert.measure.catalogue import METRICS
@@ -136,6 +136,7 @@ async def measure(kind: str, projects: int, days: int) -> None:
     began = time.process_time()
     scene = make_scene(house)
     leave_out()
+    give_back()
     loaded, took = rss() - house_before, time.process_time() - began
     for _ in scene.measures.settle(later=True):  # type: ignore[attr-defined]
         pass
@@ -145,6 +146,7 @@ async def measure(kind: str, projects: int, days: int) -> None:
         sheet.add(part)
     del sheet
     leave_out()
+    give_back()
     print(house.runs, int(loaded * 2**20), int((rss() - house_before) * 2**20), round(took, 1))
 
 

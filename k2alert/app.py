@@ -39,7 +39,7 @@ from k2alert.expose.server import make_app, parse_listen, start
 from k2alert.expose.view import Unavailable, View
 from k2alert.flaky import flaky_json, list_flaky, read_question
 from k2alert.following import Following
-from k2alert.garbage import LOOK_EVERY, leave_out, look_through
+from k2alert.garbage import LOOK_EVERY, give_back, leave_out, look_through
 from k2alert.inbox import Answer, Inbox, Outcome, Surroundings
 from k2alert.leading import Leading, SourceCounts
 from k2alert.logs import Secrets
@@ -294,6 +294,7 @@ class _Daemon:
         await self._collector.load()
         self._loaded = True
         leave_out()
+        give_back()
         took = round(self._time.monotonic() - began, 3)
         _LOG.info("the history is in memory", extra={"rows": rows, "seconds": took})
 

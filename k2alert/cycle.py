@@ -160,7 +160,9 @@ def _judge_anew(scene: Scene, kept: Kept, now: datetime) -> Pausing[tuple[set[tu
     same_targets = True
     for number, rule in enumerate(kept.rules):
         targets = yield from _targets(scene, rule.rule, now, rule.target_of if same_universe else _unknown)
+        yield
         same_targets &= not rule.turn_to(targets)
+        yield
         todo += [(place, number) for place in rule.open_places(kept.board, mark, complete[rule.rule.look_back], at)]
         yield
     changed: set[tuple[int, int]] = set()

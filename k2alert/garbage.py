@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
-__all__ = ["LOOK_EVERY", "leave_out", "look_through", "paused"]
+__all__ = ["LOOK_EVERY", "give_back", "leave_out", "look_through", "paused"]
 
 LOOK_EVERY = timedelta(hours=1)
 """How often `look_through` is to be called."""
@@ -23,18 +23,17 @@ _NEVER = 1_000_000  # times of those: old objects wait for `look_through`
 
 
 def leave_out() -> None:
-    """Leaves all that is held now out of every collection to come; what is young and in dead cycles goes first.
-
-    What was only needed on the way here goes back to the system.
-    """
+    """Leaves all that is held now out of every collection to come; what is young and in dead cycles goes first."""
     gc.collect(1)
     gc.freeze()
     gc.set_threshold(_YOUNG, _MIDDLE, _NEVER)
-    _give_back()
 
 
-def _give_back() -> None:
-    """The C library's heap keeps pages that nothing is in any more; glibc can be told not to, others do not say."""
+def give_back() -> None:
+    """Gives what was only needed on the way here back to the system; with gigabytes that takes half a second.
+
+    The C library's heap keeps pages that nothing is in any more; glibc can be told not to, others do not say.
+    """
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 

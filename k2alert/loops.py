@@ -18,7 +18,7 @@ _SHORTEST_REST = 0.02  # seconds: what comes in a burst is taken in few rounds
 _SHARE = 10  # at most one part in so many of the time is spent on rounds that were called for
 _SAVED = 1.0  # seconds of it that were not used are there for a burst: who calls now and then need not wait
 
-_LONGEST_HOLD = 0.01  # seconds that work with pauses goes on before others may work
+_LONGEST_HOLD = 0.005  # seconds that work with pauses goes on before others may work
 
 _SPELL, _BREAK = 0.002, 0.001  # seconds of work, and of rest after it: a webhook's round needs the loop some ten times
 

@@ -19,32 +19,29 @@ import aiohttp
 
 from k2alert.alert.lifecycle import AlertId, described, forget
 from k2alert.collect.http import Time
+from k2alert.composing import composed_of
 from k2alert.config.model import Config
 from k2alert.cycle import Plan, Scene, concerning, due_to, planning, planning_whom
 from k2alert.desks import Desks, PlanRow
 from k2alert.expose.selfmetrics import SelfMetrics
 from k2alert.expose.view import Snapshot
-from k2alert.grounds import grounds_of
 from k2alert.kept import Kept
-from k2alert.loops import Work, beside, unhurried
+from k2alert.loops import Work, unhurried
 from k2alert.memory import Setting
 from k2alert.model import (
     FAILING_ALERT,
     Alert,
     AlertState,
-    Evidence,
     Finding,
     Metric,
     Project,
     Rule,
     Transition,
 )
-from k2alert.notify import INTEGRATIONS
 from k2alert.notify.digest import awaited_by_digests, open_digests
 from k2alert.notify.dues import Due
-from k2alert.notify.dues import Kind as Why
 from k2alert.notify.hush import hushes
-from k2alert.notify.message import Message, compose, shown
+from k2alert.notify.message import Message
 from k2alert.notify.outcome import finished, in_flight, settling
 from k2alert.notify.outlook import Outlook
 from k2alert.notify.pace import Pace, Wire
@@ -58,7 +55,6 @@ from k2alert.record.store import NotLeader, Store, StoreError
 from k2alert.showing import count
 from k2alert.silences import Silences
 from k2alert.stale import by_our_clock
-from k2alert.telling import items_of
 from k2alert.universe import Universe, make_universe, making_universe
 
 __all__ = ["Rounds", "Setting"]
@@ -68,8 +64,6 @@ _LOG = logging.getLogger(__name__)
 _CLOCK_SET_BACK = timedelta(minutes=5)  # by more than this the clock was wrong before, and is right now
 
 _RESUMING = timedelta(seconds=10)  # the first round waits so long for those who may not have heard
-
-_AT_A_TIME = 100  # alerts whose evidence is looked up before others may work again
 
 _KEEP_CLOSED = timedelta(hours=1)  # longer than a storm is counted over; the history stays in the store
 
@@ -419,18 +413,8 @@ class Rounds:
         return hushes(alerts, self.silences.all(), self._setting.config.inhibitions, now=self._time.now()).keys()
 
     async def _compose(self, due: Due) -> Message:
-        scene, rules = self._picture.scene, self._picture.rules
-        most, now = INTEGRATIONS[due.integration.kind].shows, self._time.now()
-        alerts = await beside(len(due.parts), lambda: shown(due, most))
-        ended = due.kind is Why.DIGEST  # the only message that tells of what is over for the first time
-        evidence: dict[str, Evidence] = {}
-        for first in range(0, len(alerts), _AT_A_TIME):
-            some = alerts[first : first + _AT_A_TIME]
-            evidence |= await grounds_of(scene, self._store, some, rules, now=now, ended=ended)
-        made = items_of(scene, due, alerts, rules, evidence, now=now)
-        items = await unhurried(made, monotonic=self._time.monotonic)
-        url = scene.config.web.external_url
-        return await beside(len(due.parts), lambda: compose(due, items, now=now, external_url=url))
+        scene, rules, monotonic = self._picture.scene, self._picture.rules, self._time.monotonic
+        return await composed_of(due, scene, rules, self._store, now=self._time.now(), monotonic=monotonic)
 
     # --------------------------------------------------------------------------------------- tidy
 

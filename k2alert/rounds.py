@@ -238,9 +238,7 @@ class Rounds:
         self._desks.begin_round()
         self._pushes.plan_anew()
         async with self._telling:
-            await self.pictures.show(
-                scene, made, self._memory.alerts, took
-            )  # before: who follows a message finds what it says
+            await self.pictures.show(scene, made, self._memory.alerts, took)  # who follows a message finds what it says
             await self._set_anew(setting)
             await asyncio.sleep(0)
             await self._desks.begin()

@@ -1,5 +1,6 @@
 """A page gives back the rows that were put on it, whatever they are and in however many batches they came."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +65,12 @@ def test_runs_are_timed_that_succeeded_and_say_how_long_they_took(rows: list[Ent
         ]
         refs = [times.refs[place] for place in range(len(times.refs))]
         assert list(zip(times.finished, refs, times.lengths, strict=True)) == wanted
+
+
+@pytest.mark.timeout(20)
+def test_a_row_that_no_store_has_is_refused_and_not_tried_for_ever() -> None:
+    with pytest.raises(ValueError, match="no row has such numbers"):
+        Page(LANES).add([(1, None, -1, START, 0, 0, 0, 0)])
 
 
 @given(entries())

@@ -92,11 +92,16 @@ class Page:
         return None
 
     def _make_room(self, row: EntryRow) -> None:
-        """Chooses another base, while nothing is kept less the one there is; else packs everything anew, wider."""
+        """Chooses another base, while nothing is kept less the one there is; else packs everything anew, wider.
+
+        Raises `ValueError` for numbers that no store of ours has: they would never fit.
+        """
         base = base_for(row[3])
         if not any(self.lasting.values()) and self._base != base:
             self._base = base
             return
+        if self._form is _WIDE:
+            raise ValueError(f"no row has such numbers: {row}")
         narrow, self._form = self._form, _WIDE
         for stream, packed in self.lasting.items():
             self.lasting[stream] = bytearray().join(starmap(_WIDE.struct.pack, narrow.struct.iter_unpack(packed)))

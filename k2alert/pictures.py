@@ -69,7 +69,7 @@ class Pictures:
         before = self.snapshot or picture  # its gauges may have been drawn while we drew the alerts
         self.snapshot = replace(picture, series=before.series, series_openmetrics=before.series_openmetrics)
         self._left = self.snapshot, scene
-        self._self_metrics.set_behind(True)
+        self._self_metrics.shown(now=picture.now)
 
     def is_quick(self, scene: Scene) -> bool:
         """Whether gauges are drawn so soon that whoever waits for the round may wait for them, too."""
@@ -103,8 +103,7 @@ class Pictures:
             self._drawing = False
         newest = self.snapshot or shown  # whose alerts may be those of a later round by now
         self.snapshot = replace(newest, series=drawn.text, series_openmetrics=drawn.openmetrics)
-        self._self_metrics.drawn(dropped=drawn.dropped)
-        self._self_metrics.set_behind(self._left is not None)
+        self._self_metrics.drawn(now=shown.now, dropped=drawn.dropped)
         self.drawings += 1
         self._drawn_in = self._time.monotonic() - began
         rest = min(_SHARE * self._drawn_in, scene.config.evaluation_interval.total_seconds())

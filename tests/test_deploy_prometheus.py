@@ -112,7 +112,8 @@ def everything_said() -> str:
     own.count_requests("gitlab", "runs", "200", 1)
     own.webhook("gitlab", "accepted", now=NOW)
     own.evaluated({"r": True}, took=timedelta(seconds=1))
-    own.drawn(dropped=1)
+    own.shown(now=NOW)
+    own.drawn(now=NOW, dropped=1)
     own.notified("team", "slack", took=timedelta(seconds=1), reason=REASONS[0])
     return own.render("text/plain")[0].decode()
 

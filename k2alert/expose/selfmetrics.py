@@ -142,9 +142,14 @@ class SelfMetrics:
             registry=registry,
             buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5),
         )
-        self._behind = Gauge(
-            "k2alert_gauges_behind",
-            "1 while values and gauges are of an earlier round than alerts.",
+        self._judged_at = Gauge(
+            "k2alert_last_evaluation_timestamp_seconds",
+            "When what the alerts show was judged.",
+            registry=registry,
+        )
+        self._drawn_at = Gauge(
+            "k2alert_gauges_timestamp_seconds",
+            "When what the values and gauges show was judged.",
             registry=registry,
         )
         self._dropped = Counter(
@@ -288,13 +293,14 @@ class SelfMetrics:
             self._webhooks.labels(source, outcome).inc()
             self._webhook_at.labels(source).set(now.timestamp())
 
-    def drawn(self, *, dropped: int) -> None:
-        """The gauges were drawn, but for so many samples."""
-        self._dropped.inc(dropped)
+    def shown(self, *, now: datetime) -> None:
+        """The alerts of a round at this time are shown."""
+        self._judged_at.set(now.timestamp())
 
-    def set_behind(self, behind: bool) -> None:
-        """Whether there are alerts of a later round than the gauges."""
-        self._behind.set(behind)
+    def drawn(self, *, now: datetime, dropped: int) -> None:
+        """The gauges of a round at this time were drawn, but for so many samples."""
+        self._drawn_at.set(now.timestamp())
+        self._dropped.inc(dropped)
 
     def evaluated(self, failed: Mapping[str, bool], *, took: timedelta) -> None:
         """A round is over: for each rule, whether judging it failed. Rules that a reload ended meanwhile are gone."""

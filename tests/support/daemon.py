@@ -148,20 +148,24 @@ async def until_seen(running: Running, line: str) -> None:
 
 async def until_a_round_is_over(running: Running) -> None:
     """Until one more is than now."""
-    before = await _counted(running, "k2alert_evaluation_duration_seconds_count")
+    before = await _number(running, "k2alert_evaluation_duration_seconds_count")
     deadline = time.monotonic() + PATIENCE
-    while await _counted(running, "k2alert_evaluation_duration_seconds_count") == before:
+    while await _number(running, "k2alert_evaluation_duration_seconds_count") == before:
         assert time.monotonic() < deadline, "waited in vain for a round"
         await asyncio.sleep(0.02)
 
 
 async def until_drawn(running: Running) -> None:
     """Until the gauges are of the alerts that are seen now, or of later ones."""
-    await until_seen(running, "k2alert_gauges_behind 0.0")
+    judged = await _number(running, "k2alert_last_evaluation_timestamp_seconds")
+    deadline = time.monotonic() + PATIENCE
+    while await _number(running, "k2alert_gauges_timestamp_seconds") < judged:
+        assert time.monotonic() < deadline, "waited in vain for gauges"
+        await asyncio.sleep(0.05)
 
 
-async def _counted(running: Running, name: str) -> float:
-    """What a counter without labels says."""
+async def _number(running: Running, name: str) -> float:
+    """What a sample without labels says."""
     lines = (await running.text("/metrics")).splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
